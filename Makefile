@@ -1,0 +1,41 @@
+# Python and make are all that is needed: each target makes .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: setup dev demo test check bench docs clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+setup: $(VENV)/.installed
+dev: $(VENV)/.installed-dev
+
+demo: setup
+	$(BIN)/mrsynth demo --out demo
+
+test: dev
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: dev
+	$(BIN)/python -m benchmarks.run
+
+docs: dev
+	$(BIN)/python scripts/make_reference.py
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

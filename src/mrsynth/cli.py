@@ -1,0 +1,282 @@
+"""The command line: thin verbs. Heavy imports stand inside the functions, so that `mrsynth --help` loads no torch."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import mrsynth
+from mrsynth.errors import InputError, MrsynthError
+
+app = typer.Typer(
+    name="mrsynth",
+    help="Synthesize the brain image that was not acquired. Research software, not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+recipes_app = typer.Typer(help="The methods: list them, read one, check one.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+
+
+class Profile(StrEnum):
+    """What a phantom cohort holds."""
+
+    brats = "brats"
+    ct = "ct"
+    dose = "dose"
+
+
+CohortFile = Annotated[Path, typer.Argument(help="The cohort table (CSV) that mrsynth index wrote.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a recipe's value: section.key=value. Repeatable.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"mrsynth {mrsynth.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("demo"),
+    quiet: Quiet = False,
+) -> None:
+    """The whole way once, on a phantom cohort: simulate, prepare, train, synthesize, evaluate, report."""
+    from mrsynth.recipes.demo import demo as run_demo
+
+    page = run_demo(out, progress=not quiet)
+    print(f"Done. Open {page} in a browser.")
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for the cohort.")],
+    subjects: Annotated[int, typer.Option("--subjects", min=1, help="How many.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")],
+    profile: Annotated[Profile, typer.Option("--profile", help="Which scans each subject gets.")] = Profile.brats,
+    spacing: Annotated[float, typer.Option("--spacing", min=0.5, max=8, help="Voxel size in mm.")] = 1.0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a cohort of digital brain phantoms with known truth, as NIfTI files and a cohort table."""
+    from mrsynth.recipes.stages.simulate import simulate as run
+
+    table = run(out, subjects, seed, profile.value, spacing_mm=spacing, progress=not quiet)
+    print(f"{subjects} subjects in {out}; the cohort table is {table}.")
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="Folder with the scans.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The cohort table to write (CSV).")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split by patient (64/16/20 %).")] = 0,
+) -> None:
+    """Find the cases below a folder and write the cohort table; edit it where a guess is wrong."""
+    from mrsynth.recipes.stages.index import describe
+    from mrsynth.recipes.stages.index import index as run
+
+    for line in describe(run(folder, out, seed), out):
+        print(line)
+
+
+@app.command()
+def check(cohort: CohortFile, quiet: Quiet = False) -> None:
+    """Report every problem of a cohort in words; exit code 1 where there is an error."""
+    from mrsynth.recipes.stages.index import check as run
+
+    lines, errors = run(cohort, progress=not quiet)
+    for line in lines:
+        print(line)
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command()
+def prepare(
+    cohort: CohortFile,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe, e.g. osman2022 or osman2022/small.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the prepared cohort.")],
+    overrides: Overrides = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="List broken cases and go on.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe's preparation over a cohort. Run it again to go on after an interruption."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.recipes.stages.prepare import prepare as run
+
+    done = run(
+        read_cohort(cohort), load_recipe(recipe, overrides or ()), out, keep_going=keep_going, progress=not quiet
+    )
+    print(f"{len(done.made)} cases prepared, {len(done.unchanged)} were up to date, {len(done.failed)} failed: {out}")
+    _print_failed(done.failed)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe, e.g. osman2022/t2-t1.")],
+    data: Annotated[Path, typer.Option("--data", help="The prepared cohort.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")],
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a recipe's model on a prepared cohort."""
+    from mrsynth.io import PreparedCohort
+    from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.recipes.stages.train import train as run
+
+    loaded = load_recipe(recipe, overrides or ())
+    contract = run(loaded, PreparedCohort.open(data), out, resume=resume, progress=not quiet)
+    record = contract.training
+    print(
+        f"{loaded.translation}: {record['epochs']} epochs, best validation loss {record['best_val_loss']:.6g} in epoch "
+        f"{record['best_epoch']}. The model is in {out / 'model'}."
+    )
+
+
+@app.command()
+def synthesize(
+    model: Annotated[Path, typer.Option("--model", help="The run folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (or folder, with --cohort).")],
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="contrast=file, e.g. t1=scan.nii.gz; brain=mask. Repeatable.")
+    ] = None,
+    cohort: Annotated[Path | None, typer.Option("--cohort", help="Predict every case of this table.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="With --cohort: only train, val or test.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make the missing image from the ones at hand, on the patient's own grid."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.stages import synthesize as stage
+
+    if (inputs is None) == (cohort is None):
+        raise InputError("Give either --input (one or more) or --cohort.")
+    if cohort is not None:
+        made, failed = stage.synthesize_cohort(model, read_cohort(cohort), out, split=split, progress=not quiet)
+        print(f"{len(made)} synthetic images in {out}, {len(failed)} failed.")
+        _print_failed(failed)
+    else:
+        pairs = [text.partition("=") for text in inputs or ()]
+        wrong = [text for text, (name, _, path) in zip(inputs or (), pairs, strict=True) if not name or not path]
+        if wrong:
+            raise InputError(f"--input {wrong[0]}: not an input.", expected="contrast=file, e.g. t1=scan.nii.gz")
+        print(f"Synthetic image: {stage.synthesize_files(model, {name: Path(p) for name, _, p in pairs}, out)}")
+
+
+@app.command()
+def evaluate(
+    prediction: Annotated[Path, typer.Option("--prediction", help="A synthetic image, or a folder of them.")],
+    reference: Annotated[Path | None, typer.Option("--reference", help="The true image, or a folder.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Brain mask, or a folder of them.")] = None,
+    data_range: Annotated[float | None, typer.Option("--range", help="The data range of PSNR and SSIM.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option("--preset", help="Metric convention: default, osman2022. Repeatable.")
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option("--cohort", help="Table with the references of RUN/predictions.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="metrics.json; a metrics.csv goes beside it.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure predictions against references. With --cohort: a run's predictions, beside the baselines, with tests."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.stages import evaluate as stage
+
+    if (reference is None) == (cohort is None):
+        raise InputError("Give either --reference (a file or a folder) or --cohort.")
+    if cohort is not None:
+        path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out, progress=not quiet)
+    else:
+        assert reference is not None
+        from mrsynth.recipes.stages.evaluate_files import evaluate_files
+
+        path = evaluate_files(prediction, reference, mask, data_range, preset or ["default"], out)
+    for line in stage.describe(path):
+        print(line)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="The run folder.")]) -> None:
+    """Write a run's report.html: one file with tables, learning curves and pictures."""
+    from mrsynth.report import build_report
+
+    print(f"Open {build_report(run)} in a browser.")
+
+
+@recipes_app.command("list")
+def recipes_list() -> None:
+    """List the recipes with their variants."""
+    from mrsynth.recipes.recipe import list_recipes, load_recipe
+
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        print(f"{name}: {recipe.title}")
+        print(f"  {recipe.translation} by default; variants: " + ", ".join(f"{name}/{v}" for v in recipe.variants))
+
+
+@recipes_app.command("show")
+def recipes_show(
+    recipe: Annotated[str, typer.Argument(help="Recipe, variants or file.")], overrides: Overrides = None
+) -> None:
+    """Print a recipe as it would run, variants and overrides applied."""
+    from mrsynth.recipes.recipe import dump_recipe, load_recipe
+
+    print(dump_recipe(load_recipe(recipe, overrides or ())), end="")
+
+
+@recipes_app.command("check")
+def recipes_check(
+    recipe: Annotated[str, typer.Argument(help="Recipe, variants or file.")], overrides: Overrides = None
+) -> None:
+    """Say whether a recipe is valid; where not, which key is wrong and what was probably meant."""
+    from mrsynth.nets import build_net, count_parameters
+    from mrsynth.recipes.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    parameters = count_parameters(build_net(loaded.net.name, **loaded.net.settings))
+    print(f"{recipe} is valid: {loaded.translation}, {loaded.net.name} with {parameters:,} parameters.")
+
+
+def _print_failed(failed: object) -> None:
+    """Print the cases that failed and end with exit code 1 where there are any."""
+    pairs = list(failed)  # type: ignore[call-overload]
+    for case, why in pairs:
+        print(f"\n{case}\n{why}", file=sys.stderr)
+    if pairs:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; errors become a few lines on standard error and an exit code ≠ 0."""
+    try:
+        app()
+    except MrsynthError as error:
+        print(f"mrsynth: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"mrsynth: {error.strerror or error}{where}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == 130:
+            print(
+                "\nmrsynth: stopped. What is finished is kept; run the same command again to go on (train: --resume).",
+                file=sys.stderr,
+            )
+        raise

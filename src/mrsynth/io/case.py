@@ -1,0 +1,76 @@
+"""Reads one examination: its images and masks, all on one grid, with what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mrsynth.errors import InputError
+from mrsynth.image import Case, Image, describe_grid, same_grid
+from mrsynth.io.cohort import CaseRow
+from mrsynth.io.layouts import find_cases, read_case_file
+from mrsynth.io.nifti import read_image, read_mask
+from mrsynth.types import CONTRASTS, contrast_name
+
+
+def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, *, masks: bool = True) -> Case:
+    """Read a case from a row of a cohort table or from a folder that holds one case.
+
+    contrasts: those to read (any spelling), all by default; masks: read every mask too. Metadata holds patient, case,
+    split, b0_tesla, dose, the table's other columns and what case.json says. Raises InputError if a contrast is
+    missing, a file cannot be used, or images and masks do not share one grid.
+    """
+    row = source if isinstance(source, CaseRow) else _row_of(source)
+    present = [name for name in CONTRASTS if name in row.files]
+    names = present if contrasts is None else [contrast_name(name) for name in contrasts]
+    for name in names:
+        if name not in row.files:
+            raise InputError(
+                f"{row.case}: no {name} image.",
+                found=", ".join(present) or "no image at all",
+                expected=name,
+                do=f"add {name} to this case or leave the case out",
+            )
+    images = {name: read_image(row.files[name], name) for name in names}
+    found = {name: read_mask(path, name) for name, path in row.files.items() if masks and name not in CONTRASTS}
+    everything = [*images.values(), *found.values()]
+    for image in everything[1:]:
+        if error := grid_error(row.case, everything[0], image):
+            raise error
+    return Case(images, found, _metadata(row))
+
+
+def grid_error(case: str, first: Image, other: Image) -> InputError | None:
+    """Return an error that names both images if they do not share a grid (1 µm at the corners counts as the same)."""
+    if same_grid(first, other):
+        return None
+    here, there = (" ".join(f"{x:.6g}" for x in image.affine[:3, 3]) for image in (first, other))
+    return InputError(
+        f"{case}: {other.contrast} lies on another grid than {first.contrast}.",
+        found=f"{describe_grid(other)}, first voxel at {there} mm",
+        expected=f"{describe_grid(first)}, first voxel at {here} mm, same directions",
+        do="co-register and resample the images of a case to one grid first",
+    )
+
+
+def _row_of(folder: Path) -> CaseRow:
+    """Return the row of the one case in a folder."""
+    cases, _ = find_cases(folder)
+    if len(cases) > 1:
+        raise InputError(
+            f"{folder}: holds more than one case.",
+            found=", ".join(case.case for case in cases[:5]),
+            expected="the folder of one case",
+            do="give a row of the cohort table (mrsynth index)",
+        )
+    return CaseRow(cases[0].patient, cases[0].case, "", cases[0].files)
+
+
+def _metadata(row: CaseRow) -> dict[str, Any]:
+    """Return what is known of a case; the table's word counts more than that of case.json."""
+    folders = {path.parent for path in row.files.values()}
+    beside = read_case_file(folders.pop())[0] if len(folders) == 1 else {}
+    known = {"split": row.split or None, "b0_tesla": row.b0_tesla, "dose": row.dose, **row.metadata}
+    filled = {key: value for key, value in known.items() if value not in (None, "")}
+    return {**beside, **filled, "patient": row.patient, "case": row.case}

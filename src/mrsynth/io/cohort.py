@@ -1,0 +1,155 @@
+"""A cohort: one row an examination, its patients put into splits."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mrsynth.errors import CohortError
+from mrsynth.io.files import absolute
+from mrsynth.io.layouts import Ignored, find_cases
+from mrsynth.seeds import generator
+from mrsynth.types import CONTRASTS
+
+SPLITS = ("train", "val", "test")
+
+FRACTIONS = (0.64, 0.16, 0.20)
+"""Default shares of patients in train, val and test: 80 / 20, and 20 % of the 80 for validation."""
+
+_SPLIT_WORDS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One row. split: "train", "val", "test"; b0_tesla: field strength; dose: fraction of the full contrast dose of
+    t1ld; files: contrast or mask name → path; metadata: the table's other columns, as text."""
+
+    patient: str
+    case: str
+    split: str
+    files: Mapping[str, Path]
+    b0_tesla: float | None = None
+    dose: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The rows of a table. ignored: what `index_folder` left out and why, to be shown to the user."""
+
+    rows: tuple[CaseRow, ...]
+    ignored: tuple[Ignored, ...] = ()
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The contrasts that any row has, in the order of `types`."""
+        return tuple(name for name in CONTRASTS if any(name in row.files for row in self.rows))
+
+    def select(self, split: str) -> tuple[CaseRow, ...]:
+        """Return the rows of a split."""
+        return tuple(row for row in self.rows if row.split == split)
+
+    def duplicate_cases(self) -> list[str]:
+        """Return the case names that stand in more than one row."""
+        return [case for case, n in Counter(row.case for row in self.rows).items() if n > 1]
+
+    def leaking_patients(self) -> dict[str, list[str]]:
+        """Return the patients that stand in more than one split, each with its splits."""
+        splits: dict[str, set[str]] = defaultdict(set)
+        for row in self.rows:
+            splits[row.patient].add(row.split)
+        return {patient: sorted(found) for patient, found in splits.items() if len(found) > 1}
+
+
+def index_folder(folder: Path, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Cohort:
+    """Find the cases below a folder and put their patients into splits.
+
+    fractions: shares of patients in train, val, test. Where every case.json names a split, these are taken. Raises
+    InputError if there is no case, CohortError if two cases share a name.
+    """
+    cases, ignored = find_cases(folder)
+    rows = []
+    for found in cases:
+        b0_tesla, dose = (parse_number(_text(found.metadata.get(key)), key, found.case) for key in ("b0_tesla", "dose"))
+        split = parse_split(_text(found.metadata.get("split")), found.case)
+        files = {name: absolute(path) for name, path in found.files.items()}
+        rows.append(CaseRow(found.patient, found.case, split, files, b0_tesla, dose))
+    if not all(row.split for row in rows):
+        splits = split_patients([row.patient for row in rows], fractions, seed)
+        rows = [replace(row, split=splits[row.patient]) for row in rows]
+    return require_sound(Cohort(tuple(rows), tuple(ignored)), str(folder))
+
+
+def split_patients(
+    patients: Sequence[str], fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
+) -> dict[str, str]:
+    """Draw a split for each patient; the same patients, in any order, and the same seed give the same splits.
+
+    Shares are rounded by largest remainder; from three patients on no split with a share above 0 stays empty. Raises
+    CohortError if the fractions are negative or all 0.
+    """
+    if min(fractions) < 0 or sum(fractions) <= 0:
+        raise CohortError(
+            "The split fractions cannot be used.", found=fractions, expected="three shares, none negative"
+        )
+    names = sorted(set(patients))
+    shares = [f / sum(fractions) * len(names) for f in fractions]
+    counts = [int(share) for share in shares]
+    order = sorted(range(3), key=lambda i: counts[i] - shares[i])
+    for i in order[: len(names) - sum(counts)]:
+        counts[i] += 1
+    for i in range(3):
+        if counts[i] == 0 and fractions[i] > 0 and len(names) >= 3:
+            counts[counts.index(max(counts))] -= 1
+            counts[i] = 1
+    labels = [split for split, n in zip(SPLITS, counts, strict=True) for _ in range(n)]
+    drawn = generator(seed, "split").permutation(len(names))
+    return {names[j]: label for j, label in zip(drawn, labels, strict=True)}
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def parse_number(text: str, key: str, where: str) -> float | None:
+    """Return a positive field strength or a dose from 0 to 1; None for an empty cell."""
+    if not text:
+        return None
+    expected = "tesla, above 0" if key == "b0_tesla" else "a fraction of the full dose, 0 to 1"
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not (0 < value < 100 if key == "b0_tesla" else 0 <= value <= 1):
+        raise CohortError(f"{where}: {key} is not usable.", found=repr(text), expected=expected)
+    return value
+
+
+def parse_split(text: str, where: str) -> str:
+    """Return the split that a cell means, "" for an empty one."""
+    word = _SPLIT_WORDS.get(text.lower(), text.lower())
+    if word and word not in SPLITS:
+        raise CohortError(f"{where}: unknown split.", found=repr(text), expected=", ".join(SPLITS))
+    return word
+
+
+def require_sound(cohort: Cohort, where: str) -> Cohort:
+    """Return the cohort; raises CohortError if a case stands twice or a patient in two splits."""
+    if twice := cohort.duplicate_cases():
+        raise CohortError(
+            f"{where}: a case name stands in more than one row.",
+            found=", ".join(twice[:5]),
+            expected="one row a case",
+            do="give each examination a name of its own",
+        )
+    if leaks := cohort.leaking_patients():
+        patient, splits = next(iter(leaks.items()))
+        raise CohortError(
+            f"{where}: {len(leaks)} patient(s) stand in more than one split.",
+            found=f"{patient} in {' and '.join(splits)}",
+            expected="all cases of a patient in one split",
+            do="correct the split column, or remove it to have patients split anew",
+        )
+    return cohort

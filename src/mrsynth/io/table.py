@@ -1,0 +1,126 @@
+"""The cohort table: a CSV file that people can read and write by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mrsynth.errors import CohortError, InputError
+from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, require_sound, split_patients
+from mrsynth.io.files import absolute, write_text
+from mrsynth.io.layouts import patient_of
+from mrsynth.types import CONTRASTS, MASKS, image_name
+
+
+def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
+    """Read a cohort table, mrsynth's own or one written by hand.
+
+    Needed are a column `case` or `patient` and one whose name is a contrast in any spelling of `types`; paths are
+    relative to the table's folder. Without a split column patients are split with seed 0; other columns are kept as
+    metadata, text stays text ("007"). allow_unsound: return also a table in which a case stands twice or a patient in
+    two splits (`check_cohort` reports them). Raises CohortError naming the line.
+    """
+    header, lines = _read_table(path)
+    columns = _columns(header, path)
+    rows = [_row(dict(zip(header, cells, strict=True)), columns, path, line) for line, cells in lines]
+    without = [row.case for row in rows if not row.split]
+    if 0 < len(without) < len(rows):
+        raise CohortError(
+            f"{path}: some rows have no split.",
+            found=", ".join(without[:5]),
+            expected="train, val or test in every row, or no split column",
+        )
+    if without:
+        splits = split_patients([row.patient for row in rows])
+        rows = [replace(row, split=splits[row.patient]) for row in rows]
+    cohort = Cohort(tuple(rows))
+    return cohort if allow_unsound else require_sound(cohort, str(path))
+
+
+def write_cohort(cohort: Cohort, path: Path) -> None:
+    """Write the table as CSV; files below the table's folder are named relative to it, others absolutely.
+
+    Raises OutputError.
+    """
+    names = [name for name in (*CONTRASTS, *MASKS) if any(name in row.files for row in cohort.rows)]
+    extra = sorted({key for row in cohort.rows for key in row.metadata})
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["patient", "case", "split", "b0_tesla", "dose", *names, *extra])
+    folder = absolute(path.parent)
+    for row in cohort.rows:
+        files = [_relative(row.files[name], folder) if name in row.files else "" for name in names]
+        numbers = ["" if n is None else f"{n:g}" for n in (row.b0_tesla, row.dose)]
+        table.writerow(
+            [row.patient, row.case, row.split, *numbers, *files, *(row.metadata.get(key, "") for key in extra)]
+        )
+    write_text(path, text.getvalue())
+
+
+def _relative(file: Path, folder: Path) -> str:
+    file = absolute(file)
+    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
+
+
+def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header and the rows with their line numbers; comma, semicolon or tab between cells."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(
+            f"{path}: is not a cohort table.", found=found, expected="a CSV file", do="make one: mrsynth index DIR"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        first = text.partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise InputError(f"{path}: is not a cohort table.", found=str(error), expected="a CSV file in UTF-8") from error
+    if len(lines) < 2:
+        raise CohortError(f"{path}: the table is empty.", found=f"{len(lines)} lines", expected="a header and cases")
+    header = lines[0][1]
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise CohortError(
+                f"{path}, line {line}: does not fit the header.",
+                found=f"{len(cells)} cells",
+                expected=f"{len(header)} cells",
+                do="quote cells that hold the separator",
+            )
+    return header, lines[1:]
+
+
+def _columns(header: Sequence[str], path: Path) -> dict[str, str]:
+    """Return the table's column for each field, contrast and mask; raises CohortError for what is twice or missing."""
+    columns: dict[str, str] = {}
+    for column in header:
+        lower = column.lower()
+        name = lower if lower in ("patient", "case", "split", "b0_tesla", "dose") else image_name(column) or column
+        if name in columns:
+            raise CohortError(f"{path}: two columns mean {name}.", found=f"{columns[name]}, {column}", do="keep one")
+        columns[name] = column
+    if not {"case", "patient"} & set(columns) or not set(CONTRASTS) & set(columns):
+        raise CohortError(
+            f"{path}: is not a cohort table.",
+            found="columns " + ", ".join(header),
+            expected=f"`case` or `patient`, and at least one contrast ({', '.join(CONTRASTS)})",
+        )
+    return columns
+
+
+def _row(cells: Mapping[str, str], columns: Mapping[str, str], path: Path, line: int) -> CaseRow:
+    """Return one row of the table; raises CohortError naming the line."""
+    values = {name: cells[column] for name, column in columns.items()}
+    where = f"{path}, line {line}"
+    case = values.pop("case", "") or values.get("patient", "")
+    patient = values.pop("patient", "") or patient_of(case)
+    if not case:
+        raise CohortError(f"{where}: the case has no name.", expected="a name in the column case")
+    b0_tesla, dose = (parse_number(values.pop(key, ""), key, where) for key in ("b0_tesla", "dose"))
+    split = parse_split(values.pop("split", ""), where)
+    files = {name: absolute(path.parent / values[name]) for name in (*CONTRASTS, *MASKS) if values.get(name)}
+    metadata = {key: value for key, value in values.items() if key not in (*CONTRASTS, *MASKS)}
+    return CaseRow(patient, case, split, files, b0_tesla, dose, metadata)

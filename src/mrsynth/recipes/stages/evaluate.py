@@ -1,0 +1,172 @@
+"""mrsynth evaluate: predictions against references, beside the baselines, with statistics and pictures' data."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mrsynth.errors import InputError, ModelError
+from mrsynth.evaluate import (
+    HIGHER_IS_BETTER,
+    MetricRecord,
+    PairInfo,
+    build_regions,
+    evaluate_pair,
+    paired_tests,
+    summarise,
+    write_records,
+)
+from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
+from mrsynth.io import Cohort, read_image
+from mrsynth.io.files import write_json, write_text
+from mrsynth.model import Contract, load_contract
+from mrsynth.recipes.recipe import Recipe, load_recipe
+from mrsynth.recipes.stages.panels import write_panel
+from mrsynth.recipes.stages.progress import track
+from mrsynth.recipes.stages.truth import Truth, read_truth
+from mrsynth.seeds import generator
+
+
+def evaluate_run(
+    run: Path, cohort: Cohort, predictions: Path, presets: Sequence[str], *, progress: bool = True
+) -> Path:
+    """Judge a run's predictions of a cohort; writes metrics.csv, metrics.json and panels/ into the run.
+
+    The truth is each case's own target scan on its own grid, its intensities normalised by the steps that the model was
+    trained under; beside the model stand the identity and training-mean baselines of the training split.
+    Returns the path of metrics.json.
+    """
+    contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
+    index = _read_index(predictions, contract)
+    identity, mean = read_baselines(run / "baselines.npz")
+    rows = [row for row in cohort.rows if row.case in index["cases"]]
+    records: list[MetricRecord] = []
+    panels: list[dict[str, Any]] = []
+    for row in track(rows, "evaluate", len(rows), progress):
+        truth = read_truth(row, contract)
+        prediction = read_image(predictions / index["cases"][row.case], contract.target)
+        arrays = {name: image.data for name, image in truth.inputs.items()}
+        candidates = {
+            "model": prediction.data,
+            "identity": np.clip(identity.predict(arrays, truth.brain), *contract.range),
+            "training_mean": mean.predict(truth.brain),
+        }
+        records += judge(truth, candidates, presets, contract, recipe)
+        panels.append(write_panel(truth, candidates, run / "panels", contract))
+    write_records(records, run / "metrics.csv")
+    write_json(run / "panels" / "panels.json", panels)
+    patients = {row.case: row.patient for row in rows}
+    summary = summary_of(records, patients)
+    write_json(run / "metrics.json", {**summary, "published": published(recipe)})
+    return run / "metrics.json"
+
+
+def judge(
+    truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
+) -> list[MetricRecord]:
+    """Return the records of every candidate under every preset."""
+    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion)
+    data_range = contract.range[1] - contract.range[0]
+    records: list[MetricRecord] = []
+    for name, candidate in candidates.items():
+        info = PairInfo(truth.row.case, contract.target, name, recipe.samples.min_brain_fraction)
+        for preset in presets:
+            records += evaluate_pair(candidate, truth.target.data, regions, data_range, preset, info=info)
+    return records
+
+
+def read_baselines(path: Path) -> tuple[LinearIdentity, TrainingMean]:
+    """Read the baselines that training left beside the model; raises ModelError where they are missing."""
+    if not path.is_file():
+        raise ModelError(f"{path} is missing.", expected="the baselines of the training split", do="train again")
+    with np.load(path, allow_pickle=False) as stored:
+        parts: dict[str, dict[str, np.ndarray]] = {"identity": {}, "mean": {}}
+        for key in stored.files:
+            baseline, _, name = key.partition(".")
+            parts[baseline][name] = stored[key]
+    return LinearIdentity.from_dict(parts["identity"]), TrainingMean.from_dict(parts["mean"])
+
+
+def summary_of(records: Sequence[MetricRecord], patients: Mapping[str, str], bootstrap_seed: int = 0) -> dict[str, Any]:
+    """Return the summary and the paired tests of a set of records, as metrics.json holds them."""
+    summary = summarise(records, generator(bootstrap_seed, "summary"), patients)
+    tests = paired_tests(records, generator(bootstrap_seed, "tests"), patients)
+    return {
+        "preset": list(dict.fromkeys(record.preset for record in records)),
+        "n_cases": len({record.case for record in records}),
+        "n_patients": len({patients[record.case] for record in records}),
+        "summary": _rows(summary),
+        "tests": _rows(tests),
+        "higher_is_better": dict(HIGHER_IS_BETTER),
+    }
+
+
+def published(recipe: Recipe) -> dict[str, Any] | None:
+    """Return the paper's numbers for the recipe's translation, None where it has none."""
+    table = recipe.published
+    if table is None or recipe.translation not in table.translations:
+        return None
+    numbers = {metric: list(values) for metric, values in table.translations[recipe.translation].items()}
+    return {"source": table.source, "n": table.n, **numbers}
+
+
+def evaluate_predictions(
+    predictions: Path, cohort: Cohort, presets: Sequence[str] | None, out: Path | None, *, progress: bool = True
+) -> Path:
+    """`mrsynth evaluate --prediction RUN/predictions --cohort cohort.csv`: find the run and judge it.
+
+    presets: the recipe's by default. out: a further copy of metrics.json.
+    """
+    index = _read_json(predictions / "predictions.json")
+    run = predictions.parent if (predictions.parent / "model").is_dir() else Path(str(index.get("run", "")))
+    wanted = presets or load_recipe(str(run / "recipe.yaml")).evaluate.presets
+    path = evaluate_run(run, cohort, predictions, wanted, progress=progress)
+    if out is not None and out.resolve() != path.resolve():
+        write_text(out, path.read_text())
+        write_text(out.with_suffix(".csv"), path.with_suffix(".csv").read_text())
+    return path if out is None else out
+
+
+def describe(path: Path) -> list[str]:
+    """Return the lines that `mrsynth evaluate` prints of a metrics.json: the brain (or volume), model and baselines."""
+    data = _read_json(path)
+    lines = [f"{data['n_patients']} patients, {data['n_cases']} cases; all values in {path}"]
+    for row in data["summary"]:
+        if row["region"] in ("brain", "volume") and row["fit"] == "none" and row["mean"] is not None:
+            spread = "" if row["sd"] is None else f" ± {row['sd']:.4g}"
+            lines.append(
+                f"{row['preset']:<10} {row['metric']:<12} {row['region']:<7} {row['predictor']:<14} "
+                f"{row['mean']:.4g}{spread} (n {row['n']}, range {row['data_range']:g}, {row['dimension']}-D)"
+            )
+    return lines
+
+
+def _read_index(predictions: Path, contract: Contract) -> dict[str, Any]:
+    """Read predictions.json and refuse predictions of another model."""
+    index = _read_json(predictions / "predictions.json")
+    if index.get("weights_sha256") != contract.weights_sha256:
+        raise ModelError(
+            f"The predictions in {predictions} were made by another model than the run holds now.",
+            do="run mrsynth synthesize --cohort again",
+        )
+    return index
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows with None in place of NaN, for JSON."""
+    rows = frame.to_dict("records")
+    return [{str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises InputError where it is missing or broken."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read.", found=error, do="run mrsynth synthesize --cohort first") from error

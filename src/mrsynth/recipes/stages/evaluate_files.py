@@ -1,0 +1,73 @@
+"""mrsynth evaluate on files: a prediction against a reference, or a folder against a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mrsynth.errors import InputError
+from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
+from mrsynth.image import describe_grid, same_grid
+from mrsynth.io import read_image, read_mask
+from mrsynth.io.files import write_json
+from mrsynth.recipes.stages.evaluate import summary_of
+
+
+def evaluate_files(
+    prediction: Path,
+    reference: Path,
+    mask: Path | None,
+    data_range: float | None,
+    presets: Sequence[str],
+    out: Path | None,
+) -> Path:
+    """Judge a file against a file, or a folder against a folder (same names); writes metrics.json and metrics.csv.
+
+    mask: of the brain, the whole volume by default. Raises InputError where grids differ or a partner is missing.
+    """
+    pairs = _pairs(prediction, reference, mask)
+    records: list[MetricRecord] = []
+    for case, (made, true, brain) in pairs.items():
+        a, b = read_image(made, "prediction"), read_image(true, "reference")
+        inside = read_mask(brain) if brain else None
+        for other in (b, *([inside] if inside else [])):
+            if not same_grid(a, other):
+                raise InputError(
+                    f"{case}: {other.contrast} lies on another grid than the prediction.",
+                    found=describe_grid(other),
+                    expected=describe_grid(a),
+                    do="resample one onto the other first",
+                )
+        region = np.ones(a.data.shape, bool) if inside is None else inside.data > 0
+        regions = build_regions(a.data.shape, region)
+        for preset in presets:
+            records += evaluate_pair(a.data, b.data, regions, data_range, preset, info=PairInfo(case))
+    out = out or Path("metrics.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_records(records, out.with_suffix(".csv"))
+    write_json(out, {**summary_of(records, {case: case for case in pairs}), "published": None})
+    return out
+
+
+def _pairs(prediction: Path, reference: Path, mask: Path | None) -> dict[str, tuple[Path, Path, Path | None]]:
+    """Return case → (prediction, reference, mask)."""
+    if not prediction.is_dir():
+        return {case_stem(prediction): (prediction, reference, mask)}
+    found = {}
+    for made in sorted(prediction.glob("*.nii*")):
+        true = reference / made.name
+        brain = mask / made.name if mask is not None and mask.is_dir() else mask
+        for partner in (true, brain):
+            if partner is not None and not partner.is_file():
+                raise InputError(f"{made} has no partner.", expected=partner, do="name files alike in both folders")
+        found[case_stem(made)] = (made, true, brain)
+    if not found:
+        raise InputError(f"{prediction} holds no NIfTI file.", expected="*.nii.gz")
+    return found
+
+
+def case_stem(path: Path) -> str:
+    """Return a file's name without .nii or .nii.gz."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")

@@ -1,0 +1,36 @@
+"""mrsynth simulate: a phantom cohort as NIfTI files, a folder a case, with its cohort table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mrsynth.image import Case
+from mrsynth.io import index_folder, write_cohort, write_image
+from mrsynth.io.files import atomic_folder, safe_name
+from mrsynth.recipes.stages.progress import track
+from mrsynth.simulate import simulate_cohort
+
+
+def simulate(
+    out: Path, subjects: int, seed: int, profile: str = "brats", *, spacing_mm: float = 1.0, progress: bool = True
+) -> Path:
+    """Write `subjects` phantom cases below out and return the path of out/cohort.csv.
+
+    A case folder holds <contrast>.nii.gz, the masks and case.json (patient, field strength, dose, every random draw).
+    A case that is there already is not made again, so that an interrupted run goes on where it stopped.
+    """
+    cases = simulate_cohort(seed, subjects, profile=profile, spacing_mm=spacing_mm)
+    for case in track(cases, "simulate", subjects, progress):
+        write_case_folder(case, out / safe_name(case.name))
+    cohort = index_folder(out, seed=seed)
+    write_cohort(cohort, out / "cohort.csv")
+    return out / "cohort.csv"
+
+
+def write_case_folder(case: Case, folder: Path) -> None:
+    """Write a case's images, masks and metadata into a folder, all or nothing."""
+    with atomic_folder(folder) as temporary:
+        for name, image in {**case.images, **case.masks}.items():
+            write_image(image, temporary / f"{name}.nii.gz", description=f"SYNTHETIC {name} by mrsynth simulate")
+        (temporary / "case.json").write_text(json.dumps(dict(case.metadata), indent=1) + "\n")

@@ -1,0 +1,85 @@
+"""The tables of single cases: all of them side by side, and each one's own numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mrsynth.report.inputs import RunFolder
+from mrsynth.report.labels import (
+    FIRST_METRICS,
+    MISSING,
+    PREDICTORS,
+    arrow,
+    decimals,
+    in_order,
+    metric_name,
+    number,
+    plain,
+)
+from mrsynth.report.scores import CaseScore, Headline, better, main_region, value_of
+from mrsynth.report.tables import Cell, Table, groups, sort_key
+
+
+def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> Table:
+    """Return every case with model and identity side by side, the worst first, each a link to its pictures."""
+    metrics = _case_metrics(folder, at.preset, at.contrast, at.region)
+    rows = []
+    for rank, score in enumerate(cases, start=1):
+        cells = [
+            Cell(str(rank), sort=float(rank)),
+            Cell(score.case, link=f"#case-{rank}"),
+            Cell(score.patient or MISSING),
+        ]
+        for metric in metrics:
+            place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "metric": metric, "fit": "none"}
+            model, identity = (
+                value_of(folder.records, case=score.case, predictor=who, **place) for who in ("model", "identity")
+            )
+            cells.append(_case_cell(model, identity, folder.higher_is_better.get(metric), below=True))
+        rows.append(tuple(cells))
+    names = [f"{metric_name(m)} {arrow(folder.higher_is_better.get(m))}".strip() for m in metrics]
+    note = f"Region {plain(at.region)}, preset {at.preset}; below each value the identity's. Red: not better."
+    return Table("All cases, worst first", note, ("rank", "case", "patient", *names), tuple(rows))
+
+
+def case_tables(folder: RunFolder, case: str) -> list[Table]:
+    """Return the values of one case: a table a preset, a row a predictor, a column a metric (main region)."""
+    tables = []
+    mine = folder.records[(folder.records["case"] == case) & (folder.records["fit"] == "none")]
+    for (preset, contrast), group in groups(mine, "preset", "contrast"):
+        region = main_region(list(group["region"]))
+        metrics = _case_metrics(folder, preset, contrast, region)
+        rows = []
+        for who in in_order(group["predictor"], PREDICTORS):
+            cells = [Cell(plain(who))]
+            for metric in metrics:
+                value, identity = (
+                    value_of(group, region=region, metric=metric, predictor=p) for p in (who, "identity")
+                )
+                higher = folder.higher_is_better.get(metric) if who == "model" else None
+                cells.append(_case_cell(value, identity, higher, below=False))
+            rows.append(tuple(cells))
+        names = [f"{metric_name(m)} {arrow(folder.higher_is_better.get(m))}".strip() for m in metrics]
+        tables.append(Table(f"{preset} · {plain(region)}", "", ("", *names), tuple(rows)))
+    return tables
+
+
+def _case_metrics(folder: RunFolder, preset: str, contrast: str, region: str) -> list[str]:
+    """Return the metrics that the cases have under a preset in a region, without any fit."""
+    table = folder.records
+    at = (
+        (table["preset"] == preset)
+        & (table["contrast"] == contrast)
+        & (table["region"] == region)
+        & (table["fit"] == "none")
+    )
+    return in_order(table.loc[at, "metric"], FIRST_METRICS)
+
+
+def _case_cell(value: float, identity: float, higher: bool | None, *, below: bool) -> Cell:
+    """Return one value of one case, red where it is not better than the identity's."""
+    scale = value if math.isfinite(value) else identity
+    digits = decimals(scale) if math.isfinite(scale) else 3
+    tone = "bad" if better(value, identity, higher) is False else ""
+    return Cell(number(value, digits), (number(identity, digits),) if below else (), tone, sort_key(value))

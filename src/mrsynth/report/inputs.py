@@ -1,0 +1,200 @@
+"""What a run folder holds for its report: read from files, checked, and with a plain list of what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mrsynth.errors import InputError
+
+RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
+RECORD_NUMBERS = ("value", "data_range", "n")
+PANEL_ARRAYS = ("input", "synthetic", "truth", "ssim", "mask")
+SUMMARY_NUMBERS = ("n", "mean", "sd", "median", "ci_low", "ci_high", "n_infinite", "n_missing")
+TEST_NUMBERS = ("n", "statistic", "p", "p_holm", "mean_difference", "ci_low", "ci_high")
+EVALUATE = "run `mrsynth evaluate` for this run again"
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One slice of one case. arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` where there is one);
+    meta: the case's entry in panels.json (window, axis, slice_index, contrasts, note)."""
+
+    case: str
+    arrays: Mapping[str, np.ndarray]
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class RunFolder:
+    """Everything a report shows. Text columns of the tables are str, numbers float (missing: NaN); a part that the
+    folder does not have is None or empty and named in `missing`, a sentence each."""
+
+    path: Path
+    run: Mapping[str, Any]
+    recipe: str | None
+    history: pd.DataFrame | None
+    records: pd.DataFrame
+    summary: pd.DataFrame | None
+    tests: pd.DataFrame | None
+    published: Mapping[str, Any] | None
+    higher_is_better: Mapping[str, bool]
+    n_patients: int | None
+    panels: tuple[Panel, ...]
+    missing: tuple[str, ...]
+
+
+def read_run(run: Path) -> RunFolder:
+    """Read what a run folder holds for its report.
+
+    Raises InputError where metrics.csv is missing or any of the files cannot be understood.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise InputError(f"{run} is not a run folder.", expected="the folder that `mrsynth train --out` wrote")
+    missing: list[str] = []
+
+    def optional(name: str, consequence: str) -> Path | None:
+        if (run / name).is_file():
+            return run / name
+        missing.append(f"{name} is missing: {consequence}.")
+        return None
+
+    records = read_records(run / "metrics.csv")
+    facts = optional("run.json", "seed, device, versions, commit and data fingerprint are not known")
+    recipe = optional("recipe.yaml", "the settings of this run are not known")
+    history = optional("log/history.csv", "there are no learning curves")
+    metrics = optional("metrics.json", "there are no means, intervals, tests and published values")
+    listing = optional("panels/panels.json", "there are no pictures of the cases")
+    evaluation = _json(metrics, dict) if metrics else {}
+    if metrics and not evaluation.get("summary"):
+        missing.append("metrics.json holds no summary: there are no means and intervals.")
+    return RunFolder(
+        path=run,
+        run=_json(facts, dict) if facts else {},
+        recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe else None,
+        history=read_history(history) if history else None,
+        records=records,
+        summary=_table(evaluation.get("summary"), SUMMARY_NUMBERS),
+        tests=_table(evaluation.get("tests"), TEST_NUMBERS),
+        published=evaluation.get("published"),
+        higher_is_better=evaluation.get("higher_is_better") or {},
+        n_patients=evaluation.get("n_patients"),
+        panels=read_panels(run) if listing else (),
+        missing=tuple(missing),
+    )
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """Read metric records, one a row; raises InputError where the file is missing, empty or lacks a column."""
+    table = _csv(path, "no metrics")
+    absent = [name for name in (*RECORD_TEXT, *RECORD_NUMBERS, "reason") if name not in table]
+    if absent:
+        raise InputError(
+            f"{path} is not a table of metric records.", found="no column " + ", ".join(absent), do=EVALUATE
+        )
+    if table.empty:
+        raise InputError(f"{path} holds no metric records.", expected="one row a value", do=EVALUATE)
+    for name in RECORD_NUMBERS:
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read a training history (epoch, train_loss, val_loss, …) as float columns, one row an epoch.
+
+    Raises InputError where the file is missing or lacks a column.
+    """
+    table = _csv(path, "no training history").apply(pd.to_numeric, errors="coerce")
+    absent = [name for name in ("epoch", "train_loss", "val_loss") if name not in table]
+    if absent:
+        raise InputError(
+            f"{path} is not a training history.",
+            found="no column " + ", ".join(absent),
+            expected="epoch, train_loss, val_loss",
+            do="train again, or leave the file out",
+        )
+    return table.dropna(subset=["epoch"]).astype(float)
+
+
+def read_panels(run: Path) -> tuple[Panel, ...]:
+    """Read the slices that RUN/panels/panels.json lists; raises InputError for a file that is missing or unusable."""
+    folder = run / "panels"
+    entries = _json(folder / "panels.json", list)
+    return tuple(read_panel(_inside(folder, entry), entry) for entry in entries)
+
+
+def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
+    """Read one panel file (.npz, never pickled) and check that its arrays share one 2-D shape.
+
+    meta: its entry of panels.json; `case` and `window` are needed. Raises InputError.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name], dtype=np.float32) for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a panel.", found=str(error), do=EVALUATE) from None
+    absent = [name for name in PANEL_ARRAYS if name not in arrays]
+    shapes = {array.shape for array in arrays.values()}
+    if absent or len(shapes) != 1 or any(len(shape) != 2 or 0 in shape for shape in shapes):
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array"
+        raise InputError(
+            f"{path} is not a panel.", found=found, expected=", ".join(PANEL_ARRAYS) + " of one 2-D shape", do=EVALUATE
+        )
+    window = meta.get("window")
+    if not isinstance(window, list | tuple) or len(window) != 2 or not window[0] < window[1]:
+        raise InputError(f"{path}: the grey window is not usable.", found=window, expected="[low, high]", do=EVALUATE)
+    return Panel(case=str(meta.get("case", path.stem)), arrays=arrays, meta=meta)
+
+
+def _inside(folder: Path, entry: Any) -> Path:
+    """Return the file of an entry; a listing must not lead out of its folder."""
+    name = str(entry.get("file") or f"{entry.get('case')}.npz") if isinstance(entry, dict) else ""
+    path = folder / Path(name).name
+    if not path.is_file():
+        raise InputError(
+            f"{folder / 'panels.json'} names a picture that is not there.",
+            found=name or entry,
+            expected=path,
+            do=EVALUATE,
+        )
+    return path
+
+
+def _csv(path: Path, what: str) -> pd.DataFrame:
+    """Return a CSV file as text; every cell is text so that a case named 007 stays 007."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"{path.parent} has {what} ({path.name}).", expected=path, do=EVALUATE) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a CSV table.", found=str(error), do=EVALUATE) from None
+
+
+def _json(path: Path, kind: type) -> Any:
+    """Return the content of a JSON file, of the kind expected (dict or list)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON.", found=str(error), do=EVALUATE) from None
+    if not isinstance(content, kind):
+        raise InputError(f"{path} does not hold a {kind.__name__}.", found=type(content).__name__, do=EVALUATE)
+    return content
+
+
+def _table(rows: Any, numbers: tuple[str, ...]) -> pd.DataFrame | None:
+    """Return rows of metrics.json as a table: the named columns float, the others text; None where there are none."""
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    for name in (*numbers, "data_range"):
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float) if name in table else np.nan
+    for name in [str(name) for name in table if name not in (*numbers, "data_range")]:
+        table[name] = [str(value) if pd.notna(value) else "" for value in table[name]]
+    return table

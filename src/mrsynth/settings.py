@@ -1,0 +1,63 @@
+"""The base of all settings: frozen, unknown keys refused with the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mrsynth.errors import RecipeError
+
+
+class Settings(BaseModel):
+    """Base of every settings section."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def nearest(word: str, valid: list[str]) -> str | None:
+    """Return a sentence with the nearest valid word, None where nothing is near."""
+    near = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else None
+
+
+def parse(kind: type[S], data: Mapping[str, Any], where: str) -> S:
+    """Validate data as settings of a kind; raises RecipeError naming the dotted key and the nearest valid one.
+
+    where: what the data belongs to, for the message ("recipe osman2022", "step resize").
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        # A misspelt key is also a missing one: say which was written, not which was not.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            valid = _keys_beside(kind, first["loc"])
+            hint = nearest(str(first["loc"][-1]), valid)
+            raise RecipeError(
+                f"{where}: unknown key '{key}'.", expected="one of " + ", ".join(sorted(valid)), do=hint
+            ) from None
+        found = None if first["type"] == "missing" else repr(first.get("input"))
+        raise RecipeError(f"{where}: '{key}': {first['msg']}.", found=found) from None
+
+
+def _keys_beside(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the valid keys of the section in which the last part of loc stands."""
+    section: Any = kind
+    for part in loc[:-1]:
+        field = (
+            section.model_fields.get(str(part))
+            if isinstance(section, type) and issubclass(section, BaseModel)
+            else None
+        )
+        if field is None:
+            break
+        section = field.annotation
+    fields = getattr(section, "model_fields", None)
+    return list(fields) if fields else list(kind.model_fields)

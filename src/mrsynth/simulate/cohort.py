@@ -1,0 +1,52 @@
+"""A population: patients one after the other, each independent of how many others there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from mrsynth.errors import InputError
+from mrsynth.image import Case
+from mrsynth.seeds import derive_seed, generator
+from mrsynth.simulate.scanner import sites
+from mrsynth.simulate.subject import SubjectSettings, simulate_subject
+
+MIXTURE: dict[str, dict[str, float]] = {
+    "brats": {"glioma_high": 0.6, "glioma_low": 0.15, "metastases": 0.1, "ms": 0.1, "none": 0.05},
+    "ct": {"none": 0.6, "glioma_high": 0.2, "metastases": 0.2},
+    "dose": {"glioma_high": 0.6, "metastases": 0.3, "none": 0.1},
+    "full": {"glioma_high": 0.4, "glioma_low": 0.15, "metastases": 0.15, "ms": 0.15, "none": 0.15},
+}
+"""How often each kind of lesion occurs, by profile."""
+
+LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
+
+
+def simulate_cohort(
+    seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
+) -> Iterator[Case]:
+    """Yield the cases phantom-0000, phantom-0001, ...; raises InputError for fewer than one subject or an unknown profile."""
+    if subjects < 1:
+        raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
+    if profile not in MIXTURE:
+        raise InputError(f"'{profile}' is not a profile.", expected=", ".join(MIXTURE))
+    for index in range(subjects):
+        settings = patient_settings(seed, index, profile, spacing_mm)
+        yield simulate_subject(derive_seed(seed, "subject", index), settings, f"phantom-{index:04d}")
+
+
+def patient_settings(
+    seed: int, index: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float
+) -> SubjectSettings:
+    """Draw the kind of lesion, the site and the low dose of one patient of a cohort."""
+    rng = generator(seed, "cohort", index)
+    kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
+    return SubjectSettings.model_validate(
+        {
+            "profile": profile,
+            "spacing_mm": spacing_mm,
+            "lesion": str(rng.choice(kinds, p=weights)),
+            "site": str(rng.choice(sorted(sites()))),
+            "doses": (float(rng.choice(LOW_DOSES)),),
+        }
+    )

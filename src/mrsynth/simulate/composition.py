@@ -1,0 +1,183 @@
+"""What each voxel of a person is made of: fractions of all tissues, cut from the template's maps seen through the shape.
+
+The template's probabilities are averages of many people and blurred. A person's borders are made crisp by a logistic
+function of the log-odds, steeper than one, and individual by smooth random fields added to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from mrsynth.seeds import generator
+from mrsynth.simulate.anatomy import Anatomy
+from mrsynth.simulate.shape import Shape
+from mrsynth.simulate.template import COARSE, FINE, Grid, sample
+from mrsynth.simulate.tissues import tissue_names
+
+FIELDS: dict[str, float] = {
+    "gyri": 2.2,
+    "sulci": 3.0,
+    "myelin": 5.0,
+    "bone": 14.0,
+    "fat": 10.0,
+    "rough": 3.5,
+    "extent": 8.0,
+}
+"""The random fields of a person and their smoothness (Gaussian sigma in mm); each has mean 0 and standard deviation 1."""
+
+SHARPNESS = 3.2
+FLUID_BIAS, WHITE_BIAS = 0.75, 0.3
+"""Added to the log-odds: averaging fills the template's sulci and blurs its thin white matter."""
+
+SLAB = 40
+DURA_MM, TABLE_MM, DIPLOE_MM, SKIN_MM, FAT_MM = 0.9, 1.6, 3.0, 2.0, 3.2
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """fractions: (tissues, x, y, z) in 0 to 1, sum 1, rows as in `tissue_names`; brain: (x, y, z) bool, all inside the dura."""
+
+    fractions: Tensor
+    brain: Tensor
+
+
+def random_fields(seed: int) -> Float[Tensor, "f x y z"]:
+    """Return a person's random fields (see FIELDS) on COARSE."""
+    fields = []
+    for name, sigma_mm in FIELDS.items():
+        noise = generator(seed, "field", name).standard_normal(COARSE.shape, np.float32)
+        smooth = gaussian_filter(noise, sigma_mm / COARSE.spacing_mm, truncate=3.0)
+        fields.append(smooth / smooth.std())
+    return torch.from_numpy(np.stack(fields))
+
+
+def compose(anatomy: Anatomy, shape: Shape, fields: Float[Tensor, "f x y z"], atrophy: float, grid: Grid) -> Composition:
+    """Return a person's healthy tissue fractions on a grid (slab by slab, to bound the memory)."""
+    fractions = torch.zeros((len(tissue_names()), *grid.shape))
+    brain = torch.zeros(grid.shape, dtype=torch.bool)
+    smooth = torch.cat([anatomy.coarse, fields])
+    for start in range(0, grid.shape[0], SLAB):
+        slab = slab_of(grid, start, min(start + SLAB, grid.shape[0]))
+        points = shape.to_template(slab.points_mm())
+        part = slice(start, start + slab.shape[0])
+        fine, coarse = sample(anatomy.fine, FINE, points), sample(smooth, COARSE, points)
+        inside = _fill(fractions[:, part], fine, coarse, atrophy, max(grid.spacing_mm, 1.0))
+        brain[part] = inside & (points[..., 2] > -74.0)
+    return Composition(fractions, brain)
+
+
+def slab_of(grid: Grid, start: int, stop: int) -> Grid:
+    """Return the part of a grid with first index start ≤ i < stop."""
+    x, y, z = grid.origin_mm
+    return Grid((stop - start, *grid.shape[1:]), (x + start * grid.spacing_mm, y, z), grid.spacing_mm)
+
+
+def soft(level: Tensor, width_mm: float) -> Tensor:
+    """Return the fraction of a voxel inside a surface: 1 well inside, 1/2 on it, 0 outside, linear over width_mm."""
+    return (0.5 - level / width_mm).clamp_(0.0, 1.0)
+
+
+def _fill(out: Tensor, fine: Tensor, coarse: Tensor, atrophy: float, width_mm: float) -> Tensor:
+    """Write the fractions of a slab into out (tissues, x, y, z); return where the brain and its fluid are (bool)."""
+    row = {name: out[i] for i, name in enumerate(tissue_names())}
+    grey, white, ventricle, vein, artery, choroid, sheet = fine
+    hull, mixed, thalamus, caudate, putamen, pallidum, head, air, eye = coarse[:9]
+    gyri, sulci, myelin, bone, fat = coarse[9:14]
+    fluid = (1.0 - grey - white).clamp(0.0)
+    to_dura = hull - (1.4 + 1.2 * atrophy + 0.3 * bone)
+    inside = soft(to_dura, width_mm)
+    _brain_tissue(row, grey, white, fluid, inside, mixed, gyri, sulci + 0.9 * atrophy, myelin, ventricle)
+    wide = 1.6 * width_mm
+    _move(row, ("grey", "white"), "pallidum", soft(pallidum, wide))
+    _move(row, ("grey", "white"), "putamen", soft(putamen, wide) * (0.35 + grey).clamp(max=1.0))
+    _move(row, ("grey",), "caudate", soft(caudate, 2 * width_mm))
+    _move(row, ("grey", "white"), "thalamus", 0.8 * soft(thalamus, 2 * wide))
+    _move(row, ("ventricles",), "choroid_plexus", 0.9 * soft(choroid, width_mm))
+    _move(row, ("csf",), "venous_blood", ((gyri - 1.5) * 1.5).clamp(0.0, 0.8))  # pial veins
+    _shells(row, to_dura, inside, bone, width_mm)
+    _outer_head(row, head, eye, air, fat, gyri, width_mm)
+    open_fluid = (4.0 * fluid).clamp(max=1.0)
+    everything = tuple(name for name in row if name not in ("background", "choroid_plexus"))
+    _move(row, ("csf", "grey"), "dura", 0.9 * soft(sheet, width_mm) * open_fluid)
+    _move(row, everything, "arterial_blood", soft(artery, width_mm) * open_fluid)
+    _move(row, everything, "venous_blood", soft(vein, width_mm) * open_fluid)
+    row["background"][:] = (1.0 - out[1:].sum(0)).clamp(0.0)
+    out /= out.sum(0, keepdim=True)
+    return to_dura < 0.0
+
+
+def _brain_tissue(
+    row: Mapping[str, Tensor],
+    grey: Tensor,
+    white: Tensor,
+    fluid: Tensor,
+    inside: Tensor,
+    mixed: Tensor,
+    gyri: Tensor,
+    sulci: Tensor,
+    myelin: Tensor,
+    ventricle: Tensor,
+) -> None:
+    """Fill grey, white, csf and ventricles: first fluid against tissue, then white against grey matter."""
+    small = 0.012
+    wet = torch.sigmoid(SHARPNESS * (torch.log((fluid + small) / (grey + white + small)) + FLUID_BIAS + 0.35 * sulci))
+    steep = 1.0 + (SHARPNESS - 1.0) * (1.0 - mixed)
+    pale = torch.sigmoid(steep * (torch.log((white + small) / (grey + small)) + (WHITE_BIAS + 0.22 * gyri) * (1.0 - mixed)))
+    pale = pale * (0.95 - 0.025 * myelin).clamp(0.8, 1.0)  # fibre density varies in white matter
+    tissue = inside * (1.0 - wet)
+    row["white"][:] = tissue * pale
+    row["grey"][:] = tissue * (1.0 - pale)
+    row["ventricles"][:] = inside * wet * ventricle
+    row["csf"][:] = inside * wet * (1.0 - ventricle)
+
+
+def _shells(row: Mapping[str, Tensor], to_dura: Tensor, inside: Tensor, bone: Tensor, width_mm: float) -> None:
+    """Fill dura and the three layers of the skull, whose thickness varies from place to place."""
+    before, depth = inside, torch.zeros_like(bone)
+    for name, thickness in (
+        ("dura", torch.full_like(bone, DURA_MM)),
+        ("skull_inner", (TABLE_MM + 0.25 * bone).clamp(min=1.0)),
+        ("diploe", (DIPLOE_MM + 1.2 * bone).clamp(min=0.4)),
+        ("skull_outer", (TABLE_MM + 0.25 * bone).clamp(min=1.0)),
+    ):
+        depth = depth + thickness
+        after = soft(to_dura - depth, width_mm)
+        row[name][:] = after - before
+        before = after
+    row["skin"][:] = 1.0 - before  # all that is left outside the skull; _outer_head divides it
+
+
+def _outer_head(
+    row: Mapping[str, Tensor], head: Tensor, eye: Tensor, air: Tensor, fat: Tensor, gyri: Tensor, width_mm: float
+) -> None:
+    """Divide what lies outside the skull into skin, fat, muscle, eyes, airways and background."""
+    outside = row["skin"].clone()
+    layer = (FAT_MM + 1.4 * fat).clamp(min=0.8)
+    whole, below_skin = soft(head, width_mm), soft(head + SKIN_MM, width_mm)
+    below_fat = soft(head + SKIN_MM + layer, width_mm)
+    planes = (0.12 + 0.35 * (gyri - 0.6)).clamp(0.05, 0.9)  # fat between the muscles
+    row["skin"][:] = outside * (whole - below_skin)
+    row["fat"][:] = outside * (below_skin - below_fat + below_fat * planes)
+    row["muscle"][:] = outside * below_fat * (1.0 - planes)
+    _move(row, ("muscle",), "fat", soft(eye - 5.0, width_mm))
+    _move(row, ("muscle", "fat", "skin"), "vitreous", soft(eye, width_mm))
+    hollow = soft(air, width_mm) * below_skin
+    for name in ("skin", "fat", "muscle", "vitreous", "diploe"):
+        row[name] *= 1.0 - hollow
+
+
+def _move(row: Mapping[str, Any], sources: tuple[str, ...], target: str, share: Tensor) -> None:
+    """Turn a share (0 to 1) of each source tissue into the target tissue."""
+    for source in sources:
+        if source != target:
+            moved = row[source] * share
+            row[source] -= moved
+            row[target] += moved

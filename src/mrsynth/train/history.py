@@ -1,0 +1,52 @@
+"""The learning curve of a run as a CSV: one row an epoch, rewritten whole so that a resumed run has no double rows."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from mrsynth.io.files import atomic_file
+
+COLUMNS = ("epoch", "train_loss", "val_loss", "lr", "seconds")
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a history file, none where it does not exist."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+class History(L.Callback):
+    """Writes log/history.csv after each epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's row, dropping rows of this and later epochs that an interrupted run left."""
+        if not trainer.is_global_zero:
+            return
+        found: dict[str, Any] = trainer.callback_metrics
+        row = {
+            "epoch": trainer.current_epoch,
+            "train_loss": float(found["train_loss"]),
+            "val_loss": float(found["val_loss"]),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": time.monotonic() - self.started,
+        }
+        rows = [old for old in read_history(self.path) if old["epoch"] < row["epoch"]] + [row]
+        with atomic_file(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows({**r, "epoch": int(r["epoch"])} for r in rows)

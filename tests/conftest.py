@@ -1,0 +1,30 @@
+"""What all tests share: the runtime check of tensor shapes, and where the real patients are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Lightning and matplotlib look at these when imported.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import torch
+from jaxtyping import install_import_hook
+
+# Tests run side by side: threads of one would wait for those of the other.
+torch.set_num_threads(1)
+
+# Every jaxtyping annotation of these packages is checked at each call.
+HOOK = install_import_hook(["mrsynth.nets", "mrsynth.losses", "mrsynth.tensors"], "beartype.beartype")
+
+REAL = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real patients; skip where it is missing."""
+    if not REAL.is_dir():
+        pytest.skip("the real patients of ../shared/data are not here")
+    return REAL

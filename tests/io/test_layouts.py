@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrsynth.errors import InputError
+from mrsynth.io.layouts import find_cases, parse_name, patient_of
+from mrsynth.types import CONTRASTS, MASKS
+from nifti_factory import brats, ramp, save
+
+
+def found(root: Path) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return case → (patient, {name: path below the root})."""
+    cases, _ = find_cases(root)
+    return {
+        c.case: (c.patient, {name: path.relative_to(root).as_posix() for name, path in c.files.items()}) for c in cases
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "prefix"),
+    [
+        ("BraTS2021_01477_t1ce.nii.gz", "t1ce", "BraTS2021_01477"),
+        ("BraTS-GLI-00000-000-t2W.nii.gz", "t2", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-t1n.nii.gz", "t1", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-t2f.NII.GZ", "flair", "BraTS-GLI-00000-000"),
+        ("BraTS-GLI-00000-000-seg.nii", "lesion", "BraTS-GLI-00000-000"),
+        ("113-02-MPRAGE_processed_reg.nii.gz", "t1", "113-02"),
+        ("GOLD_STANDARD.nii.gz", "lesion", ""),
+        ("T1POST.nii.gz", "t1ce", ""),
+        ("fla.nii.gz", "flair", ""),
+        ("sub-strokecase0009_ses-0001_msk.nii.gz", "lesion", "sub-strokecase0009_ses-0001"),
+        ("sub-1_space-T2w_T1w.nii.gz", "t1", "sub-1_space-T2w"),
+        ("P7_T1w_to_T2w.nii.gz", "t1", "P7"),
+        ("P7_t1_brain_mask.nii.gz", "brain", "P7"),
+        ("P7_brainmask.nii.gz", "brain", "P7"),
+        ("P7_lesion_mask.nii.gz", "lesion", "P7"),
+        ("P7_flair_seg.nii.gz", "lesion", "P7"),
+        ("CT_AVM.nii.gz", "ct", ""),
+    ],
+)
+def test_names(file: str, name: str, prefix: str) -> None:
+    assert parse_name(Path(file)) == (name, prefix)
+
+
+def test_a_stripped_image_is_not_taken_for_its_mask() -> None:
+    name, reason = parse_name(Path("P7_t1_brain.nii.gz"))
+    assert name is None
+    assert "stripped t1 or a brain mask" in reason
+
+
+@given(st.text(max_size=40))
+def test_any_file_name_is_answered(stem: str) -> None:
+    name, rest = parse_name(Path("/x") / (stem.replace("/", "").replace("\0", "") + ".nii.gz"))
+    assert name in (None, *CONTRASTS, *MASKS)
+    assert isinstance(rest, str)
+
+
+@pytest.mark.parametrize(
+    ("case", "patient"),
+    [
+        ("BraTS-GLI-00000-000", "BraTS-GLI-00000"),
+        ("BraTS2021_01477", "BraTS2021_01477"),
+        ("sub-07_ses-2", "sub-07"),
+        ("113-02", "113"),
+        ("TCGA-FG-6692", "TCGA-FG-6692"),
+        ("patient07", "patient07"),
+    ],
+)
+def test_patients(case: str, patient: str) -> None:
+    assert patient_of(case) == patient
+
+
+def test_brats(tmp_path: Path) -> None:
+    brats(tmp_path / "train", ["BraTS2021_00001", "BraTS2021_00002"])
+    save(tmp_path / "BraTS-GLI-00003-001" / "BraTS-GLI-00003-001-t1c.nii.gz")
+    cases = found(tmp_path)
+    assert list(cases) == ["BraTS-GLI-00003-001", "BraTS2021_00001", "BraTS2021_00002"]
+    assert cases["BraTS-GLI-00003-001"][0] == "BraTS-GLI-00003"
+    assert list(cases["BraTS2021_00001"][1]) == ["t1", "t1ce", "t2", "flair", "lesion"]
+
+
+def test_folder_a_case_and_cases_below_a_patient(tmp_path: Path) -> None:
+    for name in ("openms/patient07/T1", "openms/patient07/GOLD_STANDARD", "x/TCGA-FG-1/raw/t1", "x/TCGA-FG-1/bet/t1"):
+        save(tmp_path / f"{name}.nii.gz")
+    for visit in ("visit1", "visit2"):
+        save(tmp_path / "P3" / visit / "FLAIR.nii")
+        save(tmp_path / "P4" / visit / f"{visit}_FLAIR.nii")
+    assert {case: patient for case, (patient, _) in found(tmp_path).items()} == {
+        "P3-visit1": "P3",
+        "P3-visit2": "P3",
+        "P4-visit1": "P4",
+        "P4-visit2": "P4",
+        "TCGA-FG-1-bet": "TCGA-FG-1",
+        "TCGA-FG-1-raw": "TCGA-FG-1",
+        "patient07": "patient07",
+    }
+
+
+def test_bids_gathers_folders_of_a_session(tmp_path: Path) -> None:
+    save(tmp_path / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_acq-mprage_T1w.nii.gz")
+    save(tmp_path / "sub-01" / "ses-2" / "dwi" / "sub-01_ses-2_dwi.nii.gz")
+    save(tmp_path / "sub-02" / "anat" / "sub-02_FLAIR.nii.gz")
+    cases = found(tmp_path)
+    assert {case: (patient, list(files)) for case, (patient, files) in cases.items()} == {
+        "sub-01_ses-2": ("sub-01", ["t1", "dwi"]),
+        "sub-02": ("sub-02", ["flair"]),
+    }
+
+
+def test_flat_folder(tmp_path: Path) -> None:
+    for name in ("113-02-MPRAGE_reg", "113-02-T2w_reg", "127-01-MPRAGE_reg"):
+        save(tmp_path / f"{name}.nii.gz")
+    assert {case: list(files) for case, (_, files) in found(tmp_path).items()} == {
+        "113-02": ["t1", "t2"],
+        "127-01": ["t1"],
+    }
+
+
+def test_the_folder_itself_is_a_case(tmp_path: Path) -> None:
+    save(tmp_path / "anna" / "T1.nii.gz")
+    assert list(found(tmp_path / "anna")) == ["anna"]
+
+
+def test_case_file_says_who_it_is(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "t1.nii.gz")
+    (tmp_path / "a" / "case.json").write_text(json.dumps({"patient": "007", "case": "phantom-7", "b0_tesla": 3}))
+    (case,), ignored = find_cases(tmp_path)
+    assert (case.patient, case.case, case.metadata["b0_tesla"]) == ("007", "phantom-7", 3)
+    assert ignored == []
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\xff"])
+def test_damaged_case_file_is_reported(tmp_path: Path, content: str) -> None:
+    save(tmp_path / "a" / "t1.nii.gz")
+    (tmp_path / "a" / "case.json").write_text(content, encoding="latin-1")
+    (case,), (ignored,) = find_cases(tmp_path)
+    assert case.case == "a"
+    assert ignored.path.name == "case.json"
+
+
+def test_two_files_of_one_contrast_are_named_and_neither_is_taken(tmp_path: Path) -> None:
+    for name in ("t1", "t1n", "t2"):
+        save(tmp_path / "P1" / f"{name}.nii.gz")
+    (case,), ignored = find_cases(tmp_path)
+    assert list(case.files) == ["t2"]
+    assert [i.path.name for i in ignored] == ["t1.nii.gz", "t1n.nii.gz"]
+    assert "t1.nii.gz and t1n.nii.gz both mean t1" in ignored[0].reason
+
+
+def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
+    save(tmp_path / "P1" / "t1.nii.gz")
+    save(tmp_path / "P1" / "localizer.nii.gz")
+    save(tmp_path / "P2" / "seg.nii.gz", ramp() % 2)
+    (tmp_path / "README.md").write_text("x")
+    for i in range(3):
+        (tmp_path / f"IM{i}.dcm").write_text("x")
+    _, ignored = find_cases(tmp_path)
+    assert {(i.path.name, i.reason) for i in ignored} == {
+        ("localizer.nii.gz", "no word of its name is a contrast or a mask"),
+        ("seg.nii.gz", "a mask without an image beside it"),
+        (tmp_path.name, "1 file .md: no NIfTI"),
+        (tmp_path.name, "3 files .dcm: no NIfTI"),
+    }
+
+
+def test_same_name_in_two_places_gets_its_path(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        save(tmp_path / place / "patient07" / "t1.nii.gz")
+    cases = found(tmp_path)
+    assert {case: patient for case, (patient, _) in cases.items()} == {
+        "a-patient07": "patient07",
+        "b-patient07": "patient07",
+    }
+
+
+def test_links_that_go_round_end(tmp_path: Path) -> None:
+    save(tmp_path / "P1" / "t1.nii.gz")
+    (tmp_path / "P1" / "up").symlink_to(tmp_path)
+    assert list(found(tmp_path)) == ["P1"]
+
+
+def test_empty_missing_and_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an empty folder"):
+        find_cases(tmp_path)
+    with pytest.raises(InputError, match="nothing there"):
+        find_cases(tmp_path / "no")
+    (tmp_path / "scan.dcm").write_text("x")
+    with pytest.raises(InputError, match=r"1 file \.dcm"):
+        find_cases(tmp_path)
+    with pytest.raises(InputError, match="a file"):
+        find_cases(tmp_path / "scan.dcm")

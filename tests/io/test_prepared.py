@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mrsynth.errors import CohortError, InputError, OutputError
+from mrsynth.image import Case
+from mrsynth.io import CaseRow, PreparedCohort, index_folder, read_case, write_image
+from mrsynth.io.prepared import case_fingerprint
+from nifti_factory import LPS, brats, ramp, save
+
+STEPS = [{"zscore": {}}, {"resize": {"size": (4, 4)}}]
+
+
+def begin(folder: Path) -> PreparedCohort:
+    return PreparedCohort.create(folder, recipe="r", steps=STEPS, contrasts=["t1", "t2"])
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> tuple[CaseRow, ...]:
+    return index_folder(brats(tmp_path / "data", ["P1", "P2", "P3"], ("t1", "t2", "seg"))).rows
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, rows: tuple[CaseRow, ...]) -> PreparedCohort:
+    prepared = begin(tmp_path / "out")
+    for row in rows:
+        fingerprint = case_fingerprint(row, ["t1", "t2"], STEPS)
+        prepared.write_case(row, read_case(row), [{"step": "x", "p": np.float32(0.1)}], fingerprint)
+    prepared.finish([row.case for row in rows])
+    return prepared
+
+
+def test_what_is_written_is_read(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) -> None:
+    opened = PreparedCohort.open(prepared.folder)
+    assert opened.cases() == ["P1", "P2", "P3"]
+    assert sorted(opened.cases("train") + opened.cases("val") + opened.cases("test")) == opened.cases()
+    assert opened.patients() == ["P1", "P2", "P3"]
+    assert (opened.recipe, opened.contrasts, opened.fingerprint) == ("r", ["t1", "t2"], prepared.fingerprint)
+    assert opened.steps == prepared.steps == [{"zscore": {}}, {"resize": {"size": [4, 4]}}]
+    assert opened.rows["P1"].slices == 7
+    case = read_case(rows[0])
+    for name, image in {**case.images, **case.masks}.items():
+        array = opened.array("P1", name)
+        assert isinstance(array, np.memmap)
+        assert array.dtype == (np.uint8 if name == "lesion" else np.float32)
+        assert array[:, :, 3].flags.f_contiguous
+        assert not array.flags.writeable
+        np.testing.assert_array_equal(array, image.data)
+    assert opened.record("P1")["history"] == [{"step": "x", "p": pytest.approx(0.1)}]
+
+
+def test_the_way_back_to_the_patients_file(prepared: PreparedCohort, rows: tuple[CaseRow, ...], tmp_path: Path) -> None:
+    oblique = LPS.astype(np.float32).astype(float)
+    oblique[:3, :3] @= [[0.9, -0.1, 0], [0.1, 0.9, 0.05], [0, -0.05, 1.1]]
+    source = save(tmp_path / "q" / "t1.nii.gz", ramp(), oblique, qform_code=1, sform_code=0)
+    row = CaseRow("q", "q", "test", {"t1": source})
+    prepared.write_case(row, read_case(row), [], "f")
+    image = prepared.image("q", "t1")
+    write_image(image, tmp_path / "back.nii.gz")
+    before, after = nib.load(source), nib.load(tmp_path / "back.nii.gz")
+    assert after.affine.tobytes() == before.affine.tobytes()
+    np.testing.assert_array_equal(after.get_fdata(), before.get_fdata())
+
+
+def test_a_rerun_keeps_what_is_current(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*.npy")}
+    again = begin(prepared.folder)
+    for row in rows:
+        fingerprint = case_fingerprint(row, ["t1", "t2"], STEPS)
+        assert again.is_current(row.case, fingerprint)
+        again.keep(replace(row, split="test"), fingerprint)
+    again.finish([row.case for row in rows])
+    assert {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*.npy")} == before
+    assert PreparedCohort.open(prepared.folder).cases("test") == ["P1", "P2", "P3"]
+    assert again.fingerprint != prepared.fingerprint  # the splits are part of it
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, rows: tuple[CaseRow, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = begin(tmp_path / "out")
+    prepared.write_case(rows[0], read_case(rows[0]), [], "f")
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mrsynth.io.prepared_case.write_json", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepared.write_case(rows[1], read_case(rows[1]), [], "f")
+    assert [path.name for path in (tmp_path / "out" / "cases").iterdir()] == ["P1"]
+    with pytest.raises(CohortError, match="not finished"):
+        PreparedCohort.open(tmp_path / "out")
+    (tmp_path / "out" / "cases" / ".tmp-killed").mkdir()
+    again = begin(tmp_path / "out")
+    assert [again.is_current(row.case, "f") for row in rows] == [True, False, False]
+    again.keep(rows[0], "f")
+    again.write_case(rows[2], read_case(rows[2]), [], "f")
+    again.finish([row.case for row in rows])
+    assert again.cases() == PreparedCohort.open(tmp_path / "out").cases() == ["P1", "P3"]
+    assert sorted(path.name for path in (tmp_path / "out" / "cases").iterdir()) == ["P1", "P3"]
+
+
+def test_finish_removes_what_the_cohort_no_longer_has(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) -> None:
+    again = begin(prepared.folder)
+    again.keep(rows[0], "f")
+    (prepared.folder / "cases" / "not-ours").mkdir()
+    again.finish(["P1", "P2"])
+    assert sorted(path.name for path in (prepared.folder / "cases").iterdir()) == ["P1", "not-ours"]
+
+
+def test_fingerprints(rows: tuple[CaseRow, ...]) -> None:
+    row = rows[0]
+    base = case_fingerprint(row, ["t1"], STEPS)
+    assert base == case_fingerprint(replace(row, split="test", patient="x"), ["t1"], STEPS)
+    assert base == case_fingerprint(row, ["t1"], json.loads(json.dumps(STEPS)))
+    changed = [
+        case_fingerprint(row, ["t1", "t2"], STEPS),
+        case_fingerprint(row, ["t1"], STEPS[:1]),
+        case_fingerprint(replace(row, b0_tesla=3.0), ["t1"], STEPS),
+    ]
+    save(row.files["lesion"], (ramp() % 2).astype(np.uint8), LPS)
+    changed.append(case_fingerprint(row, ["t1"], STEPS))
+    row.files["t2"].unlink()
+    assert changed[-1] == case_fingerprint(row, ["t1"], STEPS)
+    row.files["t1"].unlink()
+    with pytest.raises(InputError, match=r"P1: .*P1_t1"):
+        case_fingerprint(row, ["t1"], STEPS)
+    assert len({base, *changed}) == 5
+
+
+def test_what_is_no_prepared_cohort(tmp_path: Path, prepared: PreparedCohort) -> None:
+    with pytest.raises(CohortError, match="no such folder"):
+        PreparedCohort.open(tmp_path / "no")
+    with pytest.raises(CohortError, match=r"no prepared\.json"):
+        PreparedCohort.open(tmp_path / "data")
+    with pytest.raises(OutputError, match="other files"):
+        begin(tmp_path / "data")
+    with pytest.raises(CohortError, match="no case 'P9'"):
+        prepared.array("P9", "t1")
+    with pytest.raises(CohortError, match="no flair in the prepared cohort"):
+        prepared.array("P1", "flair")
+
+
+def test_damage_is_named(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) -> None:
+    folder = prepared.folder
+    t1 = folder / "cases" / "P1" / "t1.npy"
+    t1.write_bytes(t1.read_bytes()[:-10])
+    with pytest.raises(CohortError, match=r"t1\.npy: is damaged"):
+        prepared.array("P1", "t1")
+    assert not prepared.is_current("P1", prepared.rows["P1"].fingerprint)
+    np.save(t1, np.array([{}], dtype=object))
+    with pytest.raises(CohortError, match="damaged"):
+        prepared.array("P1", "t1")
+    (folder / "cases" / "P2" / "record.json").write_text("{}")
+    with pytest.raises(CohortError, match="missing or damaged"):
+        prepared.record("P2")
+    (folder / "cases" / "P3" / "record.json").unlink()
+    with pytest.raises(CohortError, match="P3 is not usable"):
+        PreparedCohort.open(folder)
+    index = (folder / "index.csv").read_text()
+    for text in ("", index.replace(",P1\n", ",../P1\n"), index.replace(",7,", ",seven,"), index + "x\n"):
+        (folder / "index.csv").write_text(text)
+        with pytest.raises(CohortError, match=r"index\.csv: is damaged"):
+            PreparedCohort.open(folder)
+    header = json.loads((folder / "prepared.json").read_text())
+    for wrong in ("{", "[]", "{}", json.dumps({"format": 1}), json.dumps({**header, "format": 99})):
+        (folder / "prepared.json").write_text(wrong)
+        with pytest.raises(CohortError, match=r"prepared\.json"):
+            PreparedCohort.open(folder)
+
+
+def test_cases_that_cannot_be_stored(tmp_path: Path, rows: tuple[CaseRow, ...]) -> None:
+    prepared = begin(tmp_path / "out")
+    case = read_case(rows[0])
+    other = replace(case.images["t2"], data=np.zeros((2, 2, 2), np.float32))
+    with pytest.raises(CohortError, match="differ in shape"):
+        prepared.write_case(rows[0], Case({**case.images, "t2": other}), [], "f")
+    with pytest.raises(OutputError, match="cannot name"):
+        prepared.write_case(replace(rows[0], case="../x"), case, [], "f")
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_prepared
+
+from mrsynth.errors import CohortError
+from mrsynth.io import PreparedCohort
+from mrsynth.losses import build_loss
+from mrsynth.nets import build_net
+from mrsynth.train.batches import EpochSampler, SliceSet, kept_slices, loader
+from mrsynth.train.fit import FitResult, fit
+from mrsynth.train.history import read_history
+from mrsynth.train.settings import TrainSettings
+
+SETTINGS = TrainSettings(
+    epochs=4,
+    batch_size=8,
+    learning_rate=0.002,
+    betas=(0.9, 0.999),
+    patience=10,
+    samples_per_epoch=None,
+    seed=3,
+    in_memory_gb=1,
+    workers=0,
+    channels_last=False,
+    precision="32-true",
+    accelerator="cpu",
+    devices=1,
+    nodes=1,
+    strategy="auto",
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
+    return tiny_prepared(tmp_path_factory.mktemp("prepared") / "p")
+
+
+def sets(prepared: PreparedCohort, in_memory_gb: float = 1) -> tuple[SliceSet, SliceSet]:
+    return tuple(SliceSet(prepared, s, (["t1"], "t2"), 0.1, in_memory_gb) for s in ("train", "val"))  # type: ignore[return-value]
+
+
+def run(prepared: PreparedCohort, folder: Path, *, resume: bool = False, **changes: object) -> FitResult:
+    settings = SETTINGS.model_copy(update=changes)
+    torch.manual_seed(0)
+    net = build_net("unet2d", widths=[4, 8, 8], dropout=[0.1, 0.1, 0.2])
+    return fit(net, build_loss({"mse": 1.0}), sets(prepared), settings, folder, resume=resume, progress=False)
+
+
+def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(prepared: PreparedCohort, tmp_path: Path):
+    a, b = run(prepared, tmp_path / "a"), run(prepared, tmp_path / "b")
+    c = run(prepared, tmp_path / "c", seed=4)
+    assert all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights)
+    assert not all(torch.equal(a.weights[k], c.weights[k]) for k in a.weights)
+    losses = [row["train_loss"] for row in read_history(tmp_path / "a" / "log" / "history.csv")]
+    assert losses == [row["train_loss"] for row in read_history(tmp_path / "b" / "log" / "history.csv")]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_resumed_run_equals_one_that_was_never_stopped(prepared: PreparedCohort, tmp_path: Path):
+    whole = run(prepared, tmp_path / "whole")
+    run(prepared, tmp_path / "parts", epochs=2)
+    resumed = run(prepared, tmp_path / "parts", resume=True)
+    assert resumed.epochs == whole.epochs == 4
+    assert resumed.best_epoch == whole.best_epoch
+    for name, value in whole.weights.items():
+        torch.testing.assert_close(resumed.weights[name], value, rtol=0, atol=0)
+    rows = read_history(tmp_path / "parts" / "log" / "history.csv")
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    whole_rows = read_history(tmp_path / "whole" / "log" / "history.csv")
+    assert [row["val_loss"] for row in rows] == [row["val_loss"] for row in whole_rows]
+    assert {row["lr"] for row in rows} == {0.002}
+
+
+def test_the_best_epoch_is_kept_and_training_stops_early(prepared: PreparedCohort, tmp_path: Path):
+    result = run(prepared, tmp_path, epochs=30, learning_rate=0.2, patience=2)
+    rows = read_history(tmp_path / "log" / "history.csv")
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert result.best_epoch == best["epoch"]
+    assert result.best_val_loss == pytest.approx(best["val_loss"], rel=1e-6)
+    assert len(rows) <= best["epoch"] + 1 + 2
+    assert list((tmp_path / "log" / "tensorboard").glob("events*"))
+
+
+def test_samples_from_memory_and_from_the_memory_maps_are_the_same(prepared: PreparedCohort):
+    memory, disk = sets(prepared)[0], sets(prepared, in_memory_gb=0)[0]
+    assert memory.memory is not None
+    assert disk.memory is None
+    chosen = [5, 0, 11]
+    for a, b in zip(memory.__getitems__(chosen), disk.__getitems__(chosen), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    inputs, target = memory[5]
+    case, k = memory.index[5]
+    assert inputs.shape == (1, 32, 32)
+    name = prepared.cases("train")[case]
+    np.testing.assert_array_equal(target[0], prepared.array(name, "t2")[..., k])
+
+
+def test_every_slice_comes_once_an_epoch_in_an_order_of_its_own(prepared: PreparedCohort):
+    samples = sets(prepared)[0]
+    sampler = EpochSampler(len(samples), seed=1)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(first) == sorted(second) == list(range(len(samples)))
+    assert first != second
+    assert sum(len(batch[0]) for batch in loader(samples, 8, sampler, 0)) == len(samples)
+
+
+def test_ranks_share_the_slices_without_overlap():
+    parts = [list(EpochSampler(101, seed=1, rank=rank, ranks=3)) for rank in range(3)]
+    assert {len(part) for part in parts} == {33}
+    assert len(set().union(*parts)) == 99
+    assert len(list(EpochSampler(101, seed=1, samples=10))) == 10
+
+
+def test_kept_slices_hold_enough_brain():
+    brain = np.zeros((10, 10, 4), np.uint8)
+    brain[:2, :5, 1] = 1
+    brain[..., 2] = 1
+    assert kept_slices(brain, 0.0).tolist() == [1, 2]
+    assert kept_slices(brain, 0.1).tolist() == [1, 2]
+    assert kept_slices(brain, 0.11).tolist() == [2]
+
+
+def test_an_empty_split_is_refused(prepared: PreparedCohort):
+    with pytest.raises(CohortError, match="holds no slice"):
+        SliceSet(prepared, "validation", (["t1"], "t2"), 0.1, 1)
