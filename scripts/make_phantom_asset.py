@@ -1,7 +1,8 @@
 """Write the phantom's anatomical asset: grey/white matter maps and brain mask of ICBM 152 2009a (symmetric, 1 mm).
 
-Usage: python scripts/make_phantom_asset.py [OUT.npz]. Needs nilearn, which carries the maps; the package itself does not.
-The template is exactly symmetric, so that only the half x <= 0 is kept; `mrsynth.simulate.template` mirrors it back.
+Usage: python scripts/make_phantom_asset.py [OUT.npz]. Needs nilearn, which carries the maps; the package itself does
+not. The template is exactly symmetric, so that only the half x <= 0 is kept; `mrsynth.simulate.template` mirrors it
+back.
 """
 
 from __future__ import annotations

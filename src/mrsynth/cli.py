@@ -23,7 +23,7 @@ recipes_app = typer.Typer(help="The methods: list them, read one, check one.", n
 app.add_typer(recipes_app, name="recipes")
 
 
-class Profile(StrEnum):
+class PhantomProfile(StrEnum):
     """What a phantom cohort holds."""
 
     brats = "brats"
@@ -70,7 +70,9 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder for the cohort.")],
     subjects: Annotated[int, typer.Option("--subjects", min=1, help="How many.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")],
-    profile: Annotated[Profile, typer.Option("--profile", help="Which scans each subject gets.")] = Profile.brats,
+    profile: Annotated[
+        PhantomProfile, typer.Option("--profile", help="Which scans each subject gets.")
+    ] = PhantomProfile.brats,
     spacing: Annotated[float, typer.Option("--spacing", min=0.5, max=8, help="Voxel size in mm.")] = 1.0,
     quiet: Quiet = False,
 ) -> None:

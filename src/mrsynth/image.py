@@ -62,6 +62,19 @@ def describe_grid(image: Image) -> str:
     return f"{shape} voxels of {' × '.join(f'{s:.3g}' for s in image.spacing_mm)} mm"
 
 
+def grid_error(case: str, first: Image, other: Image) -> InputError | None:
+    """Return an error that names both images if they do not share a grid, None if they do."""
+    if same_grid(first, other):
+        return None
+    here, there = (" ".join(f"{x:.6g}" for x in image.affine[:3, 3]) for image in (first, other))
+    return InputError(
+        f"{case}: {other.contrast} lies on another grid than {first.contrast}.",
+        found=f"{describe_grid(other)}, first voxel at {there} mm",
+        expected=f"{describe_grid(first)}, first voxel at {here} mm, same directions",
+        do="co-register and resample the images of a case to one grid first",
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One examination. images and masks by name (see `types`); metadata: patient, case, split, b0_tesla, dose, and what

@@ -30,7 +30,7 @@ def test_folder(tmp_path: Path) -> None:
 def test_row(tmp_path: Path) -> None:
     files = {name: folder(tmp_path) / f"{name}.nii.gz" for name in ("t1", "t2")}
     row = CaseRow("p", "c", "val", files, b0_tesla=1.5, metadata={"site": "07", "empty": ""})
-    case = read_case(row, ["T2w"], masks=False)
+    case = read_case(row, ["T2w"], masks=())
     assert list(case.images) == ["t2"]
     assert case.masks == {}
     # The table's word counts more than that of case.json.

@@ -51,10 +51,9 @@ def scores(ssim: float) -> dict[str, float]:
 def record(
     case: str, who: str, metric: str, value: object, region: str = "brain", reason: str = ""
 ) -> dict[str, object]:
-    return {
-        "metric": metric, "value": value, "region": region, "data_range": 1.0, "dimension": 3, "aggregation": "mean over the region",
-        "clip": "none", "case": case, "contrast": "t2", "preset": "default", "predictor": who, "fit": "none", "n": 1000, "reason": reason,
-    }  # fmt: skip
+    row: dict[str, object] = {"metric": metric, "value": value, "region": region, "data_range": 1.0, "dimension": 3}
+    row |= {"aggregation": "mean over the region", "clip": "none", "case": case, "contrast": "t2", "preset": "default"}
+    return row | {"predictor": who, "fit": "none", "n": 1000, "reason": reason}
 
 
 def write_records(run: Path, records: list[dict[str, object]]) -> None:
@@ -93,9 +92,15 @@ def paired(metric: str, difference: float) -> list[dict[str, object]]:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Return a function that writes a run folder. model, identity: SSIM by case."""
+    """Return a function that writes a run folder. model, identity: SSIM by case; pictures: panels and epochs too."""
 
-    def make(model: dict[str, float], identity: dict[str, float], extra: list[dict[str, object]] | None = None) -> Path:
+    def make(
+        model: dict[str, float],
+        identity: dict[str, float],
+        extra: list[dict[str, object]] | None = None,
+        *,
+        pictures: bool = False,
+    ) -> Path:
         run = tmp_path / "run"
         (run / "panels").mkdir(parents=True)
         (run / "log").mkdir()
@@ -104,6 +109,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         for i, case in enumerate(model):
             for who, values in (("model", model), ("identity", identity)):
                 records += [record(case, who, metric, value) for metric, value in scores(values[case]).items()]
+            if not pictures:  # they take most of a page's time
+                continue
             np.savez(run / "panels" / f"{i}.npz", **head(rng))
             listing.append(
                 {"case": case, "patient": f"p{i}", "file": f"{i}.npz", "slice_index": 70, "axis": "axial",
@@ -118,9 +125,13 @@ def make_run(tmp_path: Path) -> MakeRun:
         (run / "metrics.json").write_text(json.dumps(content))
         (run / "run.json").write_text(json.dumps({"recipe": "osman2022", "title": "T2 from T1", "seed": 7}))
         (run / "recipe.yaml").write_text("net: unet2d\n")
-        (run / "log" / "history.csv").write_text(
-            "epoch,train_loss,val_loss,lr,seconds\n0,1,1.2,1e-3,2\n1,.5,.6,1e-3,2\n"
-        )
+        rows = "0,1,1.2,1e-3,2\n1,.5,.6,1e-3,2\n" if pictures else ""
+        (run / "log" / "history.csv").write_text("epoch,train_loss,val_loss,lr,seconds\n" + rows)
         return run
 
     return make
+
+
+@pytest.fixture(name="record")
+def record_fixture() -> Callable[..., dict[str, object]]:
+    return record

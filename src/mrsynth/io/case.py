@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.errors import InputError
-from mrsynth.image import Case, Image, describe_grid, same_grid
+from mrsynth.image import Case, grid_error
 from mrsynth.io.cohort import CaseRow
 from mrsynth.io.layouts import find_cases, read_case_file
 from mrsynth.io.nifti import read_image, read_mask
-from mrsynth.types import CONTRASTS, contrast_name
+from mrsynth.types import CONTRASTS, MASKS, contrast_name
 
 
-def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, *, masks: bool = True) -> Case:
+def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, masks: Sequence[str] = MASKS) -> Case:
     """Read a case from a row of a cohort table or from a folder that holds one case.
 
-    contrasts: those to read (any spelling), all by default; masks: read every mask too. Metadata holds patient, case,
-    split, b0_tesla, dose, the table's other columns and what case.json says. Raises InputError if a contrast is
-    missing, a file cannot be used, or images and masks do not share one grid.
+    contrasts: those to read (any spelling), all by default; masks: those to read where the case has them. Metadata
+    holds patient, case, split, b0_tesla, dose, the table's other columns and what case.json says. Raises InputError if
+    a contrast is missing, a file cannot be used, or images and masks do not share one grid.
     """
     row = source if isinstance(source, CaseRow) else _row_of(source)
     present = [name for name in CONTRASTS if name in row.files]
@@ -33,25 +33,12 @@ def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, *,
                 do=f"add {name} to this case or leave the case out",
             )
     images = {name: read_image(row.files[name], name) for name in names}
-    found = {name: read_mask(path, name) for name, path in row.files.items() if masks and name not in CONTRASTS}
+    found = {name: read_mask(path, name) for name, path in row.files.items() if name in masks}
     everything = [*images.values(), *found.values()]
     for image in everything[1:]:
         if error := grid_error(row.case, everything[0], image):
             raise error
     return Case(images, found, _metadata(row))
-
-
-def grid_error(case: str, first: Image, other: Image) -> InputError | None:
-    """Return an error that names both images if they do not share a grid (1 µm at the corners counts as the same)."""
-    if same_grid(first, other):
-        return None
-    here, there = (" ".join(f"{x:.6g}" for x in image.affine[:3, 3]) for image in (first, other))
-    return InputError(
-        f"{case}: {other.contrast} lies on another grid than {first.contrast}.",
-        found=f"{describe_grid(other)}, first voxel at {there} mm",
-        expected=f"{describe_grid(first)}, first voxel at {here} mm, same directions",
-        do="co-register and resample the images of a case to one grid first",
-    )
 
 
 def _row_of(folder: Path) -> CaseRow:

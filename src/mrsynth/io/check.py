@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mrsynth.errors import InputError, MrsynthError
-from mrsynth.image import Image, same_grid
-from mrsynth.io.case import grid_error
+from mrsynth.image import Image, grid_error, same_grid
 from mrsynth.io.cohort import SPLITS, CaseRow, Cohort
 from mrsynth.io.nifti import read_image, read_mask
 from mrsynth.types import CONTRASTS, contrast_name

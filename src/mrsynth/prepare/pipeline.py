@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from mrsynth.errors import InputError, RecipeError
-from mrsynth.image import Case, Image, describe_grid, same_grid
+from mrsynth.image import Case, Image, grid_error
 from mrsynth.prepare.brain import BRAIN_MASK
 from mrsynth.prepare.intensity import UNIT, ZSCORE
 from mrsynth.prepare.resample import DROP_EMPTY_SLICES, FIELD_OF_VIEW, RESIZE
@@ -58,14 +58,9 @@ def run_steps(
     if not case.images:
         raise InputError(f"{case.name}: no image to prepare.", do="check the case's row in the cohort table")
     first = next(iter(case.images.values()))
-    for name, image in {**case.images, **case.masks}.items():
-        if not same_grid(first, image):
-            raise InputError(
-                f"{case.name}: {name} lies on another grid than {first.contrast}.",
-                found=describe_grid(image),
-                expected=describe_grid(first) + ", same position",
-                do="co-register and resample the images of a case to one grid first",
-            )
+    for image in [*case.images.values(), *case.masks.values()]:
+        if error := grid_error(case.name, first, image):
+            raise error
     records: list[Record] = []
     for name, settings in parse_steps(steps):
         step = STEPS[name]
@@ -73,6 +68,15 @@ def run_steps(
             case, found = step.apply(case, settings)
             records.append({"step": name, "kind": step.kind, "settings": settings.model_dump(mode="json"), **found})
     return replace(case, history=(*case.history, *records)), tuple(records)
+
+
+def split_at_geometry(
+    steps: Sequence[Mapping[str, Any]],
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """Return the steps that come before the grid changes for the first time, and the rest."""
+    kinds = [STEPS[name].kind for name, _ in parse_steps(steps)]
+    first = kinds.index("geometry") if "geometry" in kinds else len(kinds)
+    return steps[:first], steps[first:]
 
 
 def invert_steps(image: Image, records: Sequence[Record], kinds: Sequence[Kind] = ("geometry", "intensity")) -> Image:

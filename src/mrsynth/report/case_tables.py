@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
 
 from mrsynth.report.inputs import RunFolder
 from mrsynth.report.labels import (
@@ -32,11 +36,10 @@ def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> 
             Cell(score.patient or MISSING),
         ]
         for metric in metrics:
-            place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "metric": metric, "fit": "none"}
-            model, identity = (
-                value_of(folder.records, case=score.case, predictor=who, **place) for who in ("model", "identity")
-            )
-            cells.append(_case_cell(model, identity, folder.higher_is_better.get(metric), below=True))
+            here = replace(at, metric=metric)
+            model, identity = (value_of(folder, here, score.case, who) for who in ("model", "identity"))
+            digits = decimals(next((v for v in (model, identity) if math.isfinite(v)), 0.0))
+            cells.append(_case_cell(model, identity, folder.higher_is_better.get(metric), digits, below=True))
         rows.append(tuple(cells))
     names = [f"{metric_name(m)} {arrow(folder.higher_is_better.get(m))}".strip() for m in metrics]
     note = f"Region {plain(at.region)}, preset {at.preset}; below each value the identity's. Red: not better."
@@ -50,15 +53,15 @@ def case_tables(folder: RunFolder, case: str) -> list[Table]:
     for (preset, contrast), group in groups(mine, "preset", "contrast"):
         region = main_region(list(group["region"]))
         metrics = _case_metrics(folder, preset, contrast, region)
+        digits = {metric: _digits(group, region, metric) for metric in metrics}
         rows = []
         for who in in_order(group["predictor"], PREDICTORS):
             cells = [Cell(plain(who))]
             for metric in metrics:
-                value, identity = (
-                    value_of(group, region=region, metric=metric, predictor=p) for p in (who, "identity")
-                )
+                here = Headline(preset, contrast, region, metric)
+                value, identity = (value_of(folder, here, case, name) for name in (who, "identity"))
                 higher = folder.higher_is_better.get(metric) if who == "model" else None
-                cells.append(_case_cell(value, identity, higher, below=False))
+                cells.append(_case_cell(value, identity, higher, digits[metric], below=False))
             rows.append(tuple(cells))
         names = [f"{metric_name(m)} {arrow(folder.higher_is_better.get(m))}".strip() for m in metrics]
         tables.append(Table(f"{preset} · {plain(region)}", "", ("", *names), tuple(rows)))
@@ -77,9 +80,14 @@ def _case_metrics(folder: RunFolder, preset: str, contrast: str, region: str) ->
     return in_order(table.loc[at, "metric"], FIRST_METRICS)
 
 
-def _case_cell(value: float, identity: float, higher: bool | None, *, below: bool) -> Cell:
+def _digits(records: pd.DataFrame, region: str, metric: str) -> int:
+    """Return the decimals that a metric's values of one case share."""
+    values = records.loc[(records["region"] == region) & (records["metric"] == metric), "value"].abs()
+    finite = values[np.isfinite(values)]
+    return decimals(0.0 if finite.empty else float(finite.max()))
+
+
+def _case_cell(value: float, identity: float, higher: bool | None, digits: int, *, below: bool) -> Cell:
     """Return one value of one case, red where it is not better than the identity's."""
-    scale = value if math.isfinite(value) else identity
-    digits = decimals(scale) if math.isfinite(scale) else 3
     tone = "bad" if better(value, identity, higher) is False else ""
     return Cell(number(value, digits), (number(identity, digits),) if below else (), tone, sort_key(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,14 +71,16 @@ def learning_png(history: pd.DataFrame, theme: Theme) -> bytes:
     if best is not None:
         least = float(history.loc[history["epoch"] == best, "val_loss"].min())
         ax.axvline(best, color=theme.ink, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
-        ax.plot([best], [least], "o", markersize=8, markerfacecolor="none", markeredgecolor=theme.ink, zorder=5)
-        left = best > epochs.min() + 0.6 * np.ptp(epochs)
-        ax.annotate(
-            f"best: epoch {best}\n{least:.3g}", (best, least), xytext=(-10 if left else 10, 14), color=theme.ink,
-            textcoords="offset points", ha="right" if left else "left", fontsize=9,
-        )  # fmt: skip
+        label = f"best: epoch {best} ({least:.3g})"
+        ring: dict[str, Any] = {
+            "markersize": 8,
+            "markerfacecolor": "none",
+            "markeredgecolor": theme.ink,
+            "linestyle": "none",
+        }
+        ax.plot([best], [least], "o", zorder=5, label=label, **ring)
     ax.set_yscale("log")
-    ax.margins(y=0.18)
+    ax.grid(axis="y", which="minor", color=theme.faint, linewidth=0.4)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch", color=theme.ink)
     ax.set_ylabel("loss (log scale)", color=theme.ink)

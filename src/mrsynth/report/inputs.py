@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mrsynth.errors import InputError
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
 RECORD_NUMBERS = ("value", "data_range", "n")
+VALUE_KEYS = ("preset", "contrast", "region", "metric", "fit", "case", "predictor")
 PANEL_ARRAYS = ("input", "synthetic", "truth", "ssim", "mask")
 SUMMARY_NUMBERS = ("n", "mean", "sd", "median", "ci_low", "ci_high", "n_infinite", "n_missing")
 TEST_NUMBERS = ("n", "statistic", "p", "p_holm", "mean_difference", "ci_low", "ci_high")
@@ -48,6 +50,12 @@ class RunFolder:
     n_patients: int | None
     panels: tuple[Panel, ...]
     missing: tuple[str, ...]
+
+    @cached_property
+    def values(self) -> Mapping[tuple[str, ...], float]:
+        """The value of every record by (preset, contrast, region, metric, fit, case, predictor)."""
+        keys = zip(*(self.records[name] for name in VALUE_KEYS), strict=True)
+        return dict(zip(keys, map(float, self.records["value"]), strict=True))
 
 
 def read_run(run: Path) -> RunFolder:
@@ -149,7 +157,9 @@ def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
         )
     window = meta.get("window")
     if not isinstance(window, list | tuple) or len(window) != 2 or not window[0] < window[1]:
-        raise InputError(f"{path}: the grey window is not usable.", found=window, expected="[low, high]", do=EVALUATE)
+        raise InputError(
+            f"panels.json, {path}: the grey window is not usable.", found=window, expected="[low, high]", do=EVALUATE
+        )
     return Panel(case=str(meta.get("case", path.stem)), arrays=arrays, meta=meta)
 
 

@@ -61,10 +61,10 @@ def number(value: float, digits: int, *, sign: bool = False) -> str:
 
 
 def p_value(p: float) -> str:
-    """Return a p value with two significant digits, as < 0.001 below that."""
+    """Return a p value with two or three decimals, as < 0.001 below that."""
     if math.isnan(p):
         return MISSING
-    return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def interval(low: float, high: float, digits: int, *, sign: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mrsynth.report.labels import FIRST_METRICS, arrow, decimals, duration, inte
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.panels import DIFFERENCE_MAP, KINDS, SSIM_MAP, difference_limit, map_gradient, rows_png, tile_png
 from mrsynth.report.scores import CaseScore, Headline, comparisons, find, headline, ranked_cases, value_of, verdict
-from mrsynth.report.tables import published_preset, region_tables, summary_tables, tests_table
+from mrsynth.report.tables import TEXT_COLUMNS, published_preset, region_tables, summary_tables, tests_table
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -93,6 +94,7 @@ def _context(folder: RunFolder) -> dict[str, Any]:
     return {
         "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         "script": Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
+        "text_columns": TEXT_COLUMNS,
         "version": mrsynth.__version__,
         "run": folder.run,
         "title": folder.run.get("title") or folder.run.get("recipe") or folder.path.name,
@@ -186,10 +188,9 @@ def _strips(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> list
     """Return the paired values of the headline's metrics over the cases; nothing without an identity baseline."""
     strips = []
     for metric in FIRST_METRICS:
-        place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "metric": metric, "fit": "none"}
+        here = replace(at, metric=metric)
         model, identity = (
-            np.array([value_of(folder.records, case=s.case, predictor=who, **place) for s in cases])
-            for who in ("model", "identity")
+            np.array([value_of(folder, here, score.case, who) for score in cases]) for who in ("model", "identity")
         )
         higher = folder.higher_is_better.get(metric, metric in ("ssim", "psnr"))
         if np.isfinite(model).any() and np.isfinite(identity).any():

@@ -39,13 +39,13 @@ def side_labels(axis: object) -> tuple[str, str]:
 def difference_limit(panels: Sequence[Panel]) -> float:
     """Return one symmetric limit for the difference maps of several panels, so that their colours can be compared.
 
-    It is the 99.5th percentile of |synthetic - truth| inside the masks, rounded up to 1, 1.5, 2, 3, 5 or 7.5 times a
+    It is the 99th percentile of |synthetic - truth| inside the masks, rounded up to 1, 1.5, 2, 3, 5 or 7.5 times a
     power of ten, in the units of the images.
     """
     values = [np.abs(p.arrays["synthetic"] - p.arrays["truth"])[p.arrays["mask"] > 0] for p in panels]
     flat = np.concatenate(values) if values else np.empty(0)
     flat = flat[np.isfinite(flat)]
-    top = float(np.percentile(flat, 99.5)) if flat.size else 0.0
+    top = float(np.percentile(flat, 99)) if flat.size else 0.0
     if top <= 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(top))
@@ -81,13 +81,15 @@ def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) 
     """
     box = crop_box(panel)
     cut = {name: display(array[box.x, box.y]) for name, array in panel.arrays.items()}
-    inside = cut["mask"] > 0
+    data: np.ndarray
     ax.set_facecolor("black")
     if kind == "difference":
-        data, cmap, low, high = cut["synthetic"] - cut["truth"], DIFFERENCE_MAP, -limit, limit
+        # Masked where nothing differs at all, so that the background is black like that of the images.
+        change = cut["synthetic"] - cut["truth"]
+        data, cmap, low, high = np.ma.masked_equal(change, 0), DIFFERENCE_MAP, -limit, limit
     elif kind == "ssim":
         # Outside the mask two backgrounds agree perfectly; shown, that would drown the map in full marks.
-        data, cmap, low, high = np.ma.masked_where(~inside, cut["ssim"]), SSIM_MAP, 0.0, 1.0
+        data, cmap, low, high = np.ma.masked_where(cut["mask"] <= 0, cut["ssim"]), SSIM_MAP, 0.0, 1.0
     else:
         low, high = map(float, panel.meta["window"])
         data, cmap = cut[kind], "gray"

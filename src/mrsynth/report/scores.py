@@ -12,6 +12,9 @@ import pandas as pd
 from mrsynth.report.inputs import Panel, RunFolder
 from mrsynth.report.labels import FIRST_METRICS, decimals, in_order, metric_name, number, p_value, plain
 
+FEW_PATIENTS = 10
+"""Below this the page warns that its statistics are rough."""
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -94,9 +97,13 @@ def verdict(folder: RunFolder, at: Headline) -> Verdict:
         return Verdict("unknown", "It is not known whether the model beats the identity baseline.", (reason,))
     digits = decimals(max((abs(x) for x in (model, identity) if math.isfinite(x)), default=0.0))
     name = metric_name(at.metric)
-    where = f"{at.region}, preset {at.preset}"
+    patients = folder.n_patients
+    count = "an unknown number of patients" if patients is None else f"{patients} patient{'s' if patients != 1 else ''}"
+    where = f"{count}; {at.region}, preset {at.preset}"
     text = [f"Mean {name} of the model {number(model, digits)}, of the identity {number(identity, digits)} ({where})."]
     text += _test_sentence(folder, at)
+    if patients is not None and patients < FEW_PATIENTS:
+        text.append(f"With fewer than {FEW_PATIENTS} patients, intervals and tests are rough.")
     behind = [
         metric for metric, (_, _, is_better) in compared.items() if is_better is False and metric in FIRST_METRICS
     ]
@@ -153,20 +160,18 @@ class CaseScore:
     panels: tuple[Panel, ...]
 
 
-def value_of(records: pd.DataFrame, **keys: str) -> float:
-    """Return the value of one record, NaN where there is none or it is missing."""
-    row = find(records, **keys)
-    return math.nan if row is None else float(row["value"])
+def value_of(folder: RunFolder, at: Headline, case: str, predictor: str) -> float:
+    """Return the unfitted value of one case and predictor at a place, NaN where there is none or it is missing."""
+    return folder.values.get((at.preset, at.contrast, at.region, at.metric, "none", case, predictor), math.nan)
 
 
 def ranked_cases(folder: RunFolder, at: Headline) -> list[CaseScore]:
     """Return every case that has a record or a panel, the worst first; a case without a value comes before all."""
     higher = folder.higher_is_better.get(at.metric, at.metric in ("ssim", "psnr"))
-    place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "metric": at.metric, "fit": "none"}
     scores = []
     for case in dict.fromkeys([*folder.records["case"], *(panel.case for panel in folder.panels)]):
         panels = tuple(panel for panel in folder.panels if panel.case == case)
         patient = next((str(panel.meta["patient"]) for panel in panels if panel.meta.get("patient")), "")
-        model, identity = (value_of(folder.records, case=case, predictor=who, **place) for who in ("model", "identity"))
+        model, identity = (value_of(folder, at, case, who) for who in ("model", "identity"))
         scores.append(CaseScore(str(case), patient, model, identity, panels))
     return sorted(scores, key=lambda s: (not math.isnan(s.model), (s.model if higher else -s.model), s.case))

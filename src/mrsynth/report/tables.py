@@ -26,6 +26,11 @@ from mrsynth.report.labels import (
 )
 from mrsynth.report.scores import better, main_region, mean_of
 
+TEXT_COLUMNS = frozenset(
+    ("", "metric", "region", "case", "patient", "preset", "fit", "difference", "test", "predictor", "why", "cases")
+)
+"""Columns of words, which stand left; numbers stand right."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -65,7 +70,7 @@ def summary_tables(folder: RunFolder) -> list[Table]:
                     same = part[part["metric"] == metric]
                     beside = {} if published and (fit != "none" or region != main) else published
                     rows.append(tuple(_summary_row(folder, same, who, beside)))
-        columns = ["metric", "region", "range", "dim.", "n", *map(plain, who)]
+        columns = ["metric", "region", "n", *map(plain, who)]
         columns += [f"published (n = {published.get('n', '?')})"] if published else []
         columns += ["model − identity", "p (Holm)"]
         note = "Mean ± SD over patients, below it the 95 % interval. Bold: best. Red: not better than identity."
@@ -108,12 +113,9 @@ def _summary_row(
     means = [mean_of(row) for row in found.values()]
     digits = decimals(max((abs(m) for m in means if math.isfinite(m)), default=0.0))
     linear = ("after a linear fit",) if one["fit"] == "linear" else ()
-    span = one["data_range"]
     cells = [
         Cell(f"{metric_name(metric)} {arrow(higher)}".strip(), linear, sort=metric_name(metric)),
-        Cell(plain(str(one["region"]))),
-        Cell(MISSING if math.isnan(span) else f"{span:g}", sort=sort_key(span)),
-        Cell(f"{one['dimension']}-D" if one.get("dimension") else MISSING),
+        Cell(plain(str(one["region"])), (_convention(rows),)),
         Cell(count(one["n"]), sort=sort_key(one["n"])),
     ]
     cells += [_mean_cell(found.get(name), found, higher, digits) for name in who]
@@ -140,6 +142,13 @@ def _mean_cell(row: pd.Series | None, found: dict[str, pd.Series], higher: bool 
             tone = "bad"
     spread = "" if math.isnan(row["sd"]) or math.isinf(mean) else f" ± {number(row['sd'], digits)}"
     return Cell(number(mean, digits) + spread, tuple(filter(None, below)), tone, sort_key(mean))
+
+
+def _convention(rows: pd.DataFrame) -> str:
+    """Return dimension and data range of summary rows in words: 3-D, range 1."""
+    dimensions = " and ".join(f"{d}-D" for d in dict.fromkeys(rows["dimension"]) if d) if "dimension" in rows else ""
+    ranges = " and ".join(f"{r:g}" for r in dict.fromkeys(rows["data_range"].dropna()))
+    return f"{dimensions or 'dimension not stated'}, range {ranges or 'not stated'}"
 
 
 def _test_cells(folder: RunFolder, one: pd.Series, found: dict[str, pd.Series], digits: int) -> list[Cell]:
@@ -187,7 +196,7 @@ def region_tables(folder: RunFolder) -> list[Table]:
             *(f"{metric_name(m)} {arrow(folder.higher_is_better.get(m))}".strip() for m in metrics),
         ]
         title = f"Preset {preset} · {contrast.upper()}" + ("" if fit == "none" else f", after a {fit} fit")
-        note = "Model, mean ± SD over patients; below it the identity baseline. Red: not better than identity."
+        note = f"Model, mean ± SD over patients; below it the identity. Red: not better. {_convention(group)}."
         tables.append(Table(title, note, tuple(columns), tuple(map(tuple, rows)), folded=fit != "none"))
     return tables
 

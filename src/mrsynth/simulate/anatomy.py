@@ -1,7 +1,7 @@
 """The anatomy on the template: smooth maps from which each person's tissues are cut.
 
-Grey and white matter are those of ICBM 152; ventricles are the inner part of what is left; nuclei, vessels, dura, skull and
-the rest of the head are placed at their known positions in MNI space. The face is schematic.
+Grey and white matter are those of ICBM 152; ventricles are the inner part of what is left; nuclei, vessels, dura,
+skull and the rest of the head are placed at their known positions in MNI space. The face is schematic.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor
 
 from mrsynth.simulate.shape import LATTICE
 from mrsynth.simulate.solids import Point, ellipsoid, smooth_union, tubes
-from mrsynth.simulate.template import COARSE, FINE, load_template, sample
+from mrsynth.simulate.template import COARSE, FINE, channels_last, load_template, sample
 
 FINE_MAPS: tuple[str, ...] = ("grey", "white", "ventricle", "vein", "artery", "choroid", "sheet")
 """Maps on FINE: two probabilities, a soft ventricle mask (0 to 1) and levels in mm (negative inside)."""
 
 COARSE_MAPS: tuple[str, ...] = ("hull", "mixed", "thalamus", "caudate", "putamen", "pallidum", "head", "air", "eye")
-"""Maps on COARSE: `hull` is the distance outside the brain in mm, `mixed` 1 where grey and white matter are truly mixed,
-the others levels in mm."""
+"""Maps on COARSE: `hull` is the distance outside the brain in mm, `mixed` 1 where grey and white matter are truly
+mixed, the others levels in mm."""
 
 SKULL_AND_SCALP_MM = 13.5
 
@@ -57,15 +57,18 @@ CHOROID: list[tuple[float, list[Point]]] = [
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """The template's maps. fine: (7, x, y, z) on FINE; coarse: (9, x, y, z) on COARSE; widening: (3, x, y, z) on LATTICE.
+    """The template's maps. fine: (7, x, y, z) on FINE; coarse: (9, x, y, z) on COARSE; widening: (3, x, y, z) and inside: (x, y, z) on
+    LATTICE.
 
-    deep_white_mm: positions (n, 3) inside white matter where tumours may start; periventricular: (n, 6) positions near the
-    ventricles and the unit direction away from them; junction_mm: (n, 3) at the border of white matter and cortex.
+    deep_white_mm: positions (n, 3) inside white matter where tumours may start; periventricular: (n, 6) positions
+    near the ventricles and the unit direction away from them; junction_mm: (n, 3) at the border of white matter and
+    cortex.
     """
 
     fine: Tensor
     coarse: Tensor
     widening: Tensor
+    inside: Tensor
     deep_white_mm: np.ndarray
     periventricular: np.ndarray
     junction_mm: np.ndarray
@@ -77,7 +80,7 @@ def template_anatomy() -> Anatomy:
     grey, white, brain = load_template()
     ventricle = _ventricle(grey, white, brain)
     hull = _hull(brain)
-    fine_hull = sample(torch.from_numpy(hull)[None], COARSE, FINE.points_mm())[0].numpy()
+    fine_hull = sample(torch.from_numpy(hull)[None], COARSE, FINE.points_mm()).view(FINE.shape).numpy()
     sinuses = np.minimum(_sinuses(fine_hull), tubes(FINE, VEINS))
     fine = {
         "grey": grey,
@@ -100,9 +103,10 @@ def template_anatomy() -> Anatomy:
         "eye": ellipsoid(COARSE, (32.0, 62.0, -37.0), (12.0, 12.0, 12.0), mirrored=True),
     }
     return Anatomy(
-        torch.from_numpy(np.stack([fine[name] for name in FINE_MAPS])),
-        torch.from_numpy(np.stack([coarse[name] for name in COARSE_MAPS]).astype(np.float32)),
+        channels_last(torch.from_numpy(np.stack([fine[name] for name in FINE_MAPS]))),
+        channels_last(torch.from_numpy(np.stack([coarse[name] for name in COARSE_MAPS]).astype(np.float32))),
         _widening(ventricle),
+        _inside(hull),
         *_lesion_sites(white, ventricle, fine_hull),
     )
 
@@ -205,22 +209,27 @@ def _air() -> np.ndarray:
 def _widening(ventricle: np.ndarray) -> Float[Tensor, "3 x y z"]:
     """Return the velocity that, at atrophy 1, moves the ventricles' walls outward by about 2.5 mm."""
     blurred = gaussian_filter(ventricle.astype(np.float32), 5.0)
-    on_lattice = sample(torch.from_numpy(blurred)[None], FINE, LATTICE.points_mm())[0].numpy()
+    on_lattice = sample(torch.from_numpy(blurred)[None], FINE, LATTICE.points_mm()).view(LATTICE.shape).numpy()
     gradient = np.stack(np.gradient(on_lattice, LATTICE.spacing_mm)).astype(np.float32)
     # points of a person look toward the ventricles, so that these appear larger
     return torch.from_numpy(gradient * (2.5 / np.linalg.norm(gradient, axis=0).max()))
 
 
+def _inside(hull: np.ndarray) -> Float[Tensor, "x y z"]:
+    """Return, on LATTICE, 1 in the brain and 0 from 8 mm outside it."""
+    return (1.0 - sample(torch.from_numpy(hull)[None], COARSE, LATTICE.points_mm()) / 8.0).clamp(0.0, 1.0).view(LATTICE.shape)
+
+
 def _lesion_sites(white: np.ndarray, ventricle: np.ndarray, hull: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return the positions where lesions start (see Anatomy), every second voxel of FINE."""
     step = (slice(None, None, 2),) * 3
-    points = FINE.points_mm().numpy()[step]
+    points = FINE.points_mm().view(*FINE.shape, 3).numpy()[step]
     white, hull, ventricle = white[step], hull[step], ventricle[step]
     away = (distance_transform_edt(~ventricle) * 2.0).astype(np.float32)
     upper = (points[..., 2] > -12) & (np.abs(points[..., 0]) > 12)
     deep = upper & (white > 0.85) & (hull < -14) & (away > 9)
     near = (white > 0.8) & (away > 2) & (away < 9) & (points[..., 2] > -4)
     junction = upper & (white > 0.35) & (white < 0.65) & (hull > -16) & (hull < -5)
-    direction = np.stack(np.gradient(gaussian_filter(away, 1.0)), axis=-1)
+    direction: np.ndarray = np.stack([*np.gradient(gaussian_filter(away, 1.0))], axis=-1)
     direction /= np.maximum(np.linalg.norm(direction, axis=-1, keepdims=True), 1e-6)
     return points[deep], np.concatenate([points[near], direction[near]], axis=1), points[junction]

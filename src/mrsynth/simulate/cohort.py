@@ -25,7 +25,9 @@ LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
 def simulate_cohort(
     seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
 ) -> Iterator[Case]:
-    """Yield the cases phantom-0000, phantom-0001, ...; raises InputError for fewer than one subject or an unknown profile."""
+    """Yield the cases phantom-0000, phantom-0001, ...; raises InputError for fewer than one subject or an unknown
+    profile.
+    """
     if subjects < 1:
         raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
     if profile not in MIXTURE:

@@ -1,4 +1,5 @@
-"""What each voxel of a person is made of: fractions of all tissues, cut from the template's maps seen through the shape.
+"""What each voxel of a person is made of: fractions of all tissues, cut from the template's maps seen through the
+shape.
 
 The template's probabilities are averages of many people and blurred. A person's borders are made crisp by a logistic
 function of the log-odds, steeper than one, and individual by smooth random fields added to them.
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from mrsynth.seeds import generator
-from mrsynth.simulate.anatomy import Anatomy
+from mrsynth.simulate.anatomy import COARSE_MAPS, Anatomy
 from mrsynth.simulate.shape import Shape
-from mrsynth.simulate.template import COARSE, FINE, Grid, sample
+from mrsynth.simulate.template import COARSE, FINE, Grid, channels_last, sample
 from mrsynth.simulate.tissues import tissue_names
 
 FIELDS: dict[str, float] = {
@@ -31,7 +31,9 @@ FIELDS: dict[str, float] = {
     "rough": 3.5,
     "extent": 8.0,
 }
-"""The random fields of a person and their smoothness (Gaussian sigma in mm); each has mean 0 and standard deviation 1."""
+"""The random fields of a person and their smoothness (Gaussian sigma in mm); each has mean 0 and standard deviation
+1.
+"""
 
 SHARPNESS = 3.2
 FLUID_BIAS, WHITE_BIAS = 0.75, 0.3
@@ -43,10 +45,28 @@ DURA_MM, TABLE_MM, DIPLOE_MM, SKIN_MM, FAT_MM = 0.9, 1.6, 3.0, 2.0, 3.2
 
 @dataclass(frozen=True, eq=False)
 class Composition:
-    """fractions: (tissues, x, y, z) in 0 to 1, sum 1, rows as in `tissue_names`; brain: (x, y, z) bool, all inside the dura."""
+    """What a person's voxels are made of. Only the n voxels in or near the tissue are held; the rest is background.
 
+    index: (n,) position of each in the flattened grid, rising; points_mm: (n, 3) where they lie in the template;
+    fractions: (tissues, n) in 0 to 1, sum 1, rows as in `tissue_names`; brain: (n,) bool, all inside the dura.
+    """
+
+    grid: Grid
+    index: Tensor
+    points_mm: Tensor
     fractions: Tensor
     brain: Tensor
+
+    def mix(self, values: np.ndarray) -> np.ndarray:
+        """Return the volume (x, y, z) of a tissue property (tissues,), averaged with the fractions."""
+        weights = torch.from_numpy(values.astype(np.float32))
+        return self.volume(weights @ self.fractions, float(values[0]))
+
+    def volume(self, values: Tensor, outside: float) -> np.ndarray:
+        """Return the volume (x, y, z) of one value for each held voxel and a constant elsewhere."""
+        full = torch.full((int(np.prod(self.grid.shape)),), outside, dtype=values.dtype)
+        full[self.index] = values
+        return full.view(self.grid.shape).numpy()
 
 
 def random_fields(seed: int) -> Float[Tensor, "f x y z"]:
@@ -56,28 +76,32 @@ def random_fields(seed: int) -> Float[Tensor, "f x y z"]:
         noise = generator(seed, "field", name).standard_normal(COARSE.shape, np.float32)
         smooth = gaussian_filter(noise, sigma_mm / COARSE.spacing_mm, truncate=3.0)
         fields.append(smooth / smooth.std())
-    return torch.from_numpy(np.stack(fields))
+    return torch.from_numpy(np.stack(fields, axis=-1)).movedim(-1, 0)
 
 
-def compose(anatomy: Anatomy, shape: Shape, fields: Float[Tensor, "f x y z"], atrophy: float, grid: Grid) -> Composition:
-    """Return a person's healthy tissue fractions on a grid (slab by slab, to bound the memory)."""
-    fractions = torch.zeros((len(tissue_names()), *grid.shape))
-    brain = torch.zeros(grid.shape, dtype=torch.bool)
-    smooth = torch.cat([anatomy.coarse, fields])
+def compose(
+    anatomy: Anatomy, shape: Shape, fields: Float[Tensor, "f x y z"], atrophy: float, grid: Grid, brain_only: bool
+) -> Composition:
+    """Return a person's healthy tissue on a grid, slab by slab to bound the memory.
+
+    brain_only: hold the voxels up to a few mm outside the brain rather than the whole head.
+    """
+    smooth = channels_last(torch.cat([anatomy.coarse, fields]))
+    parts = []
     for start in range(0, grid.shape[0], SLAB):
-        slab = slab_of(grid, start, min(start + SLAB, grid.shape[0]))
-        points = shape.to_template(slab.points_mm())
-        part = slice(start, start + slab.shape[0])
+        box = (slice(start, min(start + SLAB, grid.shape[0])), slice(0, grid.shape[1]), slice(0, grid.shape[2]))
+        points = shape.to_template(grid.part(box).points_mm())
+        name, reach_mm = ("hull", 8.0) if brain_only else ("head", 2.0)
+        outline = anatomy.coarse[[COARSE_MAPS.index(name)]]
+        near = (sample(outline, COARSE, points)[0] < reach_mm).nonzero().squeeze(1)
+        if len(near) == 0:
+            continue
+        points = points[near]
         fine, coarse = sample(anatomy.fine, FINE, points), sample(smooth, COARSE, points)
-        inside = _fill(fractions[:, part], fine, coarse, atrophy, max(grid.spacing_mm, 1.0))
-        brain[part] = inside & (points[..., 2] > -74.0)
-    return Composition(fractions, brain)
-
-
-def slab_of(grid: Grid, start: int, stop: int) -> Grid:
-    """Return the part of a grid with first index start ≤ i < stop."""
-    x, y, z = grid.origin_mm
-    return Grid((stop - start, *grid.shape[1:]), (x + start * grid.spacing_mm, y, z), grid.spacing_mm)
+        fractions, inside = _fractions(fine, coarse, atrophy, max(grid.spacing_mm, 1.0))
+        parts.append((near + start * grid.shape[1] * grid.shape[2], points, fractions, inside & (points[:, 2] > -74.0)))
+    index, at, held, brain = zip(*parts, strict=True)
+    return Composition(grid, torch.cat(index), torch.cat(at), torch.cat(held, dim=1), torch.cat(brain))
 
 
 def soft(level: Tensor, width_mm: float) -> Tensor:
@@ -85,8 +109,9 @@ def soft(level: Tensor, width_mm: float) -> Tensor:
     return (0.5 - level / width_mm).clamp_(0.0, 1.0)
 
 
-def _fill(out: Tensor, fine: Tensor, coarse: Tensor, atrophy: float, width_mm: float) -> Tensor:
-    """Write the fractions of a slab into out (tissues, x, y, z); return where the brain and its fluid are (bool)."""
+def _fractions(fine: Tensor, coarse: Tensor, atrophy: float, width_mm: float) -> tuple[Tensor, Tensor]:
+    """Return the fractions (tissues, n) at n voxels, and which of them are brain or its fluid (bool)."""
+    out = torch.zeros((len(tissue_names()), fine.shape[1]))
     row = {name: out[i] for i, name in enumerate(tissue_names())}
     grey, white, ventricle, vein, artery, choroid, sheet = fine
     hull, mixed, thalamus, caudate, putamen, pallidum, head, air, eye = coarse[:9]
@@ -109,9 +134,9 @@ def _fill(out: Tensor, fine: Tensor, coarse: Tensor, atrophy: float, width_mm: f
     _move(row, ("csf", "grey"), "dura", 0.9 * soft(sheet, width_mm) * open_fluid)
     _move(row, everything, "arterial_blood", soft(artery, width_mm) * open_fluid)
     _move(row, everything, "venous_blood", soft(vein, width_mm) * open_fluid)
-    row["background"][:] = (1.0 - out[1:].sum(0)).clamp(0.0)
-    out /= out.sum(0, keepdim=True)
-    return to_dura < 0.0
+    row["background"][:] = (1.0 - out.sum(0)).clamp(0.0)
+    out /= out.sum(0)
+    return out, to_dura < 0.0
 
 
 def _brain_tissue(
@@ -130,7 +155,9 @@ def _brain_tissue(
     small = 0.012
     wet = torch.sigmoid(SHARPNESS * (torch.log((fluid + small) / (grey + white + small)) + FLUID_BIAS + 0.35 * sulci))
     steep = 1.0 + (SHARPNESS - 1.0) * (1.0 - mixed)
-    pale = torch.sigmoid(steep * (torch.log((white + small) / (grey + small)) + (WHITE_BIAS + 0.22 * gyri) * (1.0 - mixed)))
+    pale = torch.sigmoid(
+        steep * (torch.log((white + small) / (grey + small)) + (WHITE_BIAS + 0.22 * gyri) * (1.0 - mixed))
+    )
     pale = pale * (0.95 - 0.025 * myelin).clamp(0.8, 1.0)  # fibre density varies in white matter
     tissue = inside * (1.0 - wet)
     row["white"][:] = tissue * pale
@@ -174,10 +201,12 @@ def _outer_head(
         row[name] *= 1.0 - hollow
 
 
-def _move(row: Mapping[str, Any], sources: tuple[str, ...], target: str, share: Tensor) -> None:
-    """Turn a share (0 to 1) of each source tissue into the target tissue."""
+def _move(row: Mapping[str, Tensor], sources: tuple[str, ...], target: str, share: Tensor) -> None:
+    """Turn a share (0 to 1, mostly 0) of each source tissue into the target tissue."""
+    where = share.nonzero().squeeze(1)
+    share = share[where]
     for source in sources:
         if source != target:
-            moved = row[source] * share
-            row[source] -= moved
-            row[target] += moved
+            moved = row[source][where] * share
+            row[source][where] -= moved
+            row[target][where] += moved

@@ -40,7 +40,8 @@ def draw_lesions(rng: np.random.Generator, kind: str, anatomy: Anatomy) -> list[
     """Draw the lesions of a kind (see KINDS); each is JSON-able.
 
     tissue: what fills it; centre_mm in template space; radii_mm and axes (rows: unit vectors); rim_mm: thickness of the
-    enhancing rim around a necrotic core (absent: solid); oedema_mm; rough_mm: unevenness of the surface; push_mm.
+    enhancing rim around a necrotic core (absent: solid); oedema_mm; rough_mm: unevenness of the surface;
+    edge_mm: width of a blurred edge (absent: sharp); push_mm: how far it moves its surroundings.
     """
     draw = {
         "glioma_high": _draw_glioma_high,
@@ -56,25 +57,31 @@ def apply_lesions(
     lesions: Sequence[Mapping[str, Any]],
     shape: Shape,
     fields: Float[Tensor, "f x y z"],
-    grid: Grid,
 ) -> None:
     """Replace tissue by lesions in place; each lesion touches only its own box of the grid."""
+    grid = composition.grid
+    held = torch.full(grid.shape, -1, dtype=torch.int32)
+    held.view(-1)[composition.index] = torch.arange(len(composition.index), dtype=torch.int32)
+    uneven = fields[[list(FIELDS).index(name) for name in ("rough", "extent")]]
     for lesion in lesions:
-        box = _box(lesion, shape, grid)
-        if min(b.stop - b.start for b in box) <= 0:
-            continue
-        part = _subgrid(grid, box)
-        points = shape.to_template(part.points_mm())
-        rough, extent = sample(fields[[list(FIELDS).index(name) for name in ("rough", "extent")]], COARSE, points)
-        _replace(composition.fractions[(slice(None), *box)], lesion, _level(lesion, points), rough, extent, grid)
+        where = held[_box(lesion, shape, grid)].flatten()
+        where = where[where >= 0].long()
+        points = composition.points_mm[where]
+        rough, extent = sample(uneven, COARSE, points)
+        fractions = composition.fractions[:, where]
+        _replace(fractions, lesion, _level(lesion, points), rough, extent, max(grid.spacing_mm, 1.2))
+        composition.fractions[:, where] = fractions
 
 
-def lesion_labels(fractions: Float[Tensor, "t x y z"]) -> Float[Tensor, "x y z"]:
-    """Return the lesion mask: the label of the leading lesion tissue where lesions make up half of the voxel, else 0."""
-    rows = [tissue_names().index(name) for name in LABELS]
-    parts = fractions[rows]
-    numbers = torch.tensor(list(LABELS.values()), dtype=torch.float32)
-    return torch.where(parts.sum(0) >= 0.5, numbers[parts.argmax(0)], torch.zeros(()))
+def lesion_labels(composition: Composition) -> Float[Tensor, "n"]:
+    """Return the lesion label of each held voxel: of the leading lesion tissue where lesions make up half of it, else
+    0.
+    """
+    parts = composition.fractions[[tissue_names().index(name) for name in LABELS]]
+    where = (parts.sum(0) >= 0.5).nonzero().squeeze(1)
+    labels = torch.zeros(parts.shape[1], dtype=torch.uint8)
+    labels[where] = torch.tensor(list(LABELS.values()), dtype=torch.uint8)[parts[:, where].argmax(0)]
+    return labels
 
 
 def _draw_glioma_high(rng: np.random.Generator, anatomy: Anatomy) -> list[Lesion]:
@@ -87,7 +94,7 @@ def _draw_glioma_high(rng: np.random.Generator, anatomy: Anatomy) -> list[Lesion
 def _draw_glioma_low(rng: np.random.Generator, anatomy: Anatomy) -> list[Lesion]:
     radius = float(rng.uniform(13.0, 25.0))
     lesion = _ellipsoid(rng, _pick(rng, anatomy.deep_white_mm), radius, 0.22)
-    lesion |= {"tissue": "non_enhancing_tumour", "rough_mm": 0.12 * radius}
+    lesion |= {"tissue": "non_enhancing_tumour", "rough_mm": 0.12 * radius, "edge_mm": 4.0}
     return [lesion | {"oedema_mm": float(rng.uniform(0.0, 4.0)), "push_mm": float(rng.uniform(1.0, 3.0))}]
 
 
@@ -147,14 +154,13 @@ def _level(lesion: Mapping[str, Any], points_mm: Tensor) -> Tensor:
 
 
 def _replace(
-    fractions: Tensor, lesion: Mapping[str, Any], level: Tensor, rough: Tensor, extent: Tensor, grid: Grid
+    fractions: Tensor, lesion: Mapping[str, Any], level: Tensor, rough: Tensor, extent: Tensor, width_mm: float
 ) -> None:
-    """Write one lesion into its box of the fractions (tissues, x, y, z)."""
+    """Write one lesion into the fractions (tissues, n) of the voxels that it may reach."""
     names = tissue_names()
     row = {name: fractions[i] for i, name in enumerate(names)}
-    width_mm = max(grid.spacing_mm, 1.2)
     level = level + float(lesion["rough_mm"]) * (0.7 * rough + 0.7 * extent)
-    whole = soft(level, width_mm)
+    whole = soft(level, max(width_mm, float(lesion.get("edge_mm", 0.0))))
     lost = torch.zeros_like(level)
     for name in REPLACEABLE:
         part = row[name] * whole
@@ -163,16 +169,22 @@ def _replace(
     rim_mm = lesion.get("rim_mm")
     core = soft(level + float(rim_mm) * (1.0 + 0.45 * rough).clamp(min=0.35), width_mm) if rim_mm else None
     if core is None:
-        row[lesion["tissue"]] += lost
+        # solid tumours and plaques are never quite uniform
+        loose = lost * (0.15 + 0.12 * rough + 0.08 * extent).clamp(0.0, 0.45)
+        row["oedema"] += loose
+        row[lesion["tissue"]] += lost - loose
     else:
         core = torch.minimum(core, whole)
         share = torch.where(whole > 0, core / whole.clamp(min=1e-6), torch.zeros(()))
+        share = share + (1.0 - share) * (0.1 + 0.1 * extent - 0.08 * rough).clamp(0.0, 0.35)  # gaps in the rim
         row["necrosis"] += lost * share
         row[lesion["tissue"]] += lost * (1.0 - share)
     oedema_mm = float(lesion["oedema_mm"])
     if oedema_mm > 0.5:
         # oedema spreads along white matter and spares the cortex
-        reach = soft(level - oedema_mm * (0.7 + 0.5 * extent + 0.2 * rough).clamp(min=0.1), 4.0) * (0.9 + 0.06 * rough).clamp(0.6, 1.0)
+        reach = soft(level - oedema_mm * (0.7 + 0.5 * extent + 0.2 * rough).clamp(min=0.1), 6.0) * (
+            0.9 + 0.06 * rough
+        ).clamp(0.6, 1.0)
         for name, share_of in (("white", 1.0), ("grey", 0.12)):
             part = row[name] * reach * share_of
             row[name] -= part
@@ -181,18 +193,11 @@ def _replace(
 
 def _box(lesion: Mapping[str, Any], shape: Shape, grid: Grid) -> tuple[slice, slice, slice]:
     """Return the part of the grid that a lesion can reach (margin for its unevenness and the person's shape)."""
-    centre = torch.tensor(lesion["centre_mm"], dtype=torch.float32)[None, None, None]
-    at = shape.to_person(centre)[0, 0, 0].numpy()
+    centre = torch.tensor(lesion["centre_mm"], dtype=torch.float32)[None]
+    at = shape.to_person(centre)[0].numpy()
     rough = 2.5 * float(lesion["rough_mm"])
     reach = (max(lesion["radii_mm"]) + rough + 1.8 * float(lesion["oedema_mm"]) + float(lesion["push_mm"]) + 3.0) * 1.2
     low = np.floor((at - reach - grid.origin_mm) / grid.spacing_mm).astype(int)
     high = np.ceil((at + reach - grid.origin_mm) / grid.spacing_mm).astype(int) + 1
     x, y, z = (slice(max(0, a), max(0, min(n, b))) for a, b, n in zip(low, high, grid.shape, strict=True))
     return x, y, z
-
-
-def _subgrid(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
-    """Return the box of a grid as a grid."""
-    origin = [o + b.start * grid.spacing_mm for o, b in zip(grid.origin_mm, box, strict=True)]
-    shape = [b.stop - b.start for b in box]
-    return Grid((shape[0], shape[1], shape[2]), (origin[0], origin[1], origin[2]), grid.spacing_mm)

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 import yaml
 from scipy.ndimage import gaussian_filter1d, zoom
+from torch.nn.functional import affine_grid, grid_sample
 
 from mrsynth.errors import InputError
 from mrsynth.seeds import generator
 from mrsynth.settings import Settings, nearest, parse
 from mrsynth.simulate import signals
 from mrsynth.simulate.shape import upsample
-from mrsynth.simulate.template import Grid, sample
+from mrsynth.simulate.template import Grid
 from mrsynth.simulate.tissues import TissueTable
 
 AIR_HU = -1024.0
@@ -27,7 +28,9 @@ CT_NOISE_HU = 6.0
 
 
 class Protocol(Settings):
-    """One contrast's sequence. Times in seconds; slice_mm: slice thickness along z, 0 for none; scale: white matter's value."""
+    """One contrast's sequence. Times in seconds; slice_mm: slice thickness along z, 0 for none; scale: white matter's
+    value.
+    """
 
     sequence: Literal["mprage", "spoiled_gradient_echo", "fast_spin_echo", "flair", "dwi"]
     tr_s: float
@@ -92,7 +95,8 @@ def tissue_signals(protocol: Protocol, table: TissueTable, b_s_mm2: float | None
 
 
 def coil_field(seed: int, strength: float, grid: Grid) -> np.ndarray:
-    """Return a smooth positive field (float32, grid's shape) with geometric mean 1 and log of standard deviation `strength`.
+    """Return a smooth positive field (float32, grid's shape) with geometric mean 1 and log of standard deviation
+    `strength`.
 
     A cubic spline through random values about 60 mm apart, drawn for the same box in mm at every spacing.
     """
@@ -113,8 +117,8 @@ def add_rician(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.
 def thick_slices(image: np.ndarray, slice_mm: float, spacing_mm: float, keep_grid: bool = True) -> np.ndarray:
     """Return an image acquired in slices along z: blurred by a profile of full width slice_mm, and one voxel a slice.
 
-    keep_grid: interpolate the slices back to the grid that came in (linearly), as atlas-space data sets do; otherwise the
-    image has one voxel a slice. Slices no thicker than a voxel leave the image as it is.
+    keep_grid: interpolate the slices back to the grid that came in (linearly), as atlas-space data sets do; otherwise
+    the image has one voxel a slice. Slices no thicker than a voxel leave the image as it is.
     """
     step = slice_mm / spacing_mm
     if step <= 1.0:
@@ -130,9 +134,15 @@ def move(image: np.ndarray, matrix: np.ndarray, grid: Grid) -> np.ndarray:
     """Return the image of a head that has moved by a rigid matrix (4×4, mm): new(p) = old(matrix⁻¹ p)."""
     if np.array_equal(matrix, np.eye(4)):
         return image
-    back = torch.from_numpy(np.linalg.inv(matrix).astype(np.float32))
-    points = grid.points_mm() @ back[:3, :3].T + back[:3, 3]
-    return sample(torch.from_numpy(image)[None], grid, points)[0].numpy()
+    # in grid_sample's units (-1 to 1 between the outer voxel centres) the movement is another affine matrix
+    half = (np.array(grid.shape) - 1.0) / 2.0 * grid.spacing_mm
+    to_mm = np.diag([*half, 1.0])
+    to_mm[:3, 3] = half + grid.origin_mm
+    back = np.linalg.inv(to_mm) @ np.linalg.inv(matrix) @ to_mm
+    theta = torch.from_numpy(np.ascontiguousarray(back[2::-1, [2, 1, 0, 3]], np.float32))[None]
+    volume = torch.from_numpy(image)[None, None]
+    points = affine_grid(theta, list(volume.shape), align_corners=True)
+    return grid_sample(volume, points, mode="bilinear", padding_mode="border", align_corners=True)[0, 0].numpy()
 
 
 def _along_z(image: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A person's own shape: a global affine map and a smooth diffeomorphism.
 
-The map takes a point of the person to a point of the template: template = affine(exp(v)(person)). The stationary velocity
-v is integrated by scaling and squaring (Arsigny 2006; Ashburner, NeuroImage 38:95, 2007), which keeps the map invertible:
-its inverse is exp(-v) after the inverse affine map.
+The map takes a point of the person to a point of the template: template = affine(exp(v)(person)). The stationary
+velocity v is integrated by scaling and squaring (Arsigny 2006; Ashburner, NeuroImage 38:95, 2007), which keeps the
+map invertible: its inverse is exp(-v) after the inverse affine map.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mrsynth.seeds import generator
-from mrsynth.simulate.template import Grid, sample
+from mrsynth.simulate.template import Grid, channels_last, sample
 
 LATTICE = Grid((53, 65, 59), (-104.0, -142.0, -118.0), 4.0)
 """Where the velocity is described."""
@@ -35,21 +35,23 @@ MEAN_SCALE = 0.94
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A person's map. affine: 4×4, person → template in mm; forward and inverse: displacements (3, x, y, z) on LATTICE."""
+    """A person's map. affine: 4×4, person → template in mm; forward and inverse: displacements (3, x, y, z) on
+    LATTICE.
+    """
 
     affine: np.ndarray
     forward: Tensor
     inverse: Tensor
 
-    def to_template(self, points_mm: Float[Tensor, "i j k 3"]) -> Float[Tensor, "i j k 3"]:
+    def to_template(self, points_mm: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return the template positions of a person's points."""
-        moved = points_mm + sample(self.forward, LATTICE, points_mm).movedim(0, -1)
+        moved = points_mm + sample(self.forward, LATTICE, points_mm).T
         return _apply(self.affine, moved)
 
-    def to_person(self, points_mm: Float[Tensor, "i j k 3"]) -> Float[Tensor, "i j k 3"]:
+    def to_person(self, points_mm: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Return a person's positions of template points."""
         moved = _apply(np.linalg.inv(self.affine), points_mm)
-        return moved + sample(self.inverse, LATTICE, moved).movedim(0, -1)
+        return moved + sample(self.inverse, LATTICE, moved).T
 
 
 def draw_shape(rng: np.random.Generator, atrophy: float, tilt_deg: float) -> dict[str, Any]:
@@ -70,19 +72,23 @@ def draw_shape(rng: np.random.Generator, atrophy: float, tilt_deg: float) -> dic
 
 
 def build_shape(
-    draws: Mapping[str, Any], widening: Float[Tensor, "3 x y z"], pushes: Sequence[Mapping[str, Any]] = ()
+    draws: Mapping[str, Any],
+    widening: Float[Tensor, "3 x y z"],
+    inside: Float[Tensor, "x y z"],
+    pushes: Sequence[Mapping[str, Any]] = (),
 ) -> Shape:
-    """Return the map of drawn parameters.
+    """Return the map of drawn parameters. All maps are on LATTICE.
 
-    widening: a velocity on LATTICE that enlarges the ventricles, times atrophy; pushes: mass effects of tumours, each with
-    centre_mm (template), radius_mm and push_mm (the outward displacement at about the radius).
+    widening: a velocity that enlarges the ventricles, times atrophy; inside: 1 in the brain, 0 well outside, where only the
+    smoothest part of the random velocity acts (a skull has no folds); pushes: mass effects of tumours, each with centre_mm
+    (template), radius_mm and push_mm (the outward displacement at about the radius).
     """
     affine = np.linalg.inv(_affine(draws))
-    velocity = _random_velocity(int(draws["velocity_seed"])) * float(draws["strength"])
+    velocity = _random_velocity(int(draws["velocity_seed"]), inside) * float(draws["strength"])
     velocity += float(draws["atrophy"]) * widening
     for push in pushes:
         velocity += _push(push, np.linalg.inv(affine))
-    return Shape(affine, exponential(velocity), exponential(-velocity))
+    return Shape(affine, channels_last(exponential(velocity)), channels_last(exponential(-velocity)))
 
 
 def exponential(velocity: Float[Tensor, "3 x y z"]) -> Float[Tensor, "3 x y z"]:
@@ -90,7 +96,9 @@ def exponential(velocity: Float[Tensor, "3 x y z"]) -> Float[Tensor, "3 x y z"]:
     points = LATTICE.points_mm()
     displacement = velocity / 2**SQUARINGS
     for _ in range(SQUARINGS):
-        displacement = displacement + sample(displacement, LATTICE, points + displacement.movedim(0, -1))
+        displacement = displacement + sample(displacement, LATTICE, points + displacement.flatten(1).T).view_as(
+            velocity
+        )
     return displacement
 
 
@@ -127,25 +135,28 @@ def _affine(draws: Mapping[str, Any]) -> np.ndarray:
 
 def _apply(affine: np.ndarray, points: Tensor) -> Tensor:
     matrix = torch.from_numpy(affine.astype(np.float32))
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    return torch.addmm(matrix[:3, 3], points, matrix[:3, :3].T)
 
 
-def _random_velocity(seed: int) -> Tensor:
-    """Return a smooth random velocity, the sum of the parts in SCALES."""
+def _random_velocity(seed: int, inside: Tensor) -> Tensor:
+    """Return a smooth random velocity, the sum of the parts in SCALES; all but the smoothest act inside the brain only."""
     rng = generator(seed, "velocity")
-    velocity = np.zeros((3, *LATTICE.shape), np.float32)
-    for sigma_mm, size_mm in SCALES:
+    velocity = torch.zeros((3, *LATTICE.shape))
+    for number, (sigma_mm, size_mm) in enumerate(SCALES):
         for part in velocity:
             noise = gaussian_filter(rng.standard_normal(LATTICE.shape, np.float32), sigma_mm / LATTICE.spacing_mm)
-            part += size_mm * noise / noise.std()
-    return torch.from_numpy(velocity)
+            part += torch.from_numpy(size_mm * noise / noise.std()) * (inside if number else 1.0)
+    return velocity
 
 
 def _push(push: Mapping[str, Any], to_person: np.ndarray) -> Tensor:
-    """Return the velocity of a mass: points look inward, so that tissue appears moved outward, fading over two radii."""
+    """Return the velocity of a mass: points look inward, so that tissue appears moved outward, fading over two
+    radii.
+    """
     centre = (to_person @ np.array([*push["centre_mm"], 1.0]))[:3]
     offset = LATTICE.points_mm() - torch.from_numpy(centre.astype(np.float32))
     sigma = 1.3 * float(push["radius_mm"])
     fade = torch.exp(-(offset**2).sum(-1, keepdim=True) / (2 * sigma**2))
     # the profile t·exp(-t²/2) has its maximum exp(-1/2) at one sigma
-    return (-offset / sigma * fade * float(np.exp(0.5)) * float(push["push_mm"])).movedim(-1, 0)
+    flow = -offset / sigma * fade * float(np.exp(0.5)) * float(push["push_mm"])
+    return flow.T.reshape(3, *LATTICE.shape)

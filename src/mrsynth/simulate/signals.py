@@ -32,11 +32,12 @@ def mprage(
     spacing_s: float,
     pulses: int,
 ) -> Values:
-    """Return the signal at the centre of the train of an inversion-prepared gradient echo (Deichmann, NeuroImage 12:112, 2000).
+    """Return the signal at the centre of the train of an inversion-prepared gradient echo (Deichmann, NeuroImage
+    12:112, 2000).
 
-    tr_s: inversion to inversion; ti_s: inversion to the centre of the train of `pulses` echoes, spacing_s apart. The train
-    drives the magnetisation to M0* with 1/T1* = 1/T1 - ln(cos flip)/spacing; before and after it relaxes freely. The signal
-    is the magnitude; raises ValueError if train and delays do not fit into tr_s.
+    tr_s: inversion to inversion; ti_s: inversion to the centre of the train of `pulses` echoes, spacing_s apart. The
+    train drives the magnetisation to M0* with 1/T1* = 1/T1 - ln(cos flip)/spacing; before and after it relaxes
+    freely. The signal is the magnitude; raises ValueError if train and delays do not fit into tr_s.
     """
     half = pulses * spacing_s / 2.0
     before, after = ti_s - half, tr_s - ti_s - half
@@ -57,12 +58,16 @@ def mprage(
 
 
 def fast_spin_echo(pd: Values, t1_s: Values, t2_s: Values, *, tr_s: float, te_s: float) -> Values:
-    """Return pd·(1 - exp(-TR/T1))·exp(-TE/T2), TE being the effective echo time (Bernstein, Handbook of MRI Pulse Sequences)."""
+    """Return pd·(1 - exp(-TR/T1))·exp(-TE/T2), TE being the effective echo time (Bernstein, Handbook of MRI Pulse
+    Sequences).
+    """
     return pd * (1.0 - np.exp(-tr_s / t1_s)) * np.exp(-te_s / t2_s)
 
 
 def flair(pd: Values, t1_s: Values, t2_s: Values, *, tr_s: float, ti_s: float, te_s: float) -> Values:
-    """Return the magnitude of an inversion-recovery spin echo: pd·|1 - 2·exp(-TI/T1) + exp(-TR/T1)|·exp(-TE/T2) (Hajnal 1992)."""
+    """Return the magnitude of an inversion-recovery spin echo: pd·|1 - 2·exp(-TI/T1) + exp(-TR/T1)|·exp(-TE/T2)
+    (Hajnal 1992).
+    """
     return pd * np.abs(1.0 - 2.0 * np.exp(-ti_s / t1_s) + np.exp(-tr_s / t1_s)) * np.exp(-te_s / t2_s)
 
 

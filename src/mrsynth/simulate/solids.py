@@ -1,8 +1,11 @@
-"""Signed levels of simple solids, in millimetres: negative inside. What the template's maps do not show is built of these."""
+"""Signed levels of simple solids, in millimetres: negative inside. What the template's maps do not show is built of
+these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,7 +33,7 @@ def tubes(
     for radius, points in paths:
         for sign in (1.0, -1.0) if mirrored else (1.0,):
             line = np.array(points, float) * (sign, 1.0, 1.0)
-            for start, end in zip(line[:-1], line[1:], strict=True):
+            for start, end in pairwise(line):
                 _add_segment(level, grid, start, end, radius, far_mm)
     return level
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from mrsynth.image import Case, Image
@@ -42,7 +41,7 @@ PROFILES: dict[str, tuple[str, ...]] = {
 }
 """The contrasts of each profile."""
 
-HEAD_GRID = Grid((192, 240, 192), (-96.0, -132.0, -84.0), 1.0)
+HEAD_GRID = Grid((176, 232, 184), (-88.0, -122.0, -82.0), 1.0)
 BRATS_GRID = Grid((240, 240, 155), (-120.0, -136.0, -68.0), 1.0)
 BRAIN_BOX = (slice(40, 200), slice(16, 224), slice(0, 155))
 """The part of BRATS_GRID that can hold a brain; the rest is 0 and is not computed."""
@@ -51,10 +50,11 @@ BRAIN_BOX = (slice(40, 200), slice(16, 224), slice(0, 155))
 class SubjectSettings(Settings):
     """What to simulate.
 
-    profile: which contrasts (see PROFILES); spacing_mm: 1 is the full resolution, 2 is quick; lesion: a kind of `KINDS` or
-    "random"; site: a site's name or "random"; doses: of t1ld, as fractions of the full dose; stripped: only the brain on
-    BraTS's grid (by default for brats and dose) or the whole head; registered: False leaves the patient's movement
-    between contrasts in; variation: how far the shape departs from the template (0 none, 1 a population).
+    profile: which contrasts (see PROFILES); spacing_mm: 1 is the full resolution, 2 is quick; lesion: a kind of
+    `KINDS` or "random"; site: a site's name or "random"; doses: of t1ld, as fractions of the full dose; stripped:
+    only the brain on BraTS's grid (by default for brats and dose) or the whole head; registered: False leaves the
+    patient's movement between contrasts in; variation: how far the shape departs from the template (0 none, 1 a
+    population).
     """
 
     profile: Literal["brats", "ct", "dose", "full"] = "brats"
@@ -78,7 +78,8 @@ class Truth:
 
     tissues: names of the fractions' rows; fractions: (tissues, x, y, z), sum 1; clean: contrast → the ideal image (no
     field, noise, slices or movement; same scale); field: contrast → multiplicative coil field; movement: contrast → 4×4
-    matrix in mm that carried the head before that contrast; adc_mm2_s: the true map; table: the person's own parameters.
+    matrix in mm that carried the head before that contrast; adc_mm2_s: the true map; table: the person's own
+    parameters.
     """
 
     tissues: tuple[str, ...]
@@ -107,12 +108,15 @@ def simulate_with_truth(
 
 
 def replay_subject(draws: Mapping[str, Any]) -> Case:
-    """Return the case of recorded draws (metadata["draws"] of a simulated case, also after a round trip through JSON)."""
+    """Return the case of recorded draws (metadata["draws"] of a simulated case, also after a round trip through
+    JSON).
+    """
     return _Examination(draws).case()
 
 
 def simulate_doses(seed: int, settings: SubjectSettings, doses: Sequence[float]) -> dict[float, Image]:
-    """Return the T1-weighted image of one patient at each dose (0 to 1), same anatomy, same scale, each with its own noise.
+    """Return the T1-weighted image of one patient at each dose (0 to 1), same anatomy, same scale, each with its own
+    noise.
 
     Dose 0 is the case's t1 and dose 1 its t1ce; the others are named t1ld.
     """
@@ -192,9 +196,9 @@ class _Examination:
         self.stripped = self.settings.skull_stripped if stripped is None else stripped
         self.full_grid = (BRATS_GRID if self.stripped else HEAD_GRID).resampled(self.settings.spacing_mm)
         self.box, self.grid = _computed_part(self.full_grid, self.stripped)
-        self.composition = _compose(draws, self.grid)
+        self.composition = _compose(draws, self.grid, self.stripped)
         self.table = with_jitter(tissue_table(self.site.b0_tesla), draws["jitter"])
-        self.brain = self.composition.brain.numpy()
+        self.brain = self.composition.volume(self.composition.brain, False)
         self.clean: dict[str, np.ndarray] = {}
         self.field: dict[str, np.ndarray] = {}
         self.movement: dict[str, np.ndarray] = {}
@@ -236,35 +240,30 @@ class _Examination:
 
     def masks(self) -> dict[str, Image]:
         """Return brain, lesion and enhancing masks (uint8)."""
-        labels = lesion_labels(self.composition.fractions).numpy()
+        labels = self.composition.volume(lesion_labels(self.composition), 0)
         masks = {"brain": self.brain, "lesion": labels * self.brain, "enhancing": (labels == 3) & self.brain}
         return {name: self._place(data.astype(np.uint8), name, 0) for name, data in masks.items()}
 
     def truth(self) -> Truth:
         """Return the truth on the images' own grid."""
-        fractions = self._pad(self.composition.fractions.numpy(), 0.0)
-        fractions[0] += 1.0 - fractions.sum(0)
+        rows = enumerate(self.composition.fractions)
+        fractions = np.stack([self._pad(self.composition.volume(row, float(i == 0)), float(i == 0)) for i, row in rows])
         return Truth(
             tissue_names(),
             fractions,
             {name: self._pad(data, AIR_HU if name == "ct" else 0.0) for name, data in self.clean.items()},
             {name: self._pad(data, 1.0) for name, data in self.field.items()},
             dict(self.movement),
-            self._pad(self._mix(self.table.adc_mm2_s), 0.0),
+            self._pad(self.composition.mix(self.table.adc_mm2_s), 0.0),
             self.table,
         )
-
-    def _mix(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean of a tissue property, weighted with the fractions."""
-        weights = torch.from_numpy(values.astype(np.float32))
-        return torch.tensordot(weights, self.composition.fractions, dims=1).numpy()
 
     def _scan(self, scan: str, protocol: Protocol, values: np.ndarray, part: str = "") -> np.ndarray:
         """Return a magnitude image: ideal signal → movement → slices → coil field → noise, in the site's scale."""
         draw = self.draws["scans"][scan]
         reference = tissue_signals(protocol, self.table)[self.table.index("white")]
         scale = protocol.scale * draw["gain"]
-        clean = self._mix(values * (scale / reference))
+        clean = self.composition.mix(values * (scale / reference))
         if not part:
             self.clean[scan] = clean
             self.movement[scan] = rigid(draw["rotation_deg"], draw["shift_mm"])
@@ -278,13 +277,14 @@ class _Examination:
         """Return the log-linear ADC (mm²/s) of the noisy b = 0 and b images; 0 in air."""
         low, high = self.b_images
         b = float(self.site.contrasts["dwi"].b_s_mm2 or 0.0)
-        seen = move(1.0 - self.composition.fractions[0].numpy(), self.movement["dwi"], self.grid) > 0.5
+        tissue = (np.arange(len(tissue_names())) > 0).astype(float)
+        seen = move(self.composition.mix(tissue), self.movement["dwi"], self.grid) > 0.5
         return fit_adc_mm2_s(np.stack([low, high]), np.array([0.0, b])).clip(0.0, 4e-3) * seen
 
     def _ct(self) -> np.ndarray:
         """Return the CT in HU: linear in the fractions, Gaussian noise, AIR_HU outside the body."""
         draw = self.draws["scans"]["ct"]
-        self.clean["ct"] = self._mix(ct_hu(self.table.hu))
+        self.clean["ct"] = self.composition.mix(ct_hu(self.table.hu))
         self.movement["ct"] = rigid(draw["rotation_deg"], draw["shift_mm"])
         moved = move(self.clean["ct"], self.movement["ct"], self.grid)
         noise = generator(draw["noise_seed"], "").standard_normal(moved.shape, np.float32) * CT_NOISE_HU
@@ -317,23 +317,28 @@ def _computed_part(full: Grid, stripped: bool) -> tuple[tuple[slice, slice, slic
     if not stripped:
         x, y, z = (slice(0, n) for n in full.shape)
         return (x, y, z), full
-    x, y, z = (slice(round(b.start / full.spacing_mm), round(b.stop / full.spacing_mm)) for b in BRAIN_BOX)
-    origin = [o + b.start * full.spacing_mm for o, b in zip(full.origin_mm, (x, y, z), strict=True)]
-    shape = [min(b.stop, n) - b.start for b, n in zip((x, y, z), full.shape, strict=True)]
-    return (x, y, z), Grid((shape[0], shape[1], shape[2]), (origin[0], origin[1], origin[2]), full.spacing_mm)
+    x, y, z = (
+        slice(round(b.start / full.spacing_mm), min(n, round(b.stop / full.spacing_mm)))
+        for b, n in zip(BRAIN_BOX, full.shape, strict=True)
+    )
+    return (x, y, z), full.part((x, y, z))
 
 
-def _compose(draws: Mapping[str, Any], grid: Grid) -> Composition:
+def _compose(draws: Mapping[str, Any], grid: Grid, brain_only: bool) -> Composition:
     """Return the person's composition with lesions."""
     anatomy = template_anatomy()
     lesions = draws["lesions"]
     pushes = [
-        {"centre_mm": lesion["centre_mm"], "radius_mm": float(np.mean(lesion["radii_mm"])), "push_mm": lesion["push_mm"]}
+        {
+            "centre_mm": lesion["centre_mm"],
+            "radius_mm": float(np.mean(lesion["radii_mm"])),
+            "push_mm": lesion["push_mm"],
+        }
         for lesion in lesions
         if lesion["push_mm"] > 0.0
     ]
-    shape = build_shape(draws["shape"], anatomy.widening, pushes)
+    shape = build_shape(draws["shape"], anatomy.widening, anatomy.inside, pushes)
     fields = random_fields(int(draws["fields_seed"]))
-    composition = compose(anatomy, shape, fields, float(draws["shape"]["atrophy"]), grid)
-    apply_lesions(composition, lesions, shape, fields, grid)
+    composition = compose(anatomy, shape, fields, float(draws["shape"]["atrophy"]), grid, brain_only)
+    apply_lesions(composition, lesions, shape, fields)
     return composition

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,15 @@ class Grid:
         )
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
-    def points_mm(self) -> Float[Tensor, "x y z 3"]:
-        """Return the position of every voxel's centre in mm."""
-        axes = [torch.from_numpy(np.broadcast_to(axis, self.shape).copy()) for axis in self.axes_mm()]
-        return torch.stack(axes, dim=-1)
+    def points_mm(self) -> Float[Tensor, "n 3"]:
+        """Return the position in mm of every voxel's centre, z running fastest."""
+        return torch.stack([torch.from_numpy(axis).expand(self.shape).flatten() for axis in self.axes_mm()], dim=-1)
+
+    def part(self, box: tuple[slice, slice, slice]) -> Grid:
+        """Return a box of the grid (slices with start and stop) as a grid."""
+        origin = [o + b.start * self.spacing_mm for o, b in zip(self.origin_mm, box, strict=True)]
+        shape = [b.stop - b.start for b in box]
+        return Grid((shape[0], shape[1], shape[2]), (origin[0], origin[1], origin[2]), self.spacing_mm)
 
     def resampled(self, spacing_mm: float) -> Grid:
         """Return the grid over the same first voxel corner and extent at another spacing (rounded to whole voxels)."""
@@ -51,6 +56,8 @@ class Grid:
         return Grid((shape[0], shape[1], shape[2]), (origin[0], origin[1], origin[2]), spacing_mm)
 
 
+BATCH = 4
+
 FINE = Grid((161, 209, 177), (-80.0, -120.0, -86.0), 1.0)
 """Where brain and vessels are described."""
 
@@ -58,14 +65,22 @@ COARSE = Grid((101, 125, 113), (-100.0, -138.0, -110.0), 2.0)
 """Where everything smooth is described: distances, the head outside the skull, random fields."""
 
 
-def sample(
-    maps: Float[Tensor, "c x y z"], grid: Grid, points_mm: Float[Tensor, "i j k 3"]
-) -> Float[Tensor, "c i j k"]:
+def channels_last(maps: Float[Tensor, "c x y z"]) -> Float[Tensor, "c x y z"]:
+    """Return the same maps with all values of a voxel side by side in memory, where `sample` finds them faster."""
+    return maps.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def sample(maps: Float[Tensor, "c x y z"], grid: Grid, points_mm: Float[Tensor, "n 3"]) -> Float[Tensor, "c n"]:
     """Return maps at points by trilinear interpolation; outside the grid the nearest edge value holds."""
     size = torch.tensor(grid.shape, dtype=torch.float32) - 1.0
-    unit = (points_mm - torch.tensor(grid.origin_mm, dtype=torch.float32)) / (grid.spacing_mm * size) * 2.0 - 1.0
-    # grid_sample wants the last axis of the volume first
-    return grid_sample(maps[None], unit.flip(-1)[None], mode="bilinear", padding_mode="border", align_corners=True)[0]
+    scale = 2.0 / (grid.spacing_mm * size)
+    unit = points_mm * scale - (torch.tensor(grid.origin_mm, dtype=torch.float32) * scale + 1.0)
+    # grid_sample wants the last axis first (hence the transposed view) and runs in parallel over its batch only
+    count = len(unit)
+    unit = pad(unit, (0, 0, 0, -count % BATCH)).view(BATCH, 1, 1, -1, 3)
+    volume = maps.permute(0, 3, 2, 1).expand(BATCH, -1, -1, -1, -1)
+    found = grid_sample(volume, unit, mode="bilinear", padding_mode="border", align_corners=True)
+    return found.squeeze(3).squeeze(2).movedim(0, 1).flatten(1)[:, :count]
 
 
 def load_template() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

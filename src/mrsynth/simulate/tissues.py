@@ -18,7 +18,9 @@ from mrsynth.errors import InputError
 from mrsynth.settings import nearest
 
 PARAMETERS: tuple[str, ...] = ("pd", "t1_s", "t2_s", "t2star_s", "adc_mm2_s", "hu", "c_full_mmol_l", "flow")
-"""Columns of the table; `flow` is the fraction of a spin echo's signal that flowing blood leaves (1 for still tissue)."""
+"""Columns of the table; `flow` is the fraction of a spin echo's signal that flowing blood leaves (1 for still
+tissue).
+"""
 
 FIELDS_TESLA: tuple[float, ...] = (1.5, 3.0)
 """Field strengths of the table."""
@@ -53,7 +55,9 @@ class TissueTable:
 
 @cache
 def raw_table() -> Mapping[str, Any]:
-    """Return the table file as read: `sources` (key → citation), `agents` and `tissues`, every number with its source."""
+    """Return the table file as read: `sources` (key → citation), `agents` and `tissues`, every number with its
+    source.
+    """
     text = (files("mrsynth.simulate") / "assets" / "tissues.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
 
@@ -68,17 +72,20 @@ def tissue_table(b0_tesla: float) -> TissueTable:
     """Return the table at 1.5 or 3 T; raises InputError for another field."""
     tissues = raw_table()["tissues"]
     columns = {
-        name: np.array([_number(row.get(name, [1.0, ""]), b0_tesla) for row in tissues.values()])
-        for name in PARAMETERS
+        name: np.array([_number(row.get(name, [1.0, ""]), b0_tesla) for row in tissues.values()]) for name in PARAMETERS
     }
     return TissueTable(tuple(tissues), b0_tesla, **columns)
 
 
 def relaxivity_l_mmol_s(agent: str, b0_tesla: float) -> tuple[float, float]:
-    """Return (r1, r2) of an agent in l/(mmol·s), plasma at 37 °C (Rohrer 2005); raises InputError for an unknown agent."""
+    """Return (r1, r2) of an agent in l/(mmol·s), plasma at 37 °C (Rohrer 2005); raises InputError for an unknown
+    agent.
+    """
     agents = raw_table()["agents"]
     if agent not in agents:
-        raise InputError(f"'{agent}' is not a contrast agent.", expected=", ".join(agents), do=nearest(agent, [*agents]))
+        raise InputError(
+            f"'{agent}' is not a contrast agent.", expected=", ".join(agents), do=nearest(agent, [*agents])
+        )
     row = agents[agent]
     return _number(row["r1_l_mmol_s"], b0_tesla), _number(row["r2_l_mmol_s"], b0_tesla)
 
@@ -104,7 +111,9 @@ def with_agent(table: TissueTable, agent: str, dose: float) -> TissueTable:
 
 
 def draw_jitter(rng: np.random.Generator, spread: float) -> dict[str, list[float]]:
-    """Draw a person's own factors on pd, T1, T2, ADC and uptake, one a tissue (log-normal; pd varies by a third of spread)."""
+    """Draw a person's own factors on pd, T1, T2, ADC and uptake, one a tissue (log-normal; pd varies by a third of
+    spread).
+    """
     widths = {"pd": spread / 3, "t1_s": spread, "t2_s": spread, "adc_mm2_s": spread, "c_full_mmol_l": 4 * spread}
     count = len(tissue_names())
     return {name: np.exp(rng.normal(0.0, width, count)).round(6).tolist() for name, width in widths.items()}
@@ -124,6 +133,8 @@ def _number(entry: Any, b0_tesla: float) -> float:
     """Return an entry's number: [value, source], or one such pair for each field."""
     if isinstance(entry, dict):
         if b0_tesla not in entry:
-            raise InputError("No tissue parameters for this field strength.", found=f"{b0_tesla} T", expected="1.5 or 3.0")
+            raise InputError(
+                "No tissue parameters for this field strength.", found=f"{b0_tesla} T", expected="1.5 or 3.0"
+            )
         entry = entry[b0_tesla]
     return float(entry[0])

@@ -14,7 +14,7 @@ from mrsynth.errors import InputError, ModelError
 from mrsynth.image import Case, Image
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
-from mrsynth.prepare import invert_steps, run_steps
+from mrsynth.prepare import invert_steps, run_steps, split_at_geometry
 from mrsynth.synthesize.slices import predict_slices
 
 
@@ -44,16 +44,18 @@ class Synthesizer:
             images={name: case.images[name] for name in self.contract.inputs},
             masks={name: mask for name, mask in case.masks.items() if name == "brain"},
         )
-        prepared, records = run_steps(case, self.contract.steps)
+        on_native_grid, elsewhere = split_at_geometry(self.contract.steps)
+        native, _ = run_steps(case, on_native_grid)
+        prepared, records = run_steps(native, elsewhere)
         inputs = [prepared.images[name].data for name in self.contract.inputs]
         predicted = predict_slices(self.net, inputs, device=self.device)
-        low, high = self.contract.range
-        predicted = np.where(prepared.masks["brain"].data > 0, np.clip(predicted, low, high), low)
-        first = prepared.images[self.contract.inputs[0]]
-        image = first.with_data(predicted.astype(np.float32), self.contract.target)
+        first = self.contract.inputs[0]
+        image = prepared.images[first].with_data(np.clip(predicted, *self.contract.range), self.contract.target)
         image = invert_steps(image, records, kinds=("geometry",))
-        # The affine is the input's to the bit, not the product of the way there and back.
-        return replace(image, affine=case.images[self.contract.inputs[0]].affine)
+        # Masked on the patient's grid, where the brain's edge is sharp. The affine is the input's to the bit, not the
+        # product of the way there and back.
+        data = np.where(native.masks["brain"].data > 0, image.data, 0) if "brain" in native.masks else image.data
+        return replace(image, data=data.astype(np.float32), affine=case.images[first].affine)
 
     def to_training_units(self, image: Image) -> Image:
         """Return a prediction in scanner-like units: the range undone with the training targets' median parameters."""
@@ -71,4 +73,5 @@ def load_model(run: Path | str, device: str | None = None) -> Synthesizer:
     contract = load_contract(run)
     net = load_weights(run, contract, build_net(contract.net, **contract.net_settings))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Synthesizer(net.to(device, memory_format=torch.channels_last), contract, device)
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Synthesizer(net, contract, device)

@@ -123,6 +123,6 @@ def loader(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=_whole,
+        collate_fn=_whole,  # type: ignore[arg-type]
         pin_memory=torch.cuda.is_available(),
     )

@@ -21,9 +21,9 @@ from mrsynth.errors import OutputError
 from mrsynth.losses.pixel import Loss
 from mrsynth.train.batches import EpochSampler, SliceSet, loader
 from mrsynth.train.history import History, read_history
+from mrsynth.train.memory import keep_freed_memory
 from mrsynth.train.settings import TrainSettings
 from mrsynth.train.supervised import Supervised
-
 
 NOISE = (
     ".*does not have many workers.*",
@@ -80,12 +80,16 @@ def fit(
     the random state follows from seed and epoch); a run without a checkpoint starts anew.
     Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full.
     """
-    best = ModelCheckpoint(run / "checkpoints", filename="best", monitor="val_loss", save_last=True, save_on_train_epoch_end=True)
+    best = ModelCheckpoint(
+        run / "checkpoints", filename="best", monitor="val_loss", save_last=True, save_on_train_epoch_end=True
+    )
     best.CHECKPOINT_EQUALS_CHAR = "-"
     with _quiet():
         trainer = _trainer(settings, run, best, progress)
     module = Supervised(net, loss, settings)
     last = run / "checkpoints" / "last.ckpt"
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     handler = signal.getsignal(signal.SIGINT)
     try:
         with _quiet():

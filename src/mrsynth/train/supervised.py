@@ -14,14 +14,16 @@ from mrsynth.train.settings import TrainSettings
 
 
 class Supervised(L.LightningModule):
-    """Adam on loss(net(inputs), target). Dropout is drawn from (seed, epoch, batch, rank), whatever was drawn before, so
-    that a resumed run continues to the bit."""
+    """Adam on loss(net(inputs), target).
+
+    Dropout is drawn from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues to the bit.
+    """
 
     def __init__(self, net: nn.Module, loss: Loss, settings: TrainSettings) -> None:
         super().__init__()
         self.net, self.loss, self.settings = net, loss, settings
         if settings.channels_last:
-            self.net.to(memory_format=torch.channels_last)
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, target = batch

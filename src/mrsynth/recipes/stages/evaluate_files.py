@@ -9,7 +9,7 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
-from mrsynth.image import describe_grid, same_grid
+from mrsynth.image import grid_error
 from mrsynth.io import read_image, read_mask
 from mrsynth.io.files import write_json
 from mrsynth.recipes.stages.evaluate import summary_of
@@ -33,13 +33,8 @@ def evaluate_files(
         a, b = read_image(made, "prediction"), read_image(true, "reference")
         inside = read_mask(brain) if brain else None
         for other in (b, *([inside] if inside else [])):
-            if not same_grid(a, other):
-                raise InputError(
-                    f"{case}: {other.contrast} lies on another grid than the prediction.",
-                    found=describe_grid(other),
-                    expected=describe_grid(a),
-                    do="resample one onto the other first",
-                )
+            if error := grid_error(case, a, other):
+                raise error
         region = np.ones(a.data.shape, bool) if inside is None else inside.data > 0
         regions = build_regions(a.data.shape, region)
         for preset in presets:

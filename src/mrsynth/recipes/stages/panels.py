@@ -38,7 +38,9 @@ def write_panel(truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path
     name = f"{safe_name(truth.row.case)}.npz"
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / name) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{key: np.asarray(value, np.float32) for key, value in shown.items()})
+        np.savez_compressed(
+            file, allow_pickle=False, **{key: np.asarray(value, np.float32) for key, value in shown.items()}
+        )
     return {
         "case": truth.row.case,
         "patient": truth.row.patient,

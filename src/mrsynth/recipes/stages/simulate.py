@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from mrsynth.image import Case
 from mrsynth.io import index_folder, write_cohort, write_image
@@ -11,9 +12,11 @@ from mrsynth.io.files import atomic_folder, safe_name
 from mrsynth.recipes.stages.progress import track
 from mrsynth.simulate import simulate_cohort
 
+Profile = Literal["brats", "ct", "dose"]
+
 
 def simulate(
-    out: Path, subjects: int, seed: int, profile: str = "brats", *, spacing_mm: float = 1.0, progress: bool = True
+    out: Path, subjects: int, seed: int, profile: Profile = "brats", *, spacing_mm: float = 1.0, progress: bool = True
 ) -> Path:
     """Write `subjects` phantom cases below out and return the path of out/cohort.csv.
 

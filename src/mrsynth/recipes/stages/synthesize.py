@@ -60,7 +60,9 @@ def synthesize_cohort(
             made.append(row.case)
             continue
         try:
-            write_prediction(synthesizer(read_case(row, synthesizer.contract.inputs)), out / name, synthesizer)
+            write_prediction(
+                synthesizer(read_case(row, synthesizer.contract.inputs, ("brain",))), out / name, synthesizer
+            )
         except InputError as error:
             failed.append((row.case, str(error)))
             continue

@@ -124,6 +124,7 @@ def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> Non
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
+            allow_pickle=False,
             **{f"identity.{k}": v for k, v in identity.to_dict().items()},
             **{f"mean.{k}": v for k, v in mean.to_dict().items()},
         )

@@ -26,9 +26,7 @@ class Truth:
 
 def read_truth(row: CaseRow, contract: Contract) -> Truth:
     """Read a case and normalise its intensities on its own grid."""
-    case, _ = run_steps(
-        read_case(row, [*contract.inputs, contract.target], masks=True), contract.steps, kinds=("intensity",)
-    )
+    case, _ = run_steps(read_case(row, [*contract.inputs, contract.target]), contract.steps, kinds=("intensity",))
     lesion = case.masks.get("lesion")
     return Truth(
         row,
