@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 from laws import brain_case
 
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.prepare import run_steps
+from mrsynth.recipes.recipe import dump_recipe, load_recipe
 
 STEPS = [
     {"brain_mask": {"source": "auto", "max_fraction": 0.6}},
@@ -18,6 +21,7 @@ STEPS = [
     {"field_of_view": {"size_mm": [280, 280]}},
     {"resize": {"size": [32, 32], "antialias": False}},
 ]
+BRATS_NAMES = {"t1": "t1n", "t2": "t2w"}
 SPLITS = ("train", "train", "train", "val", "test")
 
 
@@ -30,3 +34,36 @@ def tiny_prepared(folder: Path) -> PreparedCohort:
         cohort.write_case(row, replace(case, history=()), records, f"f{seed}")
     cohort.finish([f"case-{seed}" for seed in range(len(SPLITS))])
     return PreparedCohort.open(folder)
+
+
+def tiny_recipe(folder: Path) -> Path:
+    """osman2022 shrunk to the tiny cases, as a file."""
+    changes = [
+        f"prepare={STEPS!r}",
+        "contrasts=[t1, t2]",
+        "net.settings.widths=[4, 8]",
+        "net.settings.dropout=[0.1, 0.1]",
+        "train.epochs=3",
+        "train.batch_size=8",
+        "train.learning_rate=0.005",
+    ]
+    path = folder / "tiny.yaml"
+    path.write_text(dump_recipe(load_recipe("osman2022", changes)).replace("name: osman2022", "name: tiny"))
+    return path
+
+
+def tiny_scans(folder: Path, cases: int = 5) -> Path:
+    """The tiny cases as NIfTI files in BraTS's manner, stored L P S."""
+    for seed in range(cases):
+        name = f"BraTS-GLI-{seed:05d}-000"
+        for contrast, image in brain_case(seed=seed).images.items():
+            write_scan(image.data, folder / name / f"{name}-{BRATS_NAMES[contrast]}.nii.gz")
+    return folder
+
+
+def write_scan(data: np.ndarray, path: Path) -> Path:
+    """Write voxels of 10 mm as a file with axes L P S."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([-10.0, -10.0, 10.0, 1.0])
+    nib.save(nib.Nifti1Image(data[::-1, ::-1].astype(np.float32), affine), path)
+    return path

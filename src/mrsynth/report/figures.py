@@ -60,7 +60,7 @@ def learning_png(history: pd.DataFrame, theme: Theme) -> bytes:
     """Return the learning curves as PNG bytes; raises InputError for a history without epochs."""
     if history.empty:
         raise InputError("The training history holds no epoch.", do="train for at least one epoch")
-    figure, (ax,) = _chart(7.6, 3.4, 1, theme)
+    figure, (ax,) = _chart(7.6, 3.4, 1, theme, left=0.95)
     epochs = history["epoch"].to_numpy(float)
     marker = "o" if len(epochs) < 25 else ""
     for name, color, label in (("train_loss", theme.second, "training"), ("val_loss", theme.first, "validation")):
@@ -123,10 +123,12 @@ def strips_png(strips: Sequence[Strip], theme: Theme) -> bytes:
     return figure_png(figure)
 
 
-def _chart(width: float, height: float, columns: int, theme: Theme) -> tuple[Figure, list[Axes]]:
-    """Return a figure (inches) with a row of plain axes in a theme's colours."""
-    figure = Figure(figsize=(width, height), dpi=170, facecolor=theme.ground, layout="constrained")
+def _chart(width: float, height: float, columns: int, theme: Theme, left: float = 0.7) -> tuple[Figure, list[Axes]]:
+    """Return a figure (inches, with a left margin) and a row of plain axes in a theme's colours."""
+    figure = Figure(figsize=(width, height), dpi=170, facecolor=theme.ground)
     FigureCanvasAgg(figure)
+    # Margins in inches; matplotlib's layout engine would take longer than everything else in the chart.
+    figure.subplots_adjust(left / width, 0.55 / height, 1 - 0.1 / width, 1 - 0.35 / height, wspace=0.42)
     axes = [figure.add_subplot(1, columns, i + 1, facecolor=theme.ground) for i in range(columns)]
     for ax in axes:
         ax.tick_params(colors=theme.ink, which="both", labelsize=8.5)

@@ -82,7 +82,6 @@ def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) 
     box = crop_box(panel)
     cut = {name: display(array[box.x, box.y]) for name, array in panel.arrays.items()}
     data: np.ndarray
-    ax.set_facecolor("black")
     if kind == "difference":
         # Masked where nothing differs at all, so that the background is black like that of the images.
         change = cut["synthetic"] - cut["truth"]
@@ -93,7 +92,14 @@ def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) 
     else:
         low, high = map(float, panel.meta["window"])
         data, cmap = cut[kind], "gray"
-    image = ax.imshow(data, cmap=cmap, vmin=low, vmax=high, interpolation="bilinear", aspect="equal")
+    image = ax.imshow(
+        data,
+        cmap=matplotlib.colormaps[cmap].with_extremes(bad="black"),
+        vmin=low,
+        vmax=high,
+        interpolation="bilinear",
+        aspect="equal",
+    )
     if kind in ("difference", "ssim") and "lesion" in cut and (cut["lesion"] > 0).any():
         ax.contour(cut["lesion"] > 0, levels=[0.5], colors="white", linewidths=font / 11)
     ax.set_axis_off()
@@ -108,8 +114,9 @@ def _burn(ax: Axes, panel: Panel, kind: str, font: float) -> None:
         where: dict[str, Any] = {"ha": "left" if x < 0.5 else "right", "va": "center", "transform": ax.transAxes}
         ax.text(x, 0.5, label, color="#d8dee6", fontsize=font * 0.9, path_effects=outline, **where)
     if kind == "synthetic":
-        where = {"ha": "center", "va": "bottom", "transform": ax.transAxes}
-        ax.text(0.5, 0.015, "SYNTHETIC", color="#ffc94d", fontsize=font, weight="bold", path_effects=outline, **where)
+        # In the corner, so that the word is whole when the page lays half of the picture over the truth.
+        where = {"ha": "left", "va": "bottom", "transform": ax.transAxes}
+        ax.text(0.02, 0.015, "SYNTHETIC", color="#ffc94d", fontsize=font, weight="bold", path_effects=outline, **where)
 
 
 def tile_png(panel: Panel, kind: str, limit: float) -> bytes:

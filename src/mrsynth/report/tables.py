@@ -260,7 +260,7 @@ def tests_table(folder: RunFolder) -> Table | None:
         "p",
         "p (Holm)",
     )
-    note = "Patients are the unit. Holm's correction is over this whole table."
+    note = "Patients are the unit. Holm's correction is over all rows of the same test."
     return Table("Every paired test", note, columns, tuple(rows), folded=True)
 
 

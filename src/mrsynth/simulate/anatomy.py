@@ -57,8 +57,8 @@ CHOROID: list[tuple[float, list[Point]]] = [
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """The template's maps. fine: (7, x, y, z) on FINE; coarse: (9, x, y, z) on COARSE; widening: (3, x, y, z) and inside: (x, y, z) on
-    LATTICE.
+    """The template's maps. fine: (7, x, y, z) on FINE; coarse: (9, x, y, z) on COARSE; widening: (3, x, y, z) and
+    inside: (x, y, z) on LATTICE.
 
     deep_white_mm: positions (n, 3) inside white matter where tumours may start; periventricular: (n, 6) positions
     near the ventricles and the unit direction away from them; junction_mm: (n, 3) at the border of white matter and
@@ -217,7 +217,11 @@ def _widening(ventricle: np.ndarray) -> Float[Tensor, "3 x y z"]:
 
 def _inside(hull: np.ndarray) -> Float[Tensor, "x y z"]:
     """Return, on LATTICE, 1 in the brain and 0 from 8 mm outside it."""
-    return (1.0 - sample(torch.from_numpy(hull)[None], COARSE, LATTICE.points_mm()) / 8.0).clamp(0.0, 1.0).view(LATTICE.shape)
+    return (
+        (1.0 - sample(torch.from_numpy(hull)[None], COARSE, LATTICE.points_mm()) / 8.0)
+        .clamp(0.0, 1.0)
+        .view(LATTICE.shape)
+    )
 
 
 def _lesion_sites(white: np.ndarray, ventricle: np.ndarray, hull: np.ndarray) -> tuple[np.ndarray, ...]:

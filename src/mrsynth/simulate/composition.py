@@ -36,7 +36,7 @@ FIELDS: dict[str, float] = {
 """
 
 SHARPNESS = 3.2
-FLUID_BIAS, WHITE_BIAS = 0.75, 0.3
+FLUID_BIAS, WHITE_BIAS = 0.6, 0.3
 """Added to the log-odds: averaging fills the template's sulci and blurs its thin white matter."""
 
 SLAB = 40
@@ -117,7 +117,7 @@ def _fractions(fine: Tensor, coarse: Tensor, atrophy: float, width_mm: float) ->
     hull, mixed, thalamus, caudate, putamen, pallidum, head, air, eye = coarse[:9]
     gyri, sulci, myelin, bone, fat = coarse[9:14]
     fluid = (1.0 - grey - white).clamp(0.0)
-    to_dura = hull - (1.4 + 1.2 * atrophy + 0.3 * bone)
+    to_dura = hull - (0.8 + 1.2 * atrophy + 0.3 * bone)
     inside = soft(to_dura, width_mm)
     _brain_tissue(row, grey, white, fluid, inside, mixed, gyri, sulci + 0.9 * atrophy, myelin, ventricle)
     wide = 1.6 * width_mm

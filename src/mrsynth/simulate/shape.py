@@ -79,9 +79,9 @@ def build_shape(
 ) -> Shape:
     """Return the map of drawn parameters. All maps are on LATTICE.
 
-    widening: a velocity that enlarges the ventricles, times atrophy; inside: 1 in the brain, 0 well outside, where only the
-    smoothest part of the random velocity acts (a skull has no folds); pushes: mass effects of tumours, each with centre_mm
-    (template), radius_mm and push_mm (the outward displacement at about the radius).
+    widening: a velocity that enlarges the ventricles, times atrophy; inside: 1 in the brain, 0 well outside, where
+    only the smoothest part of the random velocity acts (a skull has no folds); pushes: mass effects of tumours, each
+    with centre_mm (template), radius_mm and push_mm (the outward displacement at about the radius).
     """
     affine = np.linalg.inv(_affine(draws))
     velocity = _random_velocity(int(draws["velocity_seed"]), inside) * float(draws["strength"])
@@ -139,7 +139,9 @@ def _apply(affine: np.ndarray, points: Tensor) -> Tensor:
 
 
 def _random_velocity(seed: int, inside: Tensor) -> Tensor:
-    """Return a smooth random velocity, the sum of the parts in SCALES; all but the smoothest act inside the brain only."""
+    """Return a smooth random velocity, the sum of the parts in SCALES; all but the smoothest act inside the brain
+    only.
+    """
     rng = generator(seed, "velocity")
     velocity = torch.zeros((3, *LATTICE.shape))
     for number, (sigma_mm, size_mm) in enumerate(SCALES):

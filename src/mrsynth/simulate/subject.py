@@ -61,7 +61,7 @@ class SubjectSettings(Settings):
     spacing_mm: float = Field(default=1.0, ge=1.0, le=4.0)
     lesion: Literal["random", "glioma_high", "glioma_low", "metastases", "ms", "none"] = "random"
     site: str = "random"
-    doses: tuple[float, ...] = (0.1,)
+    doses: tuple[float, ...] = Field(default=(0.1,), min_length=1)
     stripped: bool | None = None
     registered: bool = True
     variation: float = Field(default=1.0, ge=0.0, le=1.5)
@@ -120,8 +120,8 @@ def simulate_doses(seed: int, settings: SubjectSettings, doses: Sequence[float])
 
     Dose 0 is the case's t1 and dose 1 its t1ce; the others are named t1ld.
     """
-    draws = draw_subject(seed, settings.model_copy(update={"profile": "dose", "doses": tuple(doses)}), None)
-    scanned = _Examination(draws, stripped=settings.skull_stripped)
+    series = {"profile": "dose", "doses": tuple(doses), "stripped": settings.skull_stripped}
+    scanned = _Examination(draw_subject(seed, settings.model_copy(update=series), None))
     return {dose: scanned.image(_dose_name(dose), dose) for dose in doses}
 
 
@@ -189,11 +189,11 @@ def _session_gain(seed: int) -> float:
 class _Examination:
     """The state while a case is built: the person's composition, and the scans made of it so far."""
 
-    def __init__(self, draws: Mapping[str, Any], stripped: bool | None = None) -> None:
+    def __init__(self, draws: Mapping[str, Any]) -> None:
         self.draws = draws
         self.settings = parse(SubjectSettings, draws["settings"], "simulated subject")
         self.site = site_profile(draws["site"])
-        self.stripped = self.settings.skull_stripped if stripped is None else stripped
+        self.stripped = self.settings.skull_stripped
         self.full_grid = (BRATS_GRID if self.stripped else HEAD_GRID).resampled(self.settings.spacing_mm)
         self.box, self.grid = _computed_part(self.full_grid, self.stripped)
         self.composition = _compose(draws, self.grid, self.stripped)

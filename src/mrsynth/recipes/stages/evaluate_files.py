@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ def evaluate_files(
     pairs = _pairs(prediction, reference, mask)
     records: list[MetricRecord] = []
     for case, (made, true, brain) in pairs.items():
-        a, b = read_image(made, "prediction"), read_image(true, "reference")
+        # The files do not say which contrast they are, and nothing here depends on it.
+        a = replace(read_image(made, "t1"), contrast="prediction")
+        b = replace(read_image(true, "t1"), contrast="reference")
         inside = read_mask(brain) if brain else None
         for other in (b, *([inside] if inside else [])):
             if error := grid_error(case, a, other):

@@ -1,0 +1,269 @@
+"""The command line as a user types it: the whole way once, and what bad input gets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tiny import tiny_recipe, tiny_scans, write_scan
+
+from mrsynth.cli import main
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """Run one command line and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["mrsynth", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+        raise SystemExit(0)
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scans, a cohort table, a prepared cohort and a trained run, all made by the command line."""
+    folder = tmp_path_factory.mktemp("world")
+    recipe = tiny_recipe(folder)
+    tiny_scans(folder / "scans")
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, "index", folder / "scans", "-o", folder / "cohort.csv") == 0
+        assert run(patch, "check", folder / "cohort.csv", "--quiet") == 0
+        prepared = folder / "prepared"
+        assert run(patch, "prepare", folder / "cohort.csv", "--recipe", recipe, "-o", prepared, "--quiet") == 0
+        assert run(patch, "train", recipe, "--data", prepared, "--out", folder / "run", "--quiet") == 0
+    return folder
+
+
+def test_a_run_holds_what_the_design_says(world: Path):
+    files = {str(p.relative_to(world / "run")) for p in (world / "run").rglob("*") if p.is_file()}
+    assert {
+        "recipe.yaml",
+        "run.json",
+        "baselines.npz",
+        "model/weights.safetensors",
+        "model/contract.json",
+        "model/card.md",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "log/history.csv",
+        "log/learning_curves.png",
+    } <= files
+    record = json.loads((world / "run" / "run.json").read_text())
+    assert record["n_cases"] == {"train": 3, "val": 1, "test": 1}
+    assert record["versions"]["torch"]
+    assert record["data_fingerprint"]
+    assert record["seed"] == 0
+
+
+def test_one_scan_in_one_synthetic_scan_out(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
+    out = tmp_path / "new folder" / "t2.nii.gz"
+    assert run(monkeypatch, "synthesize", "--model", world / "run", "--input", f"t1={scan}", "-o", out) == 0
+    made, given = nib.load(out), nib.load(scan)
+    assert made.shape == given.shape
+    assert np.array_equal(made.affine, given.affine)
+    assert b"SYNTHETIC" in made.header["descrip"].item()
+    data = made.get_fdata()
+    assert 0 <= data.min() < data.max() <= 1
+    assert np.all(data[given.get_fdata() == 0] == 0)
+    sidecar = json.loads((tmp_path / "new folder" / "t2.json").read_text())
+    assert sidecar["synthetic"] is True
+    assert sidecar["target"] == "t2"
+
+
+def test_cohort_evaluation_and_report(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    cohort, folder = world / "cohort.csv", world / "run"
+    predictions = folder / "predictions"
+    words = ("synthesize", "--model", folder, "--cohort", cohort, "-o", predictions, "--split", "test", "--quiet")
+    assert run(monkeypatch, *words) == 0
+    assert run(monkeypatch, *words) == 0  # again: kept
+    assert run(monkeypatch, "evaluate", "--prediction", predictions, "--cohort", cohort, "--quiet") == 0
+    assert "identity" in capsys.readouterr().out
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["preset"] == ["osman2022", "default"]
+    assert {row["predictor"] for row in metrics["summary"]} == {"model", "identity", "training_mean"}
+    assert all({"region", "data_range", "n", "dimension"} <= set(row) for row in metrics["summary"])
+    assert metrics["published"]["psnr"] == [29.45, 1.72]
+    assert run(monkeypatch, "report", folder) == 0
+    page = (folder / "report.html").read_text()
+    assert "not a medical device" in page.lower()
+    assert json.loads((predictions / "predictions.json").read_text())["cases"].keys() < {
+        p.name for p in (world / "scans").iterdir()
+    }
+
+
+def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
+    other = next((world / "scans").glob("*/*t2w.nii.gz"))
+    out = tmp_path / "metrics.json"
+    files = ("--prediction", scan, "--reference", other)
+    assert run(monkeypatch, "evaluate", *files, "--range", 1000, "-o", out) == 0
+    rows = json.loads(out.read_text())["summary"]
+    by_hand = np.mean((nib.load(scan).get_fdata() - nib.load(other).get_fdata()) ** 2)
+    mse = next(row for row in rows if row["metric"] == "mse" and row["fit"] == "none")
+    assert mse["mean"] == pytest.approx(by_hand, rel=1e-5)
+    assert run(monkeypatch, "evaluate", *files, "-o", tmp_path / "no.json") == 2  # float data without a range
+    assert not (tmp_path / "no.json").exists()
+
+
+def bad_scans(folder: Path) -> dict[str, Path]:
+    """Files that no one can use, by what is wrong with them."""
+    ball = np.zeros((24, 28, 20), np.float32)
+    ball[6:18, 8:20, 5:15] = np.linspace(100, 900, 12)[:, None, None]
+    good = write_scan(ball, folder / "good.nii.gz")
+    files = {
+        "empty": folder / "empty.nii.gz",
+        "text": folder / "text.nii.gz",
+        "truncated": folder / "truncated.nii.gz",
+        "nan": folder / "nan.nii.gz",
+    }
+    files["empty"].write_bytes(b"")
+    files["text"].write_text("this is no image\n")
+    files["truncated"].write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    files["four"] = write_scan(np.stack([ball, ball], axis=-1), folder / "four.nii.gz")
+    files["constant"] = write_scan(np.full_like(ball, 7), folder / "constant.nii.gz")
+    files["flat brain"] = write_scan((ball > 0) * 7.0, folder / "flat.nii.gz")
+    files["skull"] = write_scan(ball + 50 + np.arange(20), folder / "skull.nii.gz")
+    broken = ball.copy()
+    broken[10, 10, 10] = np.nan
+    write_scan(broken, files["nan"])
+    files["nowhere"] = folder / "nowhere.nii.gz"
+    files["garbled"] = folder / "garbled.nii.gz"
+    files["garbled"].write_bytes(gzip.compress(b"\x5c\x01\x00\x00" + bytes(400)))
+    return files
+
+
+MESSAGES = {
+    "empty": "empty",
+    "text": "not a NIfTI file",
+    "truncated": "truncated|cut|ends|incomplete",
+    "nan": "NaN|not finite",
+    "four": "4-D|4 dimensions|dimensions",
+    "constant": "constant",
+    "flat brain": "constant inside the brain",
+    "skull": "not skull-stripped",
+    "nowhere": "no such file|does not exist|missing",
+    "garbled": "NIfTI",
+}
+
+
+@pytest.mark.parametrize("kind", list(MESSAGES))
+def test_bad_scans_get_a_sentence_and_nothing_is_written(
+    kind: str, world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    scan = bad_scans(tmp_path)[kind]
+    out = tmp_path / "out" / "t2.nii.gz"
+    code = run(monkeypatch, "synthesize", "--model", world / "run", "--input", f"t1={scan}", "-o", out)
+    said = capfd.readouterr().err
+    assert code == 2
+    assert "Traceback" not in said
+    assert re.search(MESSAGES[kind], said, re.IGNORECASE), said
+    assert scan.name in said
+    assert not out.exists()
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["synthesize", "--model", "{run}", "--input", "flair={t1}", "-o", "x.nii.gz"], "t1 is missing"),
+        (["synthesize", "--model", "{run}", "--input", "t1w_={t1}", "-o", "x.nii.gz"], "did you mean 't1w'"),
+        (["synthesize", "--model", "{run}", "--input", "t1", "-o", "x.nii.gz"], "contrast=file"),
+        (["synthesize", "--model", "{run}", "-o", "x.nii.gz"], "either --input"),
+        (
+            ["synthesize", "--model", "{run}", "--input", "t1={t1}", "--input", "brain={other}", "-o", "x.nii.gz"],
+            "grid",
+        ),
+        (["synthesize", "--model", "{scans}", "--input", "t1={t1}", "-o", "x.nii.gz"], "holds no trained model"),
+        (["synthesize", "--model", "{run}", "--input", "t1={t1}", "-o", "x.png"], "nii"),
+        (["index", "{empty}", "-o", "c.csv"], "no "),
+        (["index", "{empty}/nowhere", "-o", "c.csv"], "nowhere"),
+        (["check", "nowhere.csv"], "nowhere.csv"),
+        (["prepare", "{cohort}", "--recipe", "osman202", "-o", "p"], "did you mean 'osman2022'"),
+        (["prepare", "{cohort}", "--recipe", "osman2022", "-o", "p"], "no flair"),
+        (["train", "{recipe}", "--data", "{empty}", "-o", "r"], "not a prepared cohort"),
+        (["train", "{recipe}", "--data", "{prepared}", "-o", "{run}"], "holds a run already"),
+        (["train", "{recipe}", "--data", "{prepared}", "-o", "r", "--set", "train.epoch=1"], "did you mean 'epochs'"),
+        (["train", "osman2022", "--data", "{prepared}", "-o", "r"], "prepared by other steps"),
+        (
+            ["train", "{recipe}", "--data", "{prepared}", "-o", "{run}", "--resume", "--set", "loss={{mae: 1}}"],
+            "resumed",
+        ),
+        (["report", "{empty}"], "metrics"),
+        (["evaluate", "--prediction", "{t1}"], "--reference"),
+        (["recipes", "check", "osman2022", "--set", "trian.epochs=1"], "did you mean 'train'"),
+    ],
+)
+def test_mistakes_get_a_sentence_and_an_exit_code(
+    words: list[str],
+    message: str,
+    world: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    names = {
+        "run": world / "run",
+        "scans": world / "scans",
+        "cohort": world / "cohort.csv",
+        "prepared": world / "prepared",
+        "recipe": world / "tiny.yaml",
+        "empty": tmp_path / "empty",
+        "t1": next((world / "scans").glob("*/*t1n.nii.gz")),
+        "other": write_scan(np.arange(125).reshape(5, 5, 5) % 2, tmp_path / "other.nii.gz"),
+    }
+    before = {p for p in tmp_path.rglob("*")}
+    code = run(monkeypatch, *[word.format(**names) for word in words])
+    said = capfd.readouterr().err
+    assert code == 2
+    assert message in said
+    assert "Traceback" not in said
+    left = {p for p in tmp_path.rglob("*")} - before
+    assert not [p for p in left if p.is_file() and p.name != "prepared.json"], left
+
+
+def test_prepare_resumes_and_keeps_going(
+    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    scans = shutil.copytree(world / "scans", tmp_path / "scans")
+    broken = sorted(scans.glob("*/*t2w.nii.gz"))[2]
+    good = broken.read_bytes()
+    assert run(monkeypatch, "index", scans, "-o", tmp_path / "c.csv") == 0
+    broken.write_bytes(good[:200])
+    words = ("prepare", tmp_path / "c.csv", "--recipe", world / "tiny.yaml", "-o", tmp_path / "p", "--quiet")
+    assert run(monkeypatch, *words) == 2
+    assert "--keep-going" in capfd.readouterr().err
+    done = len(list((tmp_path / "p" / "cases").iterdir()))
+    assert 0 < done < 5
+    assert run(monkeypatch, *words, "--keep-going") == 1
+    captured = capfd.readouterr()
+    assert f"{4 - done} cases prepared, {done} were up to date, 1 failed" in captured.out
+    assert broken.parent.name in captured.err
+    broken.write_bytes(good)
+    assert run(monkeypatch, *words) == 0
+    assert "1 cases prepared, 4 were up to date, 0 failed" in capfd.readouterr().out
+
+
+def test_help_loads_no_torch_and_is_quick():
+    code = "import sys, mrsynth.cli; from typer.main import get_command; get_command(mrsynth.cli.app); print(sorted(m for m in ('torch', 'numpy', 'lightning', 'pandas', 'nibabel') if m in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_recipes_verbs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert run(monkeypatch, "recipes", "list") == 0
+    assert "osman2022/t2-t1" in capsys.readouterr().out
+    assert run(monkeypatch, "recipes", "show", "osman2022/t2-t1", "--set", "train.epochs=7") == 0
+    assert "epochs: 7" in capsys.readouterr().out
+    assert run(monkeypatch, "recipes", "check", "osman2022") == 0
+    assert "1,962,337 parameters" in capsys.readouterr().out
