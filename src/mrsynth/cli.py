@@ -31,6 +31,14 @@ class PhantomProfile(StrEnum):
     dose = "dose"
 
 
+class Scale(StrEnum):
+    """The size of a reproduction."""
+
+    smoke = "smoke"
+    small = "small"
+    paper = "paper"
+
+
 CohortFile = Annotated[Path, typer.Argument(help="The cohort table (CSV) that mrsynth index wrote.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a recipe's value: section.key=value. Repeatable.")
@@ -219,6 +227,22 @@ def report(run: Annotated[Path, typer.Argument(help="The run folder.")]) -> None
     from mrsynth.report import build_report
 
     print(f"Open {build_report(run)} in a browser.")
+
+
+@app.command()
+def reproduce(
+    recipe: Annotated[str, typer.Argument(help="Recipe, e.g. osman2022.")],
+    scale: Annotated[Scale, typer.Option("--scale", help="How large.")],
+    cohort: Annotated[Path | None, typer.Option("--cohort", help="Real scans; by default phantoms are made.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; runs/RECIPE-SCALE by default.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a paper's whole study and write its table, published beside measured."""
+    from mrsynth.recipes.reproduce import reproduce as run
+
+    path = run(recipe, scale.value, out or Path("runs") / f"{recipe}-{scale.value}", cohort, progress=not quiet)
+    print(path.read_text())
+    print(f"The table is in {path}.")
 
 
 @recipes_app.command("list")

@@ -65,6 +65,25 @@ def test_intensity_steps_invert(scale: float, offset: float, seed: int):
         np.testing.assert_allclose(back.data, before.images[name].data, atol=1e-5 * top)
 
 
+@settings(max_examples=10, deadline=None)
+@given(scale=st.floats(0.01, 1000), offset=st.floats(0, 500))
+def test_the_window_gives_all_scanners_one_scale(scale: float, offset: float):
+    """z-score, then a fixed window: gain and offset of a scanner leave no trace."""
+    steps = [OSMAN[0], OSMAN[2], {"window": {"low": -5, "high": 5}}]
+    case = brain_case(contrasts=("t1",))
+    other = case.images["t1"].with_data(
+        np.where(case.images["t1"].data > 0, scale * case.images["t1"].data + offset, 0).astype(np.float32)
+    )
+    a, records = run_steps(case, steps)
+    b, _ = run_steps(replace(case, images={"t1": other}), steps)
+    np.testing.assert_allclose(a.images["t1"].data, b.images["t1"].data, atol=2e-4)
+    inside = a.masks["brain"].data > 0
+    assert a.images["t1"].data[inside].mean() == pytest.approx(0.5, abs=1e-4)
+    assert a.images["t1"].data[inside].std() == pytest.approx(0.1, abs=1e-4)
+    back = invert_steps(a.images["t1"], records)
+    np.testing.assert_allclose(back.data[inside], case.images["t1"].data[inside], atol=0.02)
+
+
 def test_percentile_clips_one_hot_voxel_and_says_so():
     case = brain_case()
     data = case.images["t1"].data.copy()

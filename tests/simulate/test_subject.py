@@ -116,11 +116,13 @@ def test_the_adc_map_follows_the_truth() -> None:
 
 def test_the_enhancing_mask_is_where_contrast_changes_t1() -> None:
     case, truth = made()
-    uptake = truth.clean["t1ce"] - truth.clean["t1"]
+    scans = case.metadata["draws"]["scans"]
+    before, after = (truth.clean[name] / scans[name]["gain"] for name in ("t1", "t1ce"))
+    uptake = after - before
     enhancing = case.masks["enhancing"].data > 0
     healthy = rows(truth, "white", "grey") > 0.95
     assert enhancing.sum() > 50
-    white = median_in(truth.clean["t1"], truth, "white")
+    white = median_in(before, truth, "white")
     assert np.percentile(uptake[enhancing], 10) > 0.15 * white
     assert np.percentile(uptake[healthy], 99) < 0.1 * white
     assert np.array_equal(enhancing, case.masks["lesion"].data == 3)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.image import Case, Image, grid_error
 from mrsynth.prepare.brain import BRAIN_MASK
-from mrsynth.prepare.intensity import UNIT, ZSCORE
+from mrsynth.prepare.intensity import UNIT, WINDOW, ZSCORE
 from mrsynth.prepare.resample import DROP_EMPTY_SLICES, FIELD_OF_VIEW, RESIZE
 from mrsynth.prepare.step import Record, Step
 from mrsynth.settings import Settings, nearest, parse
@@ -18,6 +18,7 @@ STEPS: Mapping[str, Step] = {
     "brain_mask": BRAIN_MASK,
     "zscore": ZSCORE,
     "unit": UNIT,
+    "window": WINDOW,
     "drop_empty_slices": DROP_EMPTY_SLICES,
     "field_of_view": FIELD_OF_VIEW,
     "resize": RESIZE,

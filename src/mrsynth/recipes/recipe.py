@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
@@ -50,6 +50,22 @@ class PublishedTable(Settings):
     translations: dict[str, dict[str, tuple[float, float]]]
 
 
+class ScaleSettings(Settings):
+    """One size of a reproduction: the phantom cohort it makes (where none is given), and how the recipe is changed."""
+
+    subjects: int = Field(ge=3)
+    spacing_mm: float = Field(ge=1)
+    variants: list[str]
+    set: list[str]
+
+
+class ReproduceSettings(Settings):
+    """What `mrsynth reproduce` runs: every translation at a scale. The scale `paper` wants the paper's own cohort."""
+
+    translations: list[str] = Field(min_length=1)
+    scales: dict[Literal["smoke", "small", "paper"], ScaleSettings]
+
+
 class Recipe(Settings):
     """One method. The YAML file is the only home of its numbers: no field has a default."""
 
@@ -66,6 +82,7 @@ class Recipe(Settings):
     train: TrainSettings
     evaluate: EvaluateSettings
     variants: dict[str, dict[str, Any]]
+    reproduce: ReproduceSettings
     published: PublishedTable | None
 
     @property

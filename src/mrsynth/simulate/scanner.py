@@ -11,13 +11,12 @@ import numpy as np
 import torch
 import yaml
 from scipy.ndimage import gaussian_filter1d, zoom
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from mrsynth.errors import InputError
 from mrsynth.seeds import generator
 from mrsynth.settings import Settings, nearest, parse
 from mrsynth.simulate import signals
-from mrsynth.simulate.shape import upsample
 from mrsynth.simulate.template import Grid
 from mrsynth.simulate.tissues import TissueTable
 
@@ -104,7 +103,9 @@ def coil_field(seed: int, strength: float, grid: Grid) -> np.ndarray:
     knots = rng.standard_normal((5, 5, 5)).astype(np.float32)
     smooth = zoom(knots, 5, order=3)[4:-4, 4:-4, 4:-4]
     smooth = strength * (smooth - smooth.mean()) / smooth.std()
-    return torch.exp(upsample(torch.from_numpy(smooth)[None], grid.shape)[0]).numpy()
+    # stretched edge to edge of the box, so that the voxel size does not matter
+    full = interpolate(torch.from_numpy(smooth)[None, None], size=grid.shape, mode="trilinear", align_corners=False)
+    return torch.exp(full[0, 0]).numpy()
 
 
 def add_rician(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from mrsynth.seeds import generator
 from mrsynth.simulate.template import Grid, channels_last, sample
@@ -106,11 +105,6 @@ def jacobian_determinant(displacement: Float[Tensor, "3 x y z"]) -> np.ndarray:
     """Return the determinant of the gradient of x + displacement(x) at every point of LATTICE."""
     rows = [np.stack(np.gradient(part, LATTICE.spacing_mm), axis=-1) for part in displacement.numpy()]
     return np.linalg.det(np.stack(rows, axis=-2) + np.eye(3))
-
-
-def upsample(coarse: Float[Tensor, "c x y z"], shape: tuple[int, int, int]) -> Float[Tensor, "c i j k"]:
-    """Return maps stretched to a shape, corner to corner, trilinear."""
-    return interpolate(coarse[None], size=shape, mode="trilinear", align_corners=True)[0]
 
 
 def rigid(rotation_deg: Sequence[float], shift_mm: Sequence[float]) -> np.ndarray:

@@ -170,7 +170,7 @@ def _draw_scan(seed: int, scan: str, settings: SubjectSettings, site: SiteProfil
     rng = generator(seed, "scan", scan)
     turn_deg, shift_mm = (0.15, 0.15) if settings.registered else (1.5, 2.0)
     still = scan == "t1"
-    gain = float(np.exp(rng.normal(0.0, 0.03)))
+    gain = float(np.exp(rng.normal(0.0, 0.015)))
     return {
         "noise_seed": int(rng.integers(2**31)),
         "noise": site.noise * float(rng.uniform(0.8, 1.25)),
