@@ -1,39 +1,17 @@
-"""Speed of the metrics: the map of structural similarity beside scikit-image, and a whole evaluation of one case.
-
-`python -m benchmarks.metrics` prints one JSON row a measurement. Both sides of a comparison take turns in one run, so
-that a busy machine slows both; believe the ratio of their medians.
-"""
+"""Speed of the metrics: the SSIM map beside scikit-image's in turns, and a whole evaluation of one case."""
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
-import subprocess
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
-import scipy
-import skimage
 import torch
 from skimage.metrics import structural_similarity
 
+from benchmarks.machine import environment, in_turns, medians, row
 from mrsynth.evaluate import PRESETS, build_regions, evaluate_pair
 from mrsynth.tensors import Window, ssim_map
 
 HEAD = (240, 240, 155)
 BRAIN_BOX = (144, 176, 144)
-
-
-def environment() -> dict[str, str | int]:
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    versions = f"torch {torch.__version__}, scikit-image {skimage.__version__}, scipy {scipy.__version__}"
-    device = f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
-    return {"device": device, "versions": f"{versions}, numpy {np.__version__}", "commit": commit or "none"}
 
 
 def phantom(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -47,43 +25,33 @@ def phantom(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.nda
     return prediction, truth, brain, lesion
 
 
-def in_turns(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
-    """Return the median seconds of each function, called in turns after one call each to warm up."""
-    times: list[list[float]] = [[] for _ in functions]
-    for repeat in range(repeats + 1):
-        for function, taken in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            if repeat:
-                taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in times]
-
-
-def ssim_row(window: Window, shape: tuple[int, int, int]) -> dict[str, object]:
-    prediction, truth, *_ = phantom(shape)
+def ssim_rows(window: Window) -> None:
+    prediction, truth, *_ = phantom(BRAIN_BOX)
     x, y = (torch.from_numpy(image)[None, None] for image in (prediction, truth))
     there = {"gaussian_weights": True, "use_sample_covariance": False} if window == "gaussian" else {}
-    ours, theirs = in_turns(
-        lambda: ssim_map(x, y, data_range=1.0, window=window),
-        lambda: structural_similarity(truth, prediction, data_range=1.0, full=True, **there),
+    ours, theirs = medians(
+        in_turns(
+            lambda: ssim_map(x, y, data_range=1.0, window=window),
+            lambda: structural_similarity(truth, prediction, data_range=1.0, full=True, **there),
+        )
     )
-    row = {"what": f"ssim map, {window}", "shape": shape, "mrsynth_s": round(ours, 3), "skimage_s": round(theirs, 3)}
-    return row | {"ratio": round(theirs / ours, 2)} | environment()
+    place = environment("torch", "scikit-image")
+    row("metrics", f"SSIM map of a brain box, {window} window", ours, "s", **place)
+    row("metrics", f"scikit-image / mrsynth, {window} window", theirs / ours, "ratio", **place)
 
 
-def evaluation_row(preset: str) -> dict[str, object]:
+def evaluation_row(preset: str) -> None:
     prediction, truth, brain, lesion = phantom(HEAD)
     regions = build_regions(HEAD, brain, lesion)
-    (seconds,) = in_turns(lambda: evaluate_pair(prediction, truth, regions, 1.0, preset), repeats=3)
-    row = {"what": f"evaluate_pair, {preset}, {len(regions)} regions", "shape": HEAD, "mrsynth_s": round(seconds, 2)}
-    return row | environment()
+    seconds = medians(in_turns(lambda: evaluate_pair(prediction, truth, regions, 1.0, preset), repeats=3))[0]
+    row("metrics", f"evaluate_pair of a head, preset {preset}", seconds, "s", **environment("torch"))
 
 
 def main() -> None:
-    for window in ("uniform", "gaussian"):
-        print(json.dumps(ssim_row(window, BRAIN_BOX)), flush=True)
+    ssim_rows("uniform")
+    ssim_rows("gaussian")
     for preset in PRESETS:
-        print(json.dumps(evaluation_row(preset)), flush=True)
+        evaluation_row(preset)
 
 
 if __name__ == "__main__":

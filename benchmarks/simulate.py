@@ -1,7 +1,7 @@
 """Time and memory of the phantom: one full subject at 1 mm (all contrasts), a BraTS-like one, and one at 2 mm.
 
 Usage: python benchmarks/simulate.py. Each row is measured in a fresh process, three times; the median counts. "first"
-includes building the template's anatomy, "next" is another subject of the same process. Both exclude importing the package.
+includes building the template's anatomy, "next" is another subject of the same process; neither counts imports.
 """
 
 from __future__ import annotations

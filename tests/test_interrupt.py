@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny import tiny_prepared, tiny_recipe, tiny_scans
 
 from mrsynth.io import PreparedCohort, index_folder, write_cohort
 from mrsynth.train.history import read_history
+from tiny import tiny_prepared, tiny_recipe, tiny_scans
 
 
 def interrupt(words: list[object], when: Callable[[], bool], timeout_s: float = 60) -> tuple[int, str]:
     """Start a command, press Ctrl-C once `when` holds, and return exit code and what it said."""
-    command = [sys.executable, "-c", "from mrsynth.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-m", "mrsynth", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
     end = time.monotonic() + timeout_s
@@ -69,7 +69,7 @@ def test_preparing_goes_on_after_ctrl_c(tmp_path: Path):
     finished = {p.parent for p in out.glob("cases/*/record.json")}
     assert 2 <= len(finished) < cases
     times = {p: (p / "record.json").stat().st_mtime_ns for p in finished}
-    command = [sys.executable, "-c", "from mrsynth.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-m", "mrsynth", *map(str, words)]
     said = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
     assert f"{len(finished)} were up to date" in said
     assert len(PreparedCohort.open(out).cases()) == cases

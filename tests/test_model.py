@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import STEPS
 
 from mrsynth.errors import ModelError
 from mrsynth.model import load_contract, load_weights, save_model
 from mrsynth.nets import build_net
+from tiny import STEPS
 
 SMALL = {"widths": [4, 4], "dropout": [0.0, 0.0]}
 CONTRACT = {

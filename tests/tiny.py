@@ -7,8 +7,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from laws import brain_case
 
+from laws import brain_case
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.prepare import run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe

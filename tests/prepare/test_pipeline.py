@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import ball, brain_case
 
+from laws import ball, brain_case
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.image import Image
 from mrsynth.prepare import invert_steps, parse_steps, run_steps

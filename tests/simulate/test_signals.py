@@ -36,7 +36,7 @@ def bloch_mprage(t1: float, tr: float, ti: float, flip_deg: float, spacing: floa
 def test_mprage_agrees_with_a_pulse_by_pulse_simulation(t1: float) -> None:
     got = signals.mprage(
         np.array([1.0]), np.array([t1]), np.array([1e9]),
-        tr_s=2.0, ti_s=0.9, te_s=0.0, flip_deg=9.0, spacing_s=0.0065, pulses=160,
+        tr_s=2.0, ti_s=0.9, te_s=0.0, train=signals.Train(160, 0.0065, 9.0),
     )  # fmt: skip
     assert got[0] == pytest.approx(bloch_mprage(t1, 2.0, 0.9, 9.0, 0.0065, 160), rel=5e-3, abs=1e-4)
 
@@ -44,7 +44,7 @@ def test_mprage_agrees_with_a_pulse_by_pulse_simulation(t1: float) -> None:
 def test_mprage_refuses_a_train_that_does_not_fit() -> None:
     one = np.ones(1)
     with pytest.raises(ValueError, match="does not fit"):
-        signals.mprage(one, one, one, tr_s=1.0, ti_s=0.2, te_s=0.003, flip_deg=9, spacing_s=0.007, pulses=160)
+        signals.mprage(one, one, one, tr_s=1.0, ti_s=0.2, te_s=0.003, train=signals.Train(160, 0.007, 9.0))
 
 
 @given(t1=times, tr=st.floats(0.005, 0.5))

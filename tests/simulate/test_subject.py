@@ -17,7 +17,7 @@ from mrsynth.simulate import (
     simulate_subject,
     simulate_with_truth,
 )
-from mrsynth.simulate.subject import PROFILES
+from mrsynth.simulate.draw import PROFILES
 from mrsynth.types import LESION_LABELS
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import brain_case
-from tiny import STEPS
 
+from laws import brain_case
 from mrsynth.errors import InputError, ModelError
 from mrsynth.model import Contract
 from mrsynth.synthesize import Synthesizer
 from mrsynth.synthesize.slices import predict_slices
+from tiny import STEPS
 
 CONTRACT = Contract(
     format=1,

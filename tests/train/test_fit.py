@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_prepared
 
 from mrsynth.errors import CohortError
 from mrsynth.io import PreparedCohort
@@ -15,6 +14,7 @@ from mrsynth.train.batches import EpochSampler, SliceSet, kept_slices, loader
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.settings import TrainSettings
+from tiny import tiny_prepared
 
 SETTINGS = TrainSettings(
     epochs=4,

@@ -8,8 +8,9 @@ from typing import Literal
 from mrsynth.errors import InputError
 from mrsynth.image import Case
 from mrsynth.seeds import derive_seed, generator
+from mrsynth.simulate.draw import SubjectSettings
 from mrsynth.simulate.scanner import sites
-from mrsynth.simulate.subject import SubjectSettings, simulate_subject
+from mrsynth.simulate.subject import simulate_subject
 
 MIXTURE: dict[str, dict[str, float]] = {
     "brats": {"glioma_high": 0.6, "glioma_low": 0.15, "metastases": 0.1, "ms": 0.1, "none": 0.05},
@@ -25,9 +26,7 @@ LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
 def simulate_cohort(
     seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
 ) -> Iterator[Case]:
-    """Yield the cases phantom-0000, phantom-0001, ...; raises InputError for fewer than one subject or an unknown
-    profile.
-    """
+    """Yield the cases phantom-0000, phantom-0001, ...; raises InputError if there is no such profile or no subject."""
     if subjects < 1:
         raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
     if profile not in MIXTURE:

@@ -1,5 +1,4 @@
-"""What each voxel of a person is made of: fractions of all tissues, cut from the template's maps seen through the
-shape.
+"""What each voxel of a person is made of: fractions of all tissues, cut from the template's maps.
 
 The template's probabilities are averages of many people and blurred. A person's borders are made crisp by a logistic
 function of the log-odds, steeper than one, and individual by smooth random fields added to them.
@@ -31,14 +30,13 @@ FIELDS: dict[str, float] = {
     "rough": 3.5,
     "extent": 8.0,
 }
-"""The random fields of a person and their smoothness (Gaussian sigma in mm); each has mean 0 and standard deviation
-1.
-"""
+"""The random fields of a person and their smoothness (Gaussian sigma in mm), each of mean 0 and variance 1."""
 
 SHARPNESS = 3.2
 FLUID_BIAS, WHITE_BIAS = 0.6, 0.3
 """Added to the log-odds: averaging fills the template's sulci and blurs its thin white matter."""
 
+SMALL = 0.012  # keeps the log-odds finite
 SLAB = 40
 DURA_MM, TABLE_MM, DIPLOE_MM, SKIN_MM, FAT_MM = 0.9, 1.6, 3.0, 2.0, 3.2
 
@@ -119,7 +117,12 @@ def _fractions(fine: Tensor, coarse: Tensor, atrophy: float, width_mm: float) ->
     fluid = (1.0 - grey - white).clamp(0.0)
     to_dura = hull - (0.8 + 1.2 * atrophy + 0.3 * bone)
     inside = soft(to_dura, width_mm)
-    _brain_tissue(row, grey, white, fluid, inside, mixed, gyri, sulci + 0.9 * atrophy, myelin, ventricle)
+    wet = inside * _fluid_share(grey, white, fluid, sulci + 0.9 * atrophy)
+    dry = inside - wet
+    row["white"][:] = dry * _white_share(grey, white, mixed, gyri, myelin)
+    row["grey"][:] = dry - row["white"]
+    row["ventricles"][:] = wet * ventricle
+    row["csf"][:] = wet - row["ventricles"]
     wide = 1.6 * width_mm
     _move(row, ("grey", "white"), "pallidum", soft(pallidum, wide))
     _move(row, ("grey", "white"), "putamen", soft(putamen, wide) * (0.35 + grey).clamp(max=1.0))
@@ -139,31 +142,17 @@ def _fractions(fine: Tensor, coarse: Tensor, atrophy: float, width_mm: float) ->
     return out, to_dura < 0.0
 
 
-def _brain_tissue(
-    row: Mapping[str, Tensor],
-    grey: Tensor,
-    white: Tensor,
-    fluid: Tensor,
-    inside: Tensor,
-    mixed: Tensor,
-    gyri: Tensor,
-    sulci: Tensor,
-    myelin: Tensor,
-    ventricle: Tensor,
-) -> None:
-    """Fill grey, white, csf and ventricles: first fluid against tissue, then white against grey matter."""
-    small = 0.012
-    wet = torch.sigmoid(SHARPNESS * (torch.log((fluid + small) / (grey + white + small)) + FLUID_BIAS + 0.35 * sulci))
-    steep = 1.0 + (SHARPNESS - 1.0) * (1.0 - mixed)
-    pale = torch.sigmoid(
-        steep * (torch.log((white + small) / (grey + small)) + (WHITE_BIAS + 0.22 * gyri) * (1.0 - mixed))
-    )
-    pale = pale * (0.95 - 0.025 * myelin).clamp(0.8, 1.0)  # fibre density varies in white matter
-    tissue = inside * (1.0 - wet)
-    row["white"][:] = tissue * pale
-    row["grey"][:] = tissue * (1.0 - pale)
-    row["ventricles"][:] = inside * wet * ventricle
-    row["csf"][:] = inside * wet * (1.0 - ventricle)
+def _fluid_share(grey: Tensor, white: Tensor, fluid: Tensor, sulci: Tensor) -> Tensor:
+    """Return how much of a voxel inside the dura is fluid rather than tissue, crisp at a person's own border."""
+    odds = torch.log((fluid + SMALL) / (grey + white + SMALL))
+    return torch.sigmoid(SHARPNESS * (odds + FLUID_BIAS + 0.35 * sulci))
+
+
+def _white_share(grey: Tensor, white: Tensor, mixed: Tensor, gyri: Tensor, myelin: Tensor) -> Tensor:
+    """Return how much of the tissue is white matter: crisp at the cortex, as the template says where both are mixed."""
+    odds = torch.log((white + SMALL) / (grey + SMALL)) + (WHITE_BIAS + 0.22 * gyri) * (1.0 - mixed)
+    share = torch.sigmoid((1.0 + (SHARPNESS - 1.0) * (1.0 - mixed)) * odds)
+    return share * (0.95 - 0.025 * myelin).clamp(0.8, 1.0)  # fibre density varies in white matter
 
 
 def _shells(row: Mapping[str, Tensor], to_dura: Tensor, inside: Tensor, bone: Tensor, width_mm: float) -> None:

@@ -74,9 +74,7 @@ def apply_lesions(
 
 
 def lesion_labels(composition: Composition) -> Float[Tensor, "n"]:
-    """Return the lesion label of each held voxel: of the leading lesion tissue where lesions make up half of it, else
-    0.
-    """
+    """Return the label of each held voxel: of its leading lesion tissue where lesions make up half of it, else 0."""
     parts = composition.fractions[[tissue_names().index(name) for name in LABELS]]
     where = (parts.sum(0) >= 0.5).nonzero().squeeze(1)
     labels = torch.zeros(parts.shape[1], dtype=torch.uint8)

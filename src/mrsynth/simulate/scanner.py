@@ -27,9 +27,7 @@ CT_NOISE_HU = 6.0
 
 
 class Protocol(Settings):
-    """One contrast's sequence. Times in seconds; slice_mm: slice thickness along z, 0 for none; scale: white matter's
-    value.
-    """
+    """One contrast's sequence, times in seconds. slice_mm: slice thickness along z; scale: white matter's value."""
 
     sequence: Literal["mprage", "spoiled_gradient_echo", "fast_spin_echo", "flair", "dwi"]
     tr_s: float
@@ -77,7 +75,8 @@ def tissue_signals(protocol: Protocol, table: TissueTable, b_s_mm2: float | None
     for other in ("sequence", "slice_mm", "scale"):
         values.pop(other)
     if protocol.sequence == "mprage":
-        return signals.mprage(table.pd, table.t1_s, table.t2star_s, **values)
+        train = signals.Train(values.pop("pulses"), values.pop("spacing_s"), values.pop("flip_deg"))
+        return signals.mprage(table.pd, table.t1_s, table.t2star_s, train=train, **values)
     if protocol.sequence == "spoiled_gradient_echo":
         return signals.spoiled_gradient_echo(table.pd, table.t1_s, table.t2star_s, **values)
     table = replace(table, pd=table.pd * table.flow)

@@ -34,9 +34,7 @@ MEAN_SCALE = 0.94
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A person's map. affine: 4×4, person → template in mm; forward and inverse: displacements (3, x, y, z) on
-    LATTICE.
-    """
+    """A person's map. affine: 4×4, person → template; forward, inverse: displacements (3, x, y, z) on LATTICE (mm)."""
 
     affine: np.ndarray
     forward: Tensor
@@ -133,9 +131,7 @@ def _apply(affine: np.ndarray, points: Tensor) -> Tensor:
 
 
 def _random_velocity(seed: int, inside: Tensor) -> Tensor:
-    """Return a smooth random velocity, the sum of the parts in SCALES; all but the smoothest act inside the brain
-    only.
-    """
+    """Return a smooth random velocity, the sum of SCALES; all but the smoothest act inside the brain only."""
     rng = generator(seed, "velocity")
     velocity = torch.zeros((3, *LATTICE.shape))
     for number, (sigma_mm, size_mm) in enumerate(SCALES):
@@ -146,9 +142,7 @@ def _random_velocity(seed: int, inside: Tensor) -> Tensor:
 
 
 def _push(push: Mapping[str, Any], to_person: np.ndarray) -> Tensor:
-    """Return the velocity of a mass: points look inward, so that tissue appears moved outward, fading over two
-    radii.
-    """
+    """Return the velocity of a mass: points look inward, so that tissue appears moved outward; it fades in two radii."""
     centre = (to_person @ np.array([*push["centre_mm"], 1.0]))[:3]
     offset = LATTICE.points_mm() - torch.from_numpy(centre.astype(np.float32))
     sigma = 1.3 * float(push["radius_mm"])

@@ -6,6 +6,8 @@ density of one. All pulses are ideal and the magnetisation is in its steady stat
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 Values = np.ndarray
@@ -20,25 +22,24 @@ def spoiled_gradient_echo(
     return pd * np.sin(flip) * (1.0 - e1) / (1.0 - np.cos(flip) * e1) * np.exp(-te_s / t2star_s)
 
 
-def mprage(
-    pd: Values,
-    t1_s: Values,
-    t2star_s: Values,
-    *,
-    tr_s: float,
-    ti_s: float,
-    te_s: float,
-    flip_deg: float,
-    spacing_s: float,
-    pulses: int,
-) -> Values:
-    """Return the signal at the centre of the train of an inversion-prepared gradient echo (Deichmann, NeuroImage
-    12:112, 2000).
+class Train(NamedTuple):
+    """A train of small flip angles: number of pulses, their spacing in seconds and flip angle in degrees."""
 
-    tr_s: inversion to inversion; ti_s: inversion to the centre of the train of `pulses` echoes, spacing_s apart. The
-    train drives the magnetisation to M0* with 1/T1* = 1/T1 - ln(cos flip)/spacing; before and after it relaxes
-    freely. The signal is the magnitude; raises ValueError if train and delays do not fit into tr_s.
+    pulses: int
+    spacing_s: float
+    flip_deg: float
+
+
+def mprage(
+    pd: Values, t1_s: Values, t2star_s: Values, *, tr_s: float, ti_s: float, te_s: float, train: Train
+) -> Values:
+    """Return the signal at the centre of the train of an inversion-prepared gradient echo.
+
+    tr_s: inversion to inversion; ti_s: inversion to the centre of the train. The train drives the magnetisation to M0*
+    with 1/T1* = 1/T1 - ln(cos flip)/spacing; before and after it relaxes freely (Deichmann, NeuroImage 12:112, 2000).
+    The signal is the magnitude; raises ValueError if train and delays do not fit into tr_s.
     """
+    pulses, spacing_s, flip_deg = train
     half = pulses * spacing_s / 2.0
     before, after = ti_s - half, tr_s - ti_s - half
     if min(before, after) < 0.0:

@@ -1,6 +1,4 @@
-"""Signed levels of simple solids, in millimetres: negative inside. What the template's maps do not show is built of
-these.
-"""
+"""Signed levels of simple solids, in mm, negative inside: of these is built what the template's maps do not show."""
 
 from __future__ import annotations
 

@@ -55,9 +55,7 @@ class TissueTable:
 
 @cache
 def raw_table() -> Mapping[str, Any]:
-    """Return the table file as read: `sources` (key → citation), `agents` and `tissues`, every number with its
-    source.
-    """
+    """Return the table file as read: `sources` (key → citation), `agents` and `tissues`, each number with its source."""
     text = (files("mrsynth.simulate") / "assets" / "tissues.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
 
@@ -78,9 +76,7 @@ def tissue_table(b0_tesla: float) -> TissueTable:
 
 
 def relaxivity_l_mmol_s(agent: str, b0_tesla: float) -> tuple[float, float]:
-    """Return (r1, r2) of an agent in l/(mmol·s), plasma at 37 °C (Rohrer 2005); raises InputError for an unknown
-    agent.
-    """
+    """Return (r1, r2) of an agent in l/(mmol·s), plasma at 37 °C; raises InputError for an unknown agent."""
     agents = raw_table()["agents"]
     if agent not in agents:
         raise InputError(
@@ -134,7 +130,9 @@ def _number(entry: Any, b0_tesla: float) -> float:
     if isinstance(entry, dict):
         if b0_tesla not in entry:
             raise InputError(
-                "No tissue parameters for this field strength.", found=f"{b0_tesla} T", expected="1.5 or 3.0"
+                "No tissue parameters for this field strength.",
+                found=f"{b0_tesla} T",
+                expected=" or ".join(map(str, FIELDS_TESLA)),
             )
         entry = entry[b0_tesla]
     return float(entry[0])

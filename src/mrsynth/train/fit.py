@@ -36,13 +36,15 @@ NOISE = (
 
 @dataclass(frozen=True)
 class FitResult:
-    """weights: the state of the epoch with the least validation loss; epochs: how many were trained in all."""
+    """weights: the state of the epoch with the least validation loss; epochs: how many were trained in all; is_main:
+    False in the helper processes of a run on several devices."""
 
     weights: Mapping[str, Tensor]
     best_epoch: int
     best_val_loss: float
     epochs: int
     device: str
+    is_main: bool
 
 
 class SliceData(L.LightningDataModule):
@@ -113,6 +115,7 @@ def fit(
         best_epoch=int(kept["epoch"]),
         best_val_loss=float(best.best_model_score),
         epochs=len(read_history(run / "log" / "history.csv")),
+        is_main=trainer.is_global_zero,
         device=_device_name(module.device if module.device.type != "cpu" else trainer.strategy.root_device),
     )
 

@@ -37,7 +37,9 @@ class Supervised(L.LightningModule):
         value = self._loss(batch)
         if not torch.isfinite(value):
             raise FloatingPointError(f"the training loss is {float(value)} in epoch {self.current_epoch}")
-        self.log("train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]))
+        self.log(
+            "train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True
+        )
         return value
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:

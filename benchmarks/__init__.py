@@ -1,0 +1,1 @@
+"""Speed and memory, each number with device, versions and commit. `make bench` writes RESULTS.md."""

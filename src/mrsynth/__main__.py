@@ -1,0 +1,6 @@
+"""`python -m mrsynth`."""
+
+from mrsynth.cli import main
+
+if __name__ == "__main__":
+    main()
