@@ -76,6 +76,27 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(prepared: PreparedCohor
     assert {row["lr"] for row in rows} == {0.002}
 
 
+def test_epochs_that_were_no_better_are_not_lost(prepared: PreparedCohort, tmp_path: Path):
+    """A resumed run goes on from the last finished epoch, also where an earlier one was the best."""
+    whole = run(prepared, tmp_path / "whole", epochs=9, learning_rate=0.2)
+    rows = read_history(tmp_path / "whole" / "log" / "history.csv")
+    losses = [row["val_loss"] for row in rows]
+    stop = next(k for k in range(2, 8) if losses[k - 1] > min(losses[: k - 1]))
+    run(prepared, tmp_path / "parts", epochs=stop, learning_rate=0.2)
+    resumed = run(prepared, tmp_path / "parts", resume=True, epochs=9, learning_rate=0.2)
+    again = [row["val_loss"] for row in read_history(tmp_path / "parts" / "log" / "history.csv")]
+    assert again == losses
+    assert resumed.best_epoch == whole.best_epoch
+
+
+def test_a_finished_run_that_is_resumed_trains_no_further(prepared: PreparedCohort, tmp_path: Path):
+    done = run(prepared, tmp_path)
+    before = (tmp_path / "log" / "history.csv").read_bytes()
+    again = run(prepared, tmp_path, resume=True)
+    assert (tmp_path / "log" / "history.csv").read_bytes() == before
+    assert all(torch.equal(done.weights[k], again.weights[k]) for k in done.weights)
+
+
 def test_the_best_epoch_is_kept_and_training_stops_early(prepared: PreparedCohort, tmp_path: Path):
     result = run(prepared, tmp_path, epochs=30, learning_rate=0.2, patience=2)
     rows = read_history(tmp_path / "log" / "history.csv")

@@ -15,8 +15,8 @@ from mrsynth.recipes.stages.train import train
 from mrsynth.report import build_report
 
 SUBJECTS, SPACING_MM, SEED = 16, 2.0, 1
-RECIPE = "osman2022/t1-t2/small"
-SETTINGS = ("train.epochs=12",)
+RECIPE = "osman2022/t1-flair/small"
+SETTINGS = ("train.epochs=10",)
 
 
 def demo(out: Path, *, progress: bool = True) -> Path:
@@ -37,7 +37,7 @@ def demo(out: Path, *, progress: bool = True) -> Path:
     say("2/5  prepare: brain mask, z-score, [0, 1], slices of one size")
     prepare(cohort, recipe, out / "prepared", progress=progress)
     if not (run / "model").exists():
-        say("3/5  train T1 → T2 (2-D U-Net of Osman & Tamam 2022, small profile)")
+        say("3/5  train T1 → FLAIR (2-D U-Net of Osman & Tamam 2022, small profile)")
         train(recipe, PreparedCohort.open(out / "prepared"), run, resume=True, progress=progress)
     say("4/5  synthesize and evaluate the subjects that training never saw")
     synthesize_cohort(run, cohort, run / "predictions", split="test", progress=progress)

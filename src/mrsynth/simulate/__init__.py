@@ -1,6 +1,6 @@
 """A digital brain phantom with known truth: `simulate_subject`, `simulate_cohort`, `simulate_doses`."""
 
-from mrsynth.simulate.cohort import simulate_cohort
+from mrsynth.simulate.cohort import Member, cohort_members, simulate_cohort
 from mrsynth.simulate.draw import SubjectSettings
 from mrsynth.simulate.examination import Truth
 from mrsynth.simulate.subject import (
@@ -11,8 +11,10 @@ from mrsynth.simulate.subject import (
 )
 
 __all__ = [
+    "Member",
     "SubjectSettings",
     "Truth",
+    "cohort_members",
     "replay_subject",
     "simulate_cohort",
     "simulate_doses",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from mrsynth.errors import InputError
@@ -23,17 +24,42 @@ MIXTURE: dict[str, dict[str, float]] = {
 LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
 
 
+@dataclass(frozen=True)
+class Member:
+    """One patient of a cohort before anything is simulated: what `simulate_subject` takes."""
+
+    seed: int
+    settings: SubjectSettings
+    name: str
+
+    def simulate(self) -> Case:
+        """Return the patient's examination."""
+        return simulate_subject(self.seed, self.settings, self.name)
+
+
 def simulate_cohort(
     seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
 ) -> Iterator[Case]:
     """Yield the cases phantom-0000, phantom-0001, ...; raises InputError if there is no such profile or no subject."""
+    return (member.simulate() for member in cohort_members(seed, subjects, profile, spacing_mm))
+
+
+def cohort_members(
+    seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
+) -> list[Member]:
+    """Return who is in a cohort; raises InputError if there is no such profile or no subject."""
     if subjects < 1:
         raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
     if profile not in MIXTURE:
         raise InputError(f"'{profile}' is not a profile.", expected=", ".join(MIXTURE))
-    for index in range(subjects):
-        settings = patient_settings(seed, index, profile, spacing_mm)
-        yield simulate_subject(derive_seed(seed, "subject", index), settings, f"phantom-{index:04d}")
+    return [
+        Member(
+            derive_seed(seed, "subject", index),
+            patient_settings(seed, index, profile, spacing_mm),
+            f"phantom-{index:04d}",
+        )
+        for index in range(subjects)
+    ]
 
 
 def patient_settings(

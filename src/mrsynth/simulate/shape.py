@@ -142,7 +142,7 @@ def _random_velocity(seed: int, inside: Tensor) -> Tensor:
 
 
 def _push(push: Mapping[str, Any], to_person: np.ndarray) -> Tensor:
-    """Return the velocity of a mass: points look inward, so that tissue appears moved outward; it fades in two radii."""
+    """Return the velocity of a mass: points look inward, so that tissue appears moved outward; fading away."""
     centre = (to_person @ np.array([*push["centre_mm"], 1.0]))[:3]
     offset = LATTICE.points_mm() - torch.from_numpy(centre.astype(np.float32))
     sigma = 1.3 * float(push["radius_mm"])

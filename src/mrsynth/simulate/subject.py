@@ -34,7 +34,7 @@ def replay_subject(draws: Mapping[str, Any]) -> Case:
 def simulate_doses(seed: int, settings: SubjectSettings, doses: Sequence[float]) -> dict[float, Image]:
     """Return the T1-weighted image of one patient at each dose (0 to 1).
 
-    Anatomy and scale are the same, each image has its own noise. Dose 0 is the case's t1, dose 1 its t1ce; the others are
+    Anatomy and scale are the same, each image has its own noise. Dose 0 is the case's t1, dose 1 its t1ce; the others
     named t1ld.
     """
     series = {"profile": "dose", "doses": tuple(doses), "stripped": settings.skull_stripped}

@@ -55,7 +55,7 @@ class TissueTable:
 
 @cache
 def raw_table() -> Mapping[str, Any]:
-    """Return the table file as read: `sources` (key → citation), `agents` and `tissues`, each number with its source."""
+    """Return the table file as read: `sources` (key → citation), `agents` and `tissues`, numbers with sources."""
     text = (files("mrsynth.simulate") / "assets" / "tissues.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
 

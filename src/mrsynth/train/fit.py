@@ -82,14 +82,12 @@ def fit(
     the random state follows from seed and epoch); a run without a checkpoint starts anew.
     Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full.
     """
-    best = ModelCheckpoint(
-        run / "checkpoints", filename="best", monitor="val_loss", save_last=True, save_on_train_epoch_end=True
-    )
-    best.CHECKPOINT_EQUALS_CHAR = "-"
+    folder = run / "checkpoints"
+    best = ModelCheckpoint(folder, filename="best", monitor="val_loss", save_on_train_epoch_end=True)
     with _quiet():
         trainer = _trainer(settings, run, best, progress)
     module = Supervised(net, loss, settings)
-    last = run / "checkpoints" / "last.ckpt"
+    last = folder / "last.ckpt"
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     handler = signal.getsignal(signal.SIGINT)
@@ -126,6 +124,10 @@ def _trainer(settings: TrainSettings, run: Path, best: ModelCheckpoint, progress
         History(run / "log" / "history.csv"),
         EarlyStopping("val_loss", patience=settings.patience),
         best,
+        # Not save_last of the one above: that follows the best epoch, and epochs since then would be lost.
+        ModelCheckpoint(
+            run / "checkpoints", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
     ]
     callbacks += [RichProgressBar(leave=False)] if progress else []
     return L.Trainer(

@@ -8,9 +8,9 @@ from typing import Literal
 
 from mrsynth.image import Case
 from mrsynth.io import index_folder, write_cohort, write_image
-from mrsynth.io.files import atomic_folder, safe_name
+from mrsynth.io.files import atomic_folder
 from mrsynth.recipes.stages.progress import track
-from mrsynth.simulate import simulate_cohort
+from mrsynth.simulate import Member, cohort_members
 
 Profile = Literal["brats", "ct", "dose"]
 
@@ -23,12 +23,23 @@ def simulate(
     A case folder holds <contrast>.nii.gz, the masks and case.json (patient, field strength, dose, every random draw).
     A case that is there already is not made again, so that an interrupted run goes on where it stopped.
     """
-    cases = simulate_cohort(seed, subjects, profile=profile, spacing_mm=spacing_mm)
-    for case in track(cases, "simulate", subjects, progress):
-        write_case_folder(case, out / safe_name(case.name))
+    members = cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm)
+    for member in track(members, "simulate", subjects, progress):
+        if not is_there(member, out / member.name):
+            write_case_folder(member.simulate(), out / member.name)
     cohort = index_folder(out, seed=seed)
     write_cohort(cohort, out / "cohort.csv")
     return out / "cohort.csv"
+
+
+def is_there(member: Member, folder: Path) -> bool:
+    """Say whether a folder holds this patient, simulated with the same seed and settings."""
+    try:
+        draws = json.loads((folder / "case.json").read_text())["draws"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    wanted = member.settings.model_dump(mode="json")
+    return bool(draws.get("seed") == member.seed and draws.get("settings") == wanted)
 
 
 def write_case_folder(case: Case, folder: Path) -> None:
