@@ -101,6 +101,22 @@ def test_cohort_evaluation_and_report(world: Path, monkeypatch: pytest.MonkeyPat
     }
 
 
+def test_patients_of_the_training_are_never_judged(
+    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder, cohort = shutil.copytree(world / "run", tmp_path / "run"), world / "cohort.csv"
+    predictions = folder / "predictions"
+    shutil.rmtree(predictions, ignore_errors=True)
+    words = ("synthesize", "--model", folder, "--cohort", cohort, "-o", predictions, "--quiet")
+    evaluate = ("evaluate", "--prediction", predictions, "--cohort", cohort, "--quiet")
+    assert run(monkeypatch, *words, "--split", "train") == 0
+    assert run(monkeypatch, *evaluate) == 2
+    assert "has not seen" in capfd.readouterr().err
+    assert run(monkeypatch, *words) == 0
+    assert run(monkeypatch, *evaluate) == 0
+    assert json.loads((folder / "metrics.json").read_text())["n_cases"] == 1
+
+
 def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     scan = next((world / "scans").glob("*/*t1n.nii.gz"))
     other = next((world / "scans").glob("*/*t2w.nii.gz"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import CohortError
+from mrsynth.errors import CohortError, OutputError
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
@@ -151,3 +151,21 @@ def test_kept_slices_hold_enough_brain():
 def test_an_empty_split_is_refused(prepared: PreparedCohort):
     with pytest.raises(CohortError, match="holds no slice"):
         SliceSet(prepared, "validation", (["t1"], "t2"), 0.1, 1)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(
+    prepared: PreparedCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(prepared, tmp_path, epochs=2)
+    last = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+
+    def full(checkpoint: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file")
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="no space left"):
+        patch.setattr(torch, "save", full)
+        run(prepared, tmp_path, resume=True)
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == last
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert run(prepared, tmp_path, resume=True).epochs == 4

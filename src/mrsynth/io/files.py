@@ -105,6 +105,10 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
+NUMPY_DISK_FULL = ("requested and", "Not enough free space")
+"""What NumPy's OSErrors say when an array did not fit on the disk."""
+
+
 def _beside(path: Path) -> Path:
     """Return a free temporary name in the folder of path, with its suffixes (some writers look at them)."""
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix
@@ -131,8 +135,8 @@ def _removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
 def _concerns_output(error: OSError, path: Path, temporary: Path) -> bool:
     """Say whether an OSError comes from writing and not from an input that the block reads."""
     if error.filename is None:
-        # NumPy reports a short write without an error number.
-        return error.errno is not None or "requested and" in str(error)
+        # NumPy reports a short write, or too little space before it begins, without an error number.
+        return error.errno is not None or any(words in str(error) for words in NUMPY_DISK_FULL)
     failed = Path(os.fsdecode(error.filename))
     return failed == path or failed.is_relative_to(temporary) or path.parent.is_relative_to(failed)
 

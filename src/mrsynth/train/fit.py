@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import warnings
@@ -15,9 +16,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from mrsynth.errors import OutputError
+from mrsynth.io.files import atomic_file
 from mrsynth.losses.pixel import Loss
 from mrsynth.train.batches import EpochSampler, SliceSet, loader
 from mrsynth.train.history import History, read_history
@@ -45,6 +47,18 @@ class FitResult:
     epochs: int
     device: str
     is_main: bool
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint under a temporary name and renames it: a full disk or a crash leaves the one before whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; raises OutputError where the disk is full."""
+        with atomic_file(Path(path)) as temporary:
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # torch's own writer hides the system's error
+                raise OSError(errno.ENOSPC, "no space left on device", str(path)) from error
 
 
 class SliceData(L.LightningDataModule):
@@ -98,14 +112,6 @@ def fit(
     except SystemExit:  # Lightning exits on Ctrl-C and leaves SIGINT ignored
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
-    except (OSError, RuntimeError) as error:
-        if "No space left" in str(error) or "PytorchStreamWriter" in str(error):
-            raise OutputError(
-                f"The checkpoint in {run} could not be written.",
-                found=str(error).splitlines()[0],
-                do="free disk space, then go on with mrsynth train … --resume",
-            ) from error
-        raise
     kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     weights = {k.removeprefix("net."): v for k, v in kept["state_dict"].items() if k.startswith("net.")}
     return FitResult(
@@ -114,7 +120,7 @@ def fit(
         best_val_loss=float(best.best_model_score),
         epochs=len(read_history(run / "log" / "history.csv")),
         is_main=trainer.is_global_zero,
-        device=_device_name(module.device if module.device.type != "cpu" else trainer.strategy.root_device),
+        device=_device_name(trainer.strategy.root_device),
     )
 
 
@@ -137,6 +143,7 @@ def _trainer(settings: TrainSettings, run: Path, best: ModelCheckpoint, progress
         num_nodes=settings.nodes,
         strategy=settings.strategy,
         precision=settings.precision,
+        plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run / "log", name="", version="tensorboard"),
         callbacks=callbacks,
         enable_progress_bar=progress,

@@ -23,8 +23,8 @@ from mrsynth.evaluate import (
     write_records,
 )
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
-from mrsynth.io import Cohort, read_image
-from mrsynth.io.files import write_json, write_text
+from mrsynth.io import CaseRow, Cohort, read_image
+from mrsynth.io.files import safe_name, write_json, write_text
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.stages.panels import write_panel
@@ -38,19 +38,20 @@ def evaluate_run(
 ) -> Path:
     """Judge a run's predictions of a cohort; writes metrics.csv, metrics.json and panels/ into the run.
 
-    The truth is each case's own target scan on its own grid, its intensities normalised by the steps that the model was
-    trained under; beside the model stand the identity and training-mean baselines of the training split.
+    Only patients that the model was not trained on are judged. The truth is each case's own target on its own grid,
+    its intensities normalised by the steps that the model was trained under; beside the model stand the identity and
+    training-mean baselines of the training split.
     Returns the path of metrics.json.
     """
     contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
     index = _read_index(predictions, contract)
     identity, mean = read_baselines(run / "baselines.npz")
-    rows = [row for row in cohort.rows if row.case in index["cases"]]
+    rows = unseen(cohort, index["cases"], contract)
     records: list[MetricRecord] = []
     panels: list[dict[str, Any]] = []
     for row in track(rows, "evaluate", len(rows), progress):
         truth = read_truth(row, contract)
-        prediction = read_image(predictions / index["cases"][row.case], contract.target)
+        prediction = read_image(predictions / safe_name(index["cases"][row.case]), contract.target)
         arrays = {name: image.data for name, image in truth.inputs.items()}
         candidates = {
             "model": prediction.data,
@@ -65,6 +66,21 @@ def evaluate_run(
     summary = summary_of(records, patients)
     write_json(run / "metrics.json", {**summary, "published": published(recipe)})
     return run / "metrics.json"
+
+
+def unseen(cohort: Cohort, predicted: Mapping[str, str], contract: Contract) -> list[CaseRow]:
+    """Return the predicted cases of patients in neither training nor validation; raises InputError if none."""
+    patients = contract.training.get("patients", {})
+    seen = {*patients.get("train", ()), *patients.get("val", ())}
+    rows = [row for row in cohort.rows if row.case in predicted and row.patient not in seen]
+    if not rows:
+        raise InputError(
+            "There is no prediction of a patient that the model has not seen.",
+            found=f"{len(predicted)} predictions, all of training or validation patients or of cases not in the table",
+            expected="predictions of the test split",
+            do="mrsynth synthesize --model RUN --cohort cohort.csv --split test -o RUN/predictions",
+        )
+    return rows
 
 
 def judge(
