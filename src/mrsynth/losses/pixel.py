@@ -38,6 +38,7 @@ def build_loss(weights: Mapping[str, float]) -> Loss:
     terms = [(LOSSES[name], float(weight)) for name, weight in weights.items()]
 
     def total(prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the weighted sum."""
         first, *rest = [weight * term(prediction, target) for term, weight in terms]
         for value in rest:
             first = first + value

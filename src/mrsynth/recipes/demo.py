@@ -28,6 +28,7 @@ def demo(out: Path, *, progress: bool = True) -> Path:
     run = out / "run"
 
     def say(what: str) -> None:
+        """Announce a stage."""
         if progress:
             CONSOLE.print(f"[bold]{what}")
 

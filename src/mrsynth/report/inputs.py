@@ -69,6 +69,7 @@ def read_run(run: Path) -> RunFolder:
     missing: list[str] = []
 
     def optional(name: str, consequence: str) -> Path | None:
+        """Return a file of the run, or note what the page lacks without it."""
         if (run / name).is_file():
             return run / name
         missing.append(f"{name} is missing: {consequence}.")

@@ -6,7 +6,6 @@ import platform
 import shutil
 import statistics
 import subprocess
-import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +27,7 @@ from mrsynth.report.figures import learning_curves
 from mrsynth.seeds import derive_seed
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.fit import FitResult, fit
+from mrsynth.train.history import read_history
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
     """
     _check_run(recipe, prepared, out, resume)
     _check_prepared(recipe, prepared)
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     if not resume and (out / "checkpoints").exists():
         shutil.rmtree(out / "checkpoints")
     out.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def train(
         **run_record(recipe, prepared, result),
         "parameters": count_parameters(net),
         "started": started,
-        "seconds": round(time.monotonic() - clock, 1),
+        "seconds": round(sum(epoch["seconds"] for epoch in read_history(out / "log" / "history.csv")), 1),
         "slices": {"train": len(sets[0]), "val": len(sets[1])},
     }
     write_json(out / "run.json", record)
