@@ -163,9 +163,10 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(
         Path(path).write_bytes(b"half")
         raise RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file")
 
-    with monkeypatch.context() as patch, pytest.raises(OutputError, match="no space left"):
+    with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full)
-        run(prepared, tmp_path, resume=True)
+        with pytest.raises(OutputError, match="no space left"):
+            run(prepared, tmp_path, resume=True)
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == last
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert run(prepared, tmp_path, resume=True).epochs == 4
