@@ -144,20 +144,27 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")],
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
+    folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate by patient: a run a fold.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a recipe's model on a prepared cohort."""
     from mrsynth.io import PreparedCohort
     from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.recipes.stages.folds import train_folds
     from mrsynth.recipes.stages.train import train as run
 
-    loaded = load_recipe(recipe, overrides or ())
-    contract = run(loaded, PreparedCohort.open(data), out, resume=resume, progress=not quiet)
-    record = contract.training
-    print(
-        f"{loaded.translation}: {record['epochs']} epochs, best validation loss {record['best_val_loss']:.6g} in epoch "
-        f"{record['best_epoch']}. The model is in {out / 'model'}."
-    )
+    loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
+    if folds is None:
+        runs = {out: run(loaded, prepared, out, resume=resume, progress=not quiet)}
+    else:
+        contracts = train_folds(loaded, prepared, out, folds, resume=resume, progress=not quiet)
+        runs = {out / f"fold-{number}": contract for number, contract in enumerate(contracts, start=1)}
+    for folder, contract in runs.items():
+        record = contract.training
+        print(
+            f"{loaded.translation}: {record['epochs']} epochs, best validation loss {record['best_val_loss']:.6g} in "
+            f"epoch {record['best_epoch']}. The model is in {folder / 'model'}."
+        )
 
 
 @app.command()

@@ -170,3 +170,9 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == last
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert run(prepared, tmp_path, resume=True).epochs == 4
+
+
+def test_mixed_precision_learns_too(prepared: PreparedCohort, tmp_path: Path):
+    run(prepared, tmp_path, precision="bf16-mixed", epochs=3)
+    losses = [row["train_loss"] for row in read_history(tmp_path / "log" / "history.csv")]
+    assert losses[-1] < losses[0]

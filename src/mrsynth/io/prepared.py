@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,12 @@ class PreparedCohort:
         for left in (folder / "cases").glob(f"{TEMPORARY_PREFIX}*"):
             remove(left)
         return cls(folder, header)
+
+    def with_splits(self, split_of: Mapping[str, str]) -> PreparedCohort:
+        """Return the same cohort with other splits, patient → split; nothing changes on disk."""
+        rows = [replace(row, split=split_of[row.patient]) for row in self.rows.values()]
+        header = {"recipe": self.recipe, "steps": self.steps, "contrasts": self.contrasts}
+        return PreparedCohort(self.folder, {**header, "fingerprint": self.fingerprint}, rows)
 
     def cases(self, split: str | None = None) -> list[str]:
         """Return the names of the cases, of one split where given, in the order of the cohort table."""
