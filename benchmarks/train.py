@@ -20,7 +20,7 @@ from mrsynth.train.fit import fit
 from mrsynth.train.history import read_history
 from mrsynth.train.memory import keep_freed_memory
 
-SLICES, BATCH, EPOCHS = 96, 32, 3
+SLICES, BATCH, EPOCHS = 96, 32, 2
 
 
 def prepared(folder: Path) -> PreparedCohort:
@@ -68,7 +68,7 @@ def main() -> None:
         bare_default = bare()
         keep_freed_memory()
         rates: dict[str, list[float]] = {"bare": [], "memory": [], "maps": []}
-        for turn in range(3):
+        for turn in range(2):
             rates["bare"].append(bare())
             rates["memory"].append(with_data_path(cohort, Path(folder) / f"m{turn}", 8))
             rates["maps"].append(with_data_path(cohort, Path(folder) / f"d{turn}", 0))
