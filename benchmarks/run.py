@@ -33,9 +33,10 @@ def main() -> None:
 
 
 def as_line(row: dict[str, Any]) -> str:
+    """Return a measurement as a line of the table."""
     return (
-        f"| {row['benchmark']} | {row['what']} | {row['value']:.3g} {row['unit']} | {row['wanted']} | {row['device']} | "
-        f"{row['load']} | {row['versions']} | {row['commit']} |"
+        f"| {row['benchmark']} | {row['what']} | {row['value']:.3g} {row['unit']} | {row['wanted']} | "
+        f"{row['device']} | {row['load']} | {row['versions']} | {row['commit']} |"
     )
 
 
