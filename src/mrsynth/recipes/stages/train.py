@@ -38,7 +38,7 @@ def train(
     Raises RecipeError where the cohort was prepared by other steps, CohortError where a split is empty, ModelError
     where out holds a run already and resume is not asked for.
     """
-    _check_run(recipe, prepared, out, resume)
+    _check_run(recipe, out, resume)
     _check_prepared(recipe, prepared)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     if not resume and (out / "checkpoints").exists():
@@ -80,7 +80,7 @@ def train(
     return save_model(out / "model", result.weights, contract, card(recipe, record))
 
 
-def _check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool) -> None:
+def _check_run(recipe: Recipe, out: Path, resume: bool) -> None:
     """Refuse to overwrite a run, and to resume another one."""
     if not resume and ((out / "model").exists() or (out / "checkpoints" / "last.ckpt").exists()):
         raise ModelError(
