@@ -19,7 +19,11 @@ from tiny import tiny_prepared, tiny_recipe, tiny_scans
 
 def interrupt(words: list[object], when: Callable[[], bool], timeout_s: float = 60) -> tuple[int, str]:
     """Start a command, press Ctrl-C once `when` holds, and return exit code and what it said."""
-    command = [sys.executable, "-m", "mrsynth", *map(str, words)]
+    # A test run that was started in the background passes on an ignored SIGINT, which Python leaves ignored.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from mrsynth.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
     end = time.monotonic() + timeout_s
