@@ -40,7 +40,9 @@ def reproduce(name: str, scale: str, out: Path, cohort: Path | None = None, *, p
             do="get the data from its owners, or take --scale small",
         )
     settings = study.scales[scale]  # type: ignore[index]
-    table = cohort or simulate(out / "phantoms", settings.subjects, SEED, "brats", spacing_mm=settings.spacing_mm)
+    table = cohort or simulate(
+        out / "phantoms", settings.subjects, SEED, "brats", spacing_mm=settings.spacing_mm, progress=progress
+    )
     scans = read_cohort(table)
     rows: list[dict[str, Any]] = []
     for number, translation in enumerate(study.translations, start=1):
@@ -64,7 +66,7 @@ def _one(recipe: Recipe, cohort: Cohort, out: Path, progress: bool) -> list[dict
     metrics = evaluate_run(run, cohort, run / "predictions", recipe.evaluate.presets, progress=progress)
     build_report(run)
     summary = json.loads(metrics.read_text())["summary"]
-    return [{"translation": recipe.translation, **row} for row in summary if row["predictor"] in PREDICTORS]
+    return [{"translation": recipe.translation, **row} for row in summary]
 
 
 def _markdown(recipe: Recipe, frame: pd.DataFrame, scale: str, settings: ScaleSettings, phantom: bool) -> str:
