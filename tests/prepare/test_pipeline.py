@@ -187,7 +187,7 @@ def test_images_on_two_grids_are_refused():
     moved = replace(case.images["t2"], affine=np.diag([10, 10, 12, 1.0]))
     with pytest.raises(InputError, match="another grid") as error:
         run_steps(replace(case, images={**case.images, "t2": moved}), OSMAN)
-    assert "co-register" in str(error.value)
+    assert "register" in str(error.value)
 
 
 def test_brain_larger_than_the_field_of_view_is_refused():

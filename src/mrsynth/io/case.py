@@ -11,7 +11,7 @@ from mrsynth.image import Case, grid_error
 from mrsynth.io.cohort import CaseRow
 from mrsynth.io.layouts import find_cases, read_case_file
 from mrsynth.io.nifti import read_image, read_mask
-from mrsynth.types import CONTRASTS, MASKS, contrast_name
+from mrsynth.types import MASKS, contrast_name, in_order, is_contrast
 
 
 def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, masks: Sequence[str] = MASKS) -> Case:
@@ -22,7 +22,7 @@ def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, ma
     a contrast is missing, a file cannot be used, or images and masks do not share one grid.
     """
     row = source if isinstance(source, CaseRow) else _row_of(source)
-    present = [name for name in CONTRASTS if name in row.files]
+    present = [name for name in in_order(row.files) if is_contrast(name)]
     names = present if contrasts is None else [contrast_name(name) for name in contrasts]
     for name in names:
         if name not in row.files:

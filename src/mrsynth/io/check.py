@@ -14,7 +14,7 @@ from mrsynth.errors import InputError, MrsynthError
 from mrsynth.image import Image, grid_error, same_grid
 from mrsynth.io.cohort import SPLITS, CaseRow, Cohort
 from mrsynth.io.nifti import read_image, read_mask
-from mrsynth.types import CONTRASTS, contrast_name
+from mrsynth.types import contrast_name, is_contrast
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,21 @@ def _case_problems(row: CaseRow, wanted: Sequence[str], seen: dict[bytes, tuple[
                 row.case,
                 "error",
                 f"{row.case}: no {name} image.",
-                found=", ".join(n for n in row.files if n in CONTRASTS) or "no image at all",
+                found=", ".join(n for n in row.files if is_contrast(n)) or "no image at all",
                 expected=name,
                 do=f"add {name} to this case or leave the case out",
             )
     images: list[Image] = []
     for name, path in row.files.items():
-        if wanted and name in CONTRASTS and name not in wanted:
+        if wanted and is_contrast(name) and name not in wanted:
             continue
         try:
-            image = read_image(path, name) if name in CONTRASTS else read_mask(path, name)
+            image = read_image(path, name) if is_contrast(name) else read_mask(path, name)
         except InputError as error:
             yield _of_error(row.case, error)
             continue
         yield from _image_problems(row, image, path)
-        if name in CONTRASTS:
+        if is_contrast(name):
             yield from _copies(row, image, seen)
         images.append(image)
     # Against the grid that most images share, so that the odd one is named.
@@ -125,7 +125,7 @@ def _image_problems(row: CaseRow, image: Image, path: Path) -> Iterator[Problem]
         yield Problem(
             row.case, "error", f"{path}: the brain mask is empty.", expected="a brain", do="make the mask again"
         )
-    if image.contrast in CONTRASTS and image.contrast != "ct" and float(image.data.min()) < 0:
+    if is_contrast(image.contrast) and image.contrast != "ct" and float(image.data.min()) < 0:
         negative = int(np.count_nonzero(image.data < 0))
         yield Problem(
             row.case,

@@ -11,7 +11,7 @@ from mrsynth.errors import CohortError
 from mrsynth.io.files import absolute
 from mrsynth.io.layouts import Ignored, find_cases
 from mrsynth.seeds import generator
-from mrsynth.types import CONTRASTS
+from mrsynth.types import in_order, is_contrast
 
 SPLITS = ("train", "val", "test")
 
@@ -45,7 +45,7 @@ class Cohort:
     @property
     def contrasts(self) -> tuple[str, ...]:
         """The contrasts that any row has, in the order of `types`."""
-        return tuple(name for name in CONTRASTS if any(name in row.files for row in self.rows))
+        return tuple(name for name in in_order(n for row in self.rows for n in row.files) if is_contrast(name))
 
     def select(self, split: str) -> tuple[CaseRow, ...]:
         """Return the rows of a split."""

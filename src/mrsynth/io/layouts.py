@@ -13,7 +13,7 @@ from typing import Any
 
 from mrsynth.errors import InputError
 from mrsynth.io.nifti import is_nifti
-from mrsynth.types import CONTRASTS, MASKS, image_name
+from mrsynth.types import MASKS, image_name, in_order, is_contrast
 
 CASE_FILE = "case.json"
 """Metadata beside the images of a case: patient, case, split, b0_tesla, dose, what was drawn for a phantom."""
@@ -70,12 +70,12 @@ def find_cases(folder: Path) -> tuple[list[FoundCase], list[Ignored]]:
             if len(paths) > 1
             for path in paths
         ]
-        single = {name: names[name][0] for name in (*CONTRASTS, *MASKS) if len(names.get(name, ())) == 1}
+        single = {name: names[name][0] for name in in_order(names) if len(names[name]) == 1}
         metadata, problem = read_case_file(place)
         ignored += [problem] if problem else []
         patient, case = _names(place.relative_to(folder).parts, prefix, folder.resolve().name)
         patient, case = str(metadata.get("patient", patient)), str(metadata.get("case", case))
-        if any(name in CONTRASTS for name in single):
+        if any(is_contrast(name) for name in single):
             cases.append((place, FoundCase(patient, case, single, metadata)))
         else:
             ignored += [Ignored(path, "a mask without an image beside it") for path in single.values()]
@@ -103,7 +103,7 @@ def parse_name(path: Path) -> tuple[str | None, str]:
         if token.lower() in ("mask", "msk") and known and known[-1][1] in MASKS:
             name = known[-1][1]  # lesion_mask is a lesion, not a brain
         known.append((spans[i - 1][0] if pair else start, name))
-        if token.lower() == "brain" and len(known) > 1 and known[-2][1] in CONTRASTS:
+        if token.lower() == "brain" and len(known) > 1 and is_contrast(known[-2][1]):
             known[-1] = (start, "?")
     if not known:
         return None, "no word of its name is a contrast or a mask"

@@ -26,7 +26,7 @@ from mrsynth.image import Case, Image
 from mrsynth.io.cohort import SPLITS, CaseRow
 from mrsynth.io.files import TEMPORARY_PREFIX, remove, safe_name, sha256_file, write_json, write_text
 from mrsynth.io.prepared_case import load_array, load_image, load_record, save_case
-from mrsynth.types import CONTRASTS
+from mrsynth.types import is_contrast
 
 FORMAT = 1
 
@@ -200,7 +200,7 @@ def case_fingerprint(row: CaseRow, contrasts: Sequence[str], steps: Sequence[Map
     """
     hashes = {}
     for name, path in row.files.items():
-        if name in contrasts or name not in CONTRASTS:
+        if name in contrasts or not is_contrast(name):
             try:
                 hashes[name] = sha256_file(path)
             except OSError as error:

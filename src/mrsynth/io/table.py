@@ -12,7 +12,7 @@ from mrsynth.errors import CohortError, InputError
 from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, require_sound, split_patients
 from mrsynth.io.files import absolute, write_text
 from mrsynth.io.layouts import patient_of
-from mrsynth.types import CONTRASTS, MASKS, image_name
+from mrsynth.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 
 
 def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
@@ -45,7 +45,7 @@ def write_cohort(cohort: Cohort, path: Path) -> None:
 
     Raises OutputError.
     """
-    names = [name for name in (*CONTRASTS, *MASKS) if any(name in row.files for row in cohort.rows)]
+    names = in_order(name for row in cohort.rows for name in row.files)
     extra = sorted({key for row in cohort.rows for key in row.metadata})
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -102,7 +102,7 @@ def _columns(header: Sequence[str], path: Path) -> dict[str, str]:
         if name in columns:
             raise CohortError(f"{path}: two columns mean {name}.", found=f"{columns[name]}, {column}", do="keep one")
         columns[name] = column
-    if not {"case", "patient"} & set(columns) or not set(CONTRASTS) & set(columns):
+    if not {"case", "patient"} & set(columns) or not any(map(is_contrast, columns)):
         raise CohortError(
             f"{path}: is not a cohort table.",
             found="columns " + ", ".join(header),
@@ -121,6 +121,6 @@ def _row(cells: Mapping[str, str], columns: Mapping[str, str], path: Path, line:
         raise CohortError(f"{where}: the case has no name.", expected="a name in the column case")
     b0_tesla, dose = (parse_number(values.pop(key, ""), key, where) for key in ("b0_tesla", "dose"))
     split = parse_split(values.pop("split", ""), where)
-    files = {name: absolute(path.parent / values[name]) for name in (*CONTRASTS, *MASKS) if values.get(name)}
-    metadata = {key: value for key, value in values.items() if key not in (*CONTRASTS, *MASKS)}
+    files = {name: absolute(path.parent / values[name]) for name in in_order(values) if values[name]}
+    metadata = {key: value for key, value in values.items() if not is_contrast(key) and key not in MASKS}
     return CaseRow(patient, case, split, files, b0_tesla, dose, metadata)

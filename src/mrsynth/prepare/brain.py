@@ -74,7 +74,7 @@ def apply(case: Case, settings: BrainMaskSettings) -> tuple[Case, dict[str, Any]
     return replace(case, images=images, masks=masks), record
 
 
-def invert(image: Image, record: Record) -> Image:
+def invert(image: Image, record: Record, like: str) -> Image:
     """Return the image unchanged: what lay outside the brain is not known any more."""
     return image
 

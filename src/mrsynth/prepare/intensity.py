@@ -61,9 +61,9 @@ def apply_zscore(case: Case, settings: ZScoreSettings) -> tuple[Case, dict[str, 
     return replace(case, images=images), {"images": found}
 
 
-def invert_zscore(image: Image, record: Record) -> Image:
+def invert_zscore(image: Image, record: Record, like: str) -> Image:
     """Return image · sd + mean."""
-    found = record["images"][image.contrast]
+    found = record["images"][like]
     return _affine(image, -found["mean"] / found["sd"], 1 / found["sd"])
 
 
@@ -83,9 +83,9 @@ def apply_unit(case: Case, settings: UnitSettings) -> tuple[Case, dict[str, Any]
     return replace(case, images=images), {"images": found}
 
 
-def invert_unit(image: Image, record: Record) -> Image:
+def invert_unit(image: Image, record: Record, like: str) -> Image:
     """Return image · (high − low) + low; clipped voxels stay at the upper percentile."""
-    found = record["images"][image.contrast]
+    found = record["images"][like]
     span = found["high"] - found["low"]
     return _affine(image, -found["low"] / span, 1 / span)
 

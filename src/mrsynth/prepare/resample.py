@@ -61,7 +61,7 @@ def crop_or_pad(image: Image, start: tuple[int, int, int], shape: tuple[int, int
     return replace(image, data=data, affine=_shifted(image.affine, start))
 
 
-def _box_back(image: Image, record: Record) -> Image:
+def _box_back(image: Image, record: Record, like: str) -> Image:
     """Undo crop_or_pad."""
     x, y, z = record["start"]
     nx, ny, nz = record["shape_before"]
@@ -121,7 +121,7 @@ def apply_resize(case: Case, settings: ResizeSettings) -> tuple[Case, dict[str, 
     return resized, {"size_before": list(before[:2]), "affine_before": np.asarray(like.affine, float).tolist()}
 
 
-def invert_resize(image: Image, record: Record) -> Image:
+def invert_resize(image: Image, record: Record, like: str) -> Image:
     """Return the image on the grid before the resize (cubic again: the one interpolation of a prediction)."""
     x, y = record["size_before"]
     return resize_slices(image, (x, y), np.array(record["affine_before"]))

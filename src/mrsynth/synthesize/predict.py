@@ -51,7 +51,7 @@ class Synthesizer:
         predicted = predict_slices(self.net, inputs, device=self.device)
         first = self.contract.inputs[0]
         image = prepared.images[first].with_data(np.clip(predicted, *self.contract.range), self.contract.target)
-        image = invert_steps(image, records, kinds=("geometry",))
+        image = invert_steps(image, records, kinds=("geometry",), like=first)
         # Masked on the patient's grid, where the brain's edge is sharp. The affine is the input's to the bit, not the
         # product of the way there and back.
         data = np.where(native.masks["brain"].data > 0, image.data, 0) if "brain" in native.masks else image.data
