@@ -17,7 +17,7 @@ HEAD = (
     "| benchmark | what | value | wanted | device | load | versions | commit |",
     "|---|---|---|---|---|---|---|---|",
 )
-BENCHMARKS = ("start", "simulate", "train", "synthesize", "metrics")
+BENCHMARKS = ("start", "simulate", "train", "synthesize", "metrics", "noise_loss", "contextual_loss")
 
 
 def main() -> None:

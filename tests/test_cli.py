@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 
 from mrsynth.cli import main
+from mrsynth.io import write_image
+from mrsynth.simulate import SubjectSettings, simulate_subject
 from tiny import tiny_recipe, tiny_scans, write_scan
 
 
@@ -203,6 +206,8 @@ def test_bad_scans_get_a_sentence_and_nothing_is_written(
         (["synthesize", "--model", "{run}", "--input", "t1={t1}", "-o", "x.png"], "nii"),
         (["index", "{empty}", "-o", "c.csv"], "no "),
         (["index", "{empty}/nowhere", "-o", "c.csv"], "nowhere"),
+        (["index", "{scans}", "-o", "c.csv", "--found", "nowhere.csv"], "nowhere.csv: is not a found table"),
+        (["index", "{scans}", "-o", "c.csv", "--derivatives", "fmriprep"], "there is no derivative 'fmriprep'"),
         (["check", "nowhere.csv"], "nowhere.csv"),
         (["prepare", "{cohort}", "--recipe", "osman202", "-o", "p"], "did you mean 'osman2022'"),
         (["prepare", "{cohort}", "--recipe", "osman2022", "-o", "p"], "no flair"),
@@ -249,7 +254,7 @@ def test_mistakes_get_a_sentence_and_an_exit_code(
     assert not [p for p in left if p.is_file() and p.name != "prepared.json"], left
 
 
-def test_prepare_resumes_and_keeps_going(
+def test_prepare_resumes_and_lists_what_is_broken(
     world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     scans = shutil.copytree(world / "scans", tmp_path / "scans")
@@ -258,17 +263,59 @@ def test_prepare_resumes_and_keeps_going(
     assert run(monkeypatch, "index", scans, "-o", tmp_path / "c.csv") == 0
     broken.write_bytes(good[:200])
     words = ("prepare", tmp_path / "c.csv", "--recipe", world / "tiny.yaml", "-o", tmp_path / "p", "--quiet")
-    assert run(monkeypatch, *words) == 2
-    assert "--keep-going" in capfd.readouterr().err
+    assert run(monkeypatch, *words, "--workers", 1, "--stop-at-first") == 2
+    assert broken.parent.name in capfd.readouterr().err
     done = len(list((tmp_path / "p" / "cases").iterdir()))
     assert 0 < done < 5
-    assert run(monkeypatch, *words, "--keep-going") == 1
+    assert run(monkeypatch, *words, "--workers", 1) == 1
     captured = capfd.readouterr()
     assert f"{4 - done} cases prepared, {done} were up to date, 1 failed" in captured.out
     assert broken.parent.name in captured.err
+    assert "Not prepared" in (tmp_path / "p" / "qc.html").read_text()
     broken.write_bytes(good)
     assert run(monkeypatch, *words) == 0
     assert "1 cases prepared, 4 were up to date, 0 failed" in capfd.readouterr().out
+
+
+def test_index_says_why_and_obeys_the_found_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    scans = tiny_scans(tmp_path / "scans", 2)
+    one = next(scans.glob("*-00000-*/*t1n.nii.gz"))
+    one.with_name("oddity.nii.gz").write_bytes(one.read_bytes())
+    words = ("index", scans, "-o", tmp_path / "c.csv")
+    assert run(monkeypatch, *words) == 0
+    said = capsys.readouterr().out
+    assert "t1  its name says t1n" in said
+    assert "oddity.nii.gz: no word of its name is a contrast or a mask" in said
+    assert "--found" in said
+    table = tmp_path / "c.found.csv"
+    text = table.read_text()
+    assert "oddity.nii.gz,BraTS-GLI-00000,BraTS-GLI-00000-000,ignore," in text
+    table.write_text(text.replace("BraTS-GLI-00000-000,ignore,", "BraTS-GLI-00000-000,flair,"))
+    assert run(monkeypatch, *words, "--found", table) == 0
+    assert "flair  as the found table says" in capsys.readouterr().out
+    before = (tmp_path / "c.csv").read_text()
+    assert "oddity.nii.gz" in before
+    assert run(monkeypatch, *words, "--found", table) == 0
+    assert (tmp_path / "c.csv").read_text() == before
+
+
+def test_check_tells_a_contrast_that_lies_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    case = simulate_subject(2, SubjectSettings(spacing_mm=3))
+    for name in ("t1", "t2", "flair"):
+        image = case.images[name]
+        affine = image.affine.copy()
+        affine[2, 3] += 6 if name == "flair" else 0
+        write_image(replace(image, affine=affine, native=None), tmp_path / "P1" / f"{name}.nii.gz")
+    assert run(monkeypatch, "index", tmp_path, "-o", tmp_path / "c.csv") == 0
+    assert run(monkeypatch, "check", tmp_path / "c.csv", "--quiet") == 0
+    said = capsys.readouterr().out
+    assert "flair does not lie on t1" in said
+    assert "t2 does not lie" not in said
+    assert "register and resample" in said
 
 
 def test_help_loads_nothing_heavy():

@@ -10,7 +10,7 @@ import numpy as np
 
 from laws import brain_case
 from mrsynth.io import CaseRow, PreparedCohort
-from mrsynth.prepare import run_steps
+from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
 
 STEPS = [
@@ -27,7 +27,7 @@ SPLITS = ("train", "train", "train", "val", "test")
 
 def tiny_prepared(folder: Path) -> PreparedCohort:
     """Five phantom balls, prepared: three for training, one for validation, one for the test."""
-    cohort = PreparedCohort.create(folder, recipe="tiny", steps=STEPS, contrasts=["t1", "t2"])
+    cohort = PreparedCohort.create(folder, recipe="tiny", steps=complete_steps(STEPS), contrasts=["t1", "t2"])
     for seed, split in enumerate(SPLITS):
         case, records = run_steps(brain_case(seed=seed), STEPS)
         row = CaseRow(f"p{seed}", f"case-{seed}", split, {})

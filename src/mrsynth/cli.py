@@ -31,6 +31,14 @@ class PhantomProfile(StrEnum):
     dose = "dose"
 
 
+class Units(StrEnum):
+    """The scale of a synthetic image's values."""
+
+    range = "range"
+    input = "input"
+    training = "training"
+
+
 class Scale(StrEnum):
     """The size of a reproduction."""
 
@@ -96,19 +104,25 @@ def index(
     folder: Annotated[Path, typer.Argument(help="Folder with the scans.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The cohort table to write (CSV).")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split by patient (64/16/20 %).")] = 0,
+    found: Annotated[
+        Path | None, typer.Option("--found", help="The found table of an earlier run, corrected: it has the last word.")
+    ] = None,
+    derivatives: Annotated[
+        list[str] | None, typer.Option("--derivatives", help="Use this BIDS derivative. Repeatable.")
+    ] = None,
 ) -> None:
-    """Find the cases below a folder and write the cohort table; edit it where a guess is wrong."""
+    """Find DICOM, BIDS and NIfTI cases below a folder and write the cohort table; say what was recognised, and why."""
     from mrsynth.recipes.stages.index import describe
     from mrsynth.recipes.stages.index import index as run
 
-    for line in describe(run(folder, out, seed), out):
+    for line in describe(run(folder, out, seed, derivatives=derivatives or (), found=found), out):
         print(line)
 
 
 @app.command()
 def check(cohort: CohortFile, quiet: Quiet = False) -> None:
     """Report every problem of a cohort in words; exit code 1 where there is an error."""
-    from mrsynth.recipes.stages.index import check as run
+    from mrsynth.recipes.stages.check import check as run
 
     lines, errors = run(cohort, progress=not quiet)
     for line in lines:
@@ -119,21 +133,40 @@ def check(cohort: CohortFile, quiet: Quiet = False) -> None:
 @app.command()
 def prepare(
     cohort: CohortFile,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe, e.g. osman2022 or osman2022/small.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the prepared cohort.")],
+    recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe, e.g. osman2022 or osman2022/small.")] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option("--steps", help="Steps instead of a recipe's: 'register, resample, brain_mask', or a YAML file."),
+    ] = None,
+    contrasts: Annotated[str, typer.Option("--contrasts", help="With --steps: t1,t2 …; all by default.")] = "",
     overrides: Overrides = None,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="List broken cases and go on.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; as many as cores and memory allow by default.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="A Dask scheduler's address (tcp://host:8786), or slurm.")
+    ] = None,
+    stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first broken case.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recipe's preparation over a cohort. Run it again to go on after an interruption."""
+    """Run a recipe's preparation, or single steps, over a cohort. Run it again to go on after an interruption."""
     from mrsynth.io import read_cohort
     from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.recipes.stages.cluster import Workers
+    from mrsynth.recipes.stages.plan import Plan
     from mrsynth.recipes.stages.prepare import prepare as run
 
-    done = run(
-        read_cohort(cohort), load_recipe(recipe, overrides or ()), out, keep_going=keep_going, progress=not quiet
-    )
+    if (recipe is None) == (steps is None):
+        raise InputError("Give either --recipe or --steps.", do="mrsynth recipes list shows the recipes")
+    table = read_cohort(cohort)
+    if recipe is not None:
+        plan = Plan.of_recipe(load_recipe(recipe, overrides or ()))
+    else:
+        plan = Plan.of_steps(steps or "", table, [name for name in contrasts.split(",") if name])
+    done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first, progress=not quiet)
     print(f"{len(done.made)} cases prepared, {len(done.unchanged)} were up to date, {len(done.failed)} failed: {out}")
+    print(f"Look at {done.page} in a browser.")
     _print_failed(done.failed)
 
 
@@ -176,6 +209,12 @@ def synthesize(
     ] = None,
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Predict every case of this table.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="With --cohort: only train, val or test.")] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", help="The input whose grid the result gets; the model's first by default.")
+    ] = None,
+    units: Annotated[
+        Units, typer.Option("--units", help="The model's range, the intensities of --like, or the training scans'.")
+    ] = Units.range,
     quiet: Quiet = False,
 ) -> None:
     """Make the missing image from the ones at hand, on the patient's own grid."""
@@ -185,7 +224,9 @@ def synthesize(
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
     if cohort is not None:
-        made, failed = stage.synthesize_cohort(model, read_cohort(cohort), out, split=split, progress=not quiet)
+        made, failed = stage.synthesize_cohort(
+            model, read_cohort(cohort), out, split=split, place=stage.Place(like, units.value), progress=not quiet
+        )
         print(f"{len(made)} synthetic images in {out}, {len(failed)} failed.")
         _print_failed(failed)
     else:
@@ -193,7 +234,8 @@ def synthesize(
         wrong = [text for text, (name, _, path) in zip(inputs or (), pairs, strict=True) if not name or not path]
         if wrong:
             raise InputError(f"--input {wrong[0]}: not an input.", expected="contrast=file, e.g. t1=scan.nii.gz")
-        print(f"Synthetic image: {stage.synthesize_files(model, {name: Path(p) for name, _, p in pairs}, out)}")
+        files = {name: Path(path) for name, _, path in pairs}
+        print(f"Synthetic image: {stage.synthesize_files(model, files, out, stage.Place(like, units.value))}")
 
 
 @app.command()

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from mrsynth.io import Cohort, check_cohort, index_folder, read_cohort
+from mrsynth.image import Case, Image
+from mrsynth.io import Cohort, Problem, check_cohort, index_folder, read_cohort, read_image, write_image
 from mrsynth.io import check as check_module
+from mrsynth.io.check_image import image_problems
 from nifti_factory import LPS, brats, ramp, save
 
 NAMES = ["P1", "P2", "P3", "P4"]
@@ -64,7 +68,7 @@ def test_missing_contrast_counts_where_it_is_needed(cohort: Cohort, tmp_path: Pa
 
 def test_the_odd_grid_is_named(cohort: Cohort, tmp_path: Path) -> None:
     save(tmp_path / "P1" / "P1_t1.nii.gz", ramp(seed=77), LPS + 0.1)
-    assert summary(cohort) == [("P1", "error", "t1 lies on another grid than t1ce.")]
+    assert summary(cohort) == [("P1", "warning", "t1 lies on another grid than t1ce.")]
     save(tmp_path / "P1" / "P1_t1.nii.gz", ramp(seed=77), LPS + 1e-8)
     assert summary(cohort) == []
 
@@ -72,7 +76,7 @@ def test_the_odd_grid_is_named(cohort: Cohort, tmp_path: Path) -> None:
 def test_voxels_that_are_odd(cohort: Cohort, tmp_path: Path) -> None:
     save(tmp_path / "P1" / "P1_t1.nii.gz", ramp() - 20, LPS)
     save(tmp_path / "P1" / "P1_brain.nii.gz", np.zeros((5, 6, 7), np.uint8), LPS)
-    save(tmp_path / "P2" / "P2_ct.nii.gz", ramp() - 200, LPS)
+    save(tmp_path / "P2" / "P2_ct.nii.gz", ramp().astype(np.int16) * 10 - 1024, LPS)
     assert summary(index_folder(tmp_path)) == [
         ("P1", "warning", "the image has negative voxels."),
         ("P1", "error", "the brain mask is empty."),
@@ -102,3 +106,92 @@ def test_the_table_as_a_whole(tmp_path: Path) -> None:
     ]
     assert str(problems[0]).startswith("error: b: the case")
     assert "do:" in str(problems[0])
+
+
+def odd(path: Path, data: np.ndarray, affine: np.ndarray = LPS, contrast: str = "t1", **header: object) -> list[str]:
+    """Return what `image_problems` says of one file."""
+    save(path, data, affine, **header)
+    return [p.what.split(": ", 1)[-1] for p in image_problems("c", read_image(path, contrast), path)]
+
+
+def test_places_that_a_header_leaves_open_or_says_twice(tmp_path: Path) -> None:
+    path = tmp_path / "x.nii"
+    assert odd(path, ramp()) == []
+    content = bytearray(path.read_bytes())
+    content[252:256] = bytes(4)  # qform_code and sform_code
+    path.write_bytes(content)
+    (problem,) = image_problems("c", read_image(path, "t1"), path)
+    assert "orientation is unknown" in problem.what
+    moved = LPS.copy()
+    moved[0, 3] = 0.4
+    for shift, told in ((0.4, []), (3.0, ["qform and sform place the image differently."])):
+        image = nib.Nifti1Image(ramp(), LPS)
+        image.set_sform(LPS, 1)
+        moved[0, 3] = shift
+        image.set_qform(moved, 1)
+        nib.save(image, path)
+        assert [p.what.split(": ", 1)[-1] for p in image_problems("c", read_image(path, "t1"), path)] == told
+    image.set_qform(np.diag([1.0, -1.0, 1.0, 1.0]), 1)
+    nib.save(image, path)
+    (problem,) = image_problems("c", read_image(path, "t1"), path)
+    assert problem.severity == "error"
+    assert problem.what.endswith("disagree on left and right.")
+
+
+@pytest.mark.parametrize(("edge", "told"), [(0.1, 1), (0.25, 0), (9.0, 0), (12.0, 1)])
+def test_outlandish_spacing(tmp_path: Path, edge: float, told: int) -> None:
+    found = odd(tmp_path / "x.nii", ramp(), np.diag([edge, edge, 1, 1]))
+    assert found == ["the voxels' size is unusual."] * told
+
+
+def head(scale: float, offset: float = 0.0) -> np.ndarray:
+    """Return a smooth head-like image: 0 outside, up to `scale` inside."""
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, 24)] * 3, indexing="ij")
+    rng = np.random.default_rng(0)
+    inside = x**2 + y**2 + z**2 < 0.8
+    return (inside * scale * (0.5 + 0.4 * x * y + 0.05 * rng.random(x.shape)) + offset).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "data", "told"),
+    [
+        ("t1", head(800), []),
+        ("t1", np.rint(head(200)).astype(np.uint8), ["the image has 256 grey values."]),
+        ("t1", np.minimum(head(800), 500), ["the image is clipped."]),
+        ("ct", head(1100, -1000), []),
+        ("ct", head(200), ["the CT is not in Hounsfield units, or has no air."]),
+        ("adc", head(0.002), []),
+        ("adc", head(2), ["the ADC is not in mm²/s."]),
+        ("adc", head(2000), ["the ADC is not in mm²/s."]),
+    ],
+)
+def test_ranges(tmp_path: Path, contrast: str, data: np.ndarray, told: list[str]) -> None:
+    assert odd(tmp_path / "x.nii", data, contrast=contrast) == told
+
+
+def test_a_4d_image_is_told_what_to_do(cohort: Cohort, tmp_path: Path) -> None:
+    save(tmp_path / "P1" / "P1_t1.nii.gz", np.stack([ramp(), ramp()], axis=-1), LPS)
+    (problem,) = check_cohort(cohort)
+    assert "4 dimensions" in problem.what
+    assert "P1_t1.nii.gz#volume=0" in str(problem)
+
+
+def test_images_of_a_case_are_compared_once(cohort: Cohort) -> None:
+    met: list[tuple[str, list[str]]] = []
+
+    def compare(case: Case) -> Iterator[Problem]:
+        met.append((case.name, sorted({*case.images, *case.masks})))
+        yield Problem(case.name, "warning", "seen")
+
+    problems = check_cohort(cohort, compare=compare)
+    assert [p.what for p in problems] == ["seen"] * 4
+    assert met == [(name, ["flair", "lesion", "t1", "t1ce", "t2"]) for name in NAMES]
+
+
+def test_a_tilted_stack_is_written_with_the_place_that_a_quaternion_cannot_say(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    affine[1, 2] = -1.3  # a gantry tilt of 15 degrees
+    write_image(Image(ramp().astype(np.float32), affine, "ct"), tmp_path / "x.nii")
+    image = read_image(tmp_path / "x.nii", "t1")
+    np.testing.assert_allclose(image.affine, affine, atol=1e-6)
+    assert list(image_problems("c", image, tmp_path / "x.nii")) == []

@@ -153,3 +153,13 @@ def test_hash_and_json(tmp_path: Path) -> None:
     assert sha256_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(TypeError, match="set"):
         write_json(path, {1})
+
+
+def test_hashing_ends(tmp_path: Path) -> None:
+    long = tmp_path / "long"
+    long.write_bytes(bytes(3 * files.HASHED_BYTES + 1))
+    assert sha256_file(long) == hashlib.sha256(long.read_bytes()).hexdigest()
+    os.mkfifo(tmp_path / "pipe")
+    for endless in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match="not a file"):
+            sha256_file(endless)

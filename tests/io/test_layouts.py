@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrsynth.errors import InputError
-from mrsynth.io.layouts import find_cases, parse_name, patient_of
-from mrsynth.types import CONTRASTS, MASKS
+from mrsynth.errors import InputError, MrsynthError
+from mrsynth.io import found_table, index_folder, read_cohort, write_cohort, write_found
+from mrsynth.io.layouts import find_cases
+from mrsynth.io.names import parse_name, patient_of
+from mrsynth.types import MASKS, is_contrast
 from nifti_factory import brats, ramp, save
 
 
@@ -44,20 +48,22 @@ def found(root: Path) -> dict[str, tuple[str, dict[str, str]]]:
     ],
 )
 def test_names(file: str, name: str, prefix: str) -> None:
-    assert parse_name(Path(file)) == (name, prefix)
+    guess, before = parse_name(Path(file))
+    assert (guess.contrast, before) == (name, prefix)
 
 
 def test_a_stripped_image_is_not_taken_for_its_mask() -> None:
-    name, reason = parse_name(Path("P7_t1_brain.nii.gz"))
-    assert name is None
-    assert "stripped t1 or a brain mask" in reason
+    guess, _ = parse_name(Path("P7_t1_brain.nii.gz"))
+    assert guess.contrast is None
+    assert "stripped t1 or a brain mask" in guess.reason
 
 
 @given(st.text(max_size=40))
 def test_any_file_name_is_answered(stem: str) -> None:
-    name, rest = parse_name(Path("/x") / (stem.replace("/", "").replace("\0", "") + ".nii.gz"))
-    assert name in (None, *CONTRASTS, *MASKS)
-    assert isinstance(rest, str)
+    guess, before = parse_name(Path("/x") / (stem.replace("/", "").replace("\0", "") + ".nii.gz"))
+    assert guess.contrast is None or is_contrast(guess.contrast) or guess.contrast in MASKS
+    assert guess.reason
+    assert isinstance(before, str)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +169,8 @@ def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
     assert {(i.path.name, i.reason) for i in ignored} == {
         ("localizer.nii.gz", "no word of its name is a contrast or a mask"),
         ("seg.nii.gz", "a mask without an image beside it"),
-        (tmp_path.name, "1 file .md: no NIfTI"),
-        (tmp_path.name, "3 files .dcm: no NIfTI"),
+        (tmp_path.name, "1 file .md: no image"),
+        *((f"IM{i}.dcm", "holds no DICOM, though its name says so") for i in range(3)),
     }
 
 
@@ -190,7 +196,156 @@ def test_empty_missing_and_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing there"):
         find_cases(tmp_path / "no")
     (tmp_path / "scan.dcm").write_text("x")
-    with pytest.raises(InputError, match=r"1 file \.dcm"):
+    with pytest.raises(InputError, match=r"scan\.dcm: holds no DICOM"):
         find_cases(tmp_path)
     with pytest.raises(InputError, match="a file"):
         find_cases(tmp_path / "scan.dcm")
+
+
+def test_the_folder_of_one_patient(tmp_path: Path) -> None:
+    """Sub-folders that say what was done to images, which visit, or which contrast, are no patients."""
+    for place in (
+        "TCGA-1/raw/t1",
+        "TCGA-1/atlas_bet/t1",
+        "P4/visit1/t1",
+        "P4/2019-03-07/t1",
+        "anna/T1/img",
+        "anna/FLAIR/img",
+    ):
+        save(tmp_path / f"{place}.nii.gz")
+    assert {case: patient for case, (patient, _) in found(tmp_path / "TCGA-1").items()} == {
+        "TCGA-1-atlas_bet": "TCGA-1",
+        "TCGA-1-raw": "TCGA-1",
+    }
+    assert {case: patient for case, (patient, _) in found(tmp_path / "P4").items()} == {
+        "P4-visit1": "P4",
+        "P4-2019-03-07": "P4",
+    }
+    assert found(tmp_path / "anna") == {"anna": ("anna", {"t1": "T1/img.nii.gz", "flair": "FLAIR/img.nii.gz"})}
+    # From above, the same patients.
+    assert {patient for patient, _ in found(tmp_path).values()} == {"TCGA-1", "P4", "anna"}
+
+
+def test_people_without_numbers_stay_people(tmp_path: Path) -> None:
+    for place in ("study7/anna/t1", "study7/bert/t1", "set2/images/carl_t1", "set2/images/dora_t1"):
+        save(tmp_path / f"{place}.nii.gz")
+    assert {patient for patient, _ in found(tmp_path / "study7").values()} == {"anna", "bert"}
+    assert {patient for patient, _ in found(tmp_path / "set2").values()} == {"carl", "dora"}
+
+
+def test_a_data_set_with_a_year_in_its_name_is_no_patient(tmp_path: Path) -> None:
+    for i in (1, 2):
+        save(tmp_path / "open_ms_2018" / f"patient0{i}" / "T1.nii.gz")
+        save(tmp_path / "BraTS2018" / "HGG" / f"Brats18_2013_{i}_1" / f"Brats18_2013_{i}_1_t1.nii.gz")
+    assert {patient for patient, _ in found(tmp_path).values()} == {
+        "patient01",
+        "patient02",
+        "Brats18_2013_1_1",
+        "Brats18_2013_2_1",
+    }
+
+
+def test_series_numbers_are_no_cases(tmp_path: Path) -> None:
+    for name in ("4_t1_mprage", "7_AX_T2_FLAIR", "12_t1_mprage_gad"):
+        save(tmp_path / "anna7" / f"{name}.nii.gz")
+    for name in ("01_t1", "02_t1", "02_t2"):
+        save(tmp_path / "flat" / f"{name}.nii.gz")
+    cases = found(tmp_path)
+    assert list(cases["anna7"][1]) == ["t1", "t1ce", "flair"]
+    assert set(cases) == {"anna7", "01", "02"}
+
+
+def test_a_mask_named_otherwise_joins_the_one_case_of_its_folder(tmp_path: Path) -> None:
+    save(tmp_path / "P1" / "P1_t1.nii.gz")
+    save(tmp_path / "P1" / "seg.nii.gz", ramp() % 2)
+    brats(tmp_path, ["BraTS20_Training_355"], ("t1",))
+    save(tmp_path / "BraTS20_Training_355" / "W39_1998.09.19_Segm.nii", ramp() % 2)
+    cases = found(tmp_path)
+    assert {case: list(files) for case, (_, files) in cases.items()} == {
+        "BraTS20_Training_355": ["t1", "lesion"],
+        "P1": ["t1", "lesion"],
+    }
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    save(tmp_path / "P1" / "t2.nii.gz")
+    (tmp_path / "P1" / "t1.nii.gz").symlink_to(tmp_path / "annex" / "gone")
+    os.mkfifo(tmp_path / "P1" / "flair.nii.gz")
+    (tmp_path / "P1" / os.fsdecode(b"t1_\xff.nii.gz")).write_bytes(b"x")
+    (case,), ignored = find_cases(tmp_path)
+    assert list(case.files) == ["t2"]
+    assert [i.reason for i in ignored] == [
+        "neither a file nor a folder",
+        "a link to nothing (in a DataLad data set: datalad get it)",
+        "its name is not UTF-8: rename it",
+    ]
+    assert str(ignored[2]).isprintable()
+
+
+PART = st.sampled_from(
+    [
+        "sub-01",
+        "ses-1",
+        "anat",
+        "raw",
+        "T1",
+        "visit2",
+        "P7",
+        "..x",
+        "ünïcode 脑",
+        "a#b",
+        "#series=1",
+        "derivatives",
+        "x\ny",
+        " ",
+    ]
+)
+FILE = st.sampled_from(
+    [
+        "t1",
+        "T1_post",
+        "sub-01_T1w",
+        "sub-01_ses-1_dwi",
+        "4_flair",
+        "seg",
+        "brain",
+        'a,b;"c"_t2',
+        "..",
+        "...",
+        "é_t1ce",
+        "-",
+    ]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(PART, max_size=3), FILE, st.sampled_from([".nii.gz", ".nii", ".bval", ".tsv", ".dcm", ".bin"])
+        ),
+        min_size=1,
+    )
+)
+def test_any_tree_is_indexed_or_refused_with_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, tree: list[tuple[list[str], str, str]]
+) -> None:
+    root = tmp_path_factory.mktemp("tree") / "data"
+    content = gzip.compress(b"\x5c\x01\x00\x00" + bytes(400))
+    for parts, name, suffix in tree:
+        path = root.joinpath(*parts, name + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (root / "loop").symlink_to(root)
+    before = sorted(root.rglob("*"))
+    try:
+        cohort = index_folder(root)
+    except MrsynthError:
+        return
+    assert sorted(root.rglob("*")) == before
+    out = root.parent / "out" / "c.csv"
+    write_cohort(cohort, out)
+    write_found(cohort.found, found_table(out))
+    assert sorted(p.name for p in out.parent.iterdir()) == ["c.csv", "c.found.csv"]
+    assert [r.files for r in read_cohort(out).rows] == [r.files for r in cohort.rows]
+    assert index_folder(root, corrections=found_table(out)).rows == cohort.rows

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from mrsynth.errors import InputError, OutputError
 from mrsynth.image import Image
-from mrsynth.io import read_image, read_mask, write_image
+from mrsynth.io import nifti_stream, read_image, read_mask, write_image
 from nifti_factory import LPS, RAS, ramp, save
 
 SAME_FOLDER = [HealthCheck.function_scoped_fixture]
@@ -238,6 +240,43 @@ def test_other_suffix(tmp_path: Path) -> None:
     (tmp_path / "a.mgz").write_bytes(b"x")
     with pytest.raises(InputError, match="a\\.mgz"):
         read_image(tmp_path / "a.mgz", "t1")
+
+
+def test_pipes_devices_and_paths_that_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nii.gz")
+    (tmp_path / "z.nii").symlink_to("/dev/zero")
+    for name, message in (
+        ("a.nii.gz", "pipe or device"),
+        ("z.nii", "pipe or device"),
+        ("n" * 300 + ".nii", "name too long"),
+        ("a\0b.nii", "is no path"),
+        ("a.nii.gz/b.nii", "[Nn]ot a directory"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_image(tmp_path / name, "t1")
+
+
+def test_memory_is_that_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ramp((100, 100, 120))
+    raw = bytearray(save(tmp_path / "a.nii", data).read_bytes())
+    raw[112:120] = struct.pack("<ff", 0.5, -3)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw))
+    monkeypatch.setattr(nifti_stream, "READ_BYTES", 1 << 12)
+    tracemalloc.start()
+    image = read_image(tmp_path / "a.nii.gz", "t1")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(image.data, data.astype(np.float32) * 0.5 - 3)
+    assert peak < 1.5 * image.data.nbytes
+
+
+def test_a_size_that_no_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(nifti_stream.np, "empty", none_left)
+    with pytest.raises(InputError, match="does not fit into memory"):
+        read_image(save(tmp_path / "a.nii"), "t1")
 
 
 @given(

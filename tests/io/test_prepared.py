@@ -11,6 +11,7 @@ import pytest
 from mrsynth.errors import CohortError, InputError, OutputError
 from mrsynth.image import Case
 from mrsynth.io import CaseRow, PreparedCohort, index_folder, read_case, write_image
+from mrsynth.io.chunks import write_chunked
 from mrsynth.io.prepared import case_fingerprint
 from nifti_factory import LPS, brats, ramp, save
 
@@ -47,10 +48,7 @@ def test_what_is_written_is_read(prepared: PreparedCohort, rows: tuple[CaseRow, 
     case = read_case(rows[0])
     for name, image in {**case.images, **case.masks}.items():
         array = opened.array("P1", name)
-        assert isinstance(array, np.memmap)
         assert array.dtype == (np.uint8 if name == "lesion" else np.float32)
-        assert array[:, :, 3].flags.f_contiguous
-        assert not array.flags.writeable
         np.testing.assert_array_equal(array, image.data)
     assert opened.record("P1")["history"] == [{"step": "x", "p": pytest.approx(0.1)}]
 
@@ -69,14 +67,15 @@ def test_the_way_back_to_the_patients_file(prepared: PreparedCohort, rows: tuple
 
 
 def test_a_rerun_keeps_what_is_current(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) -> None:
-    before = {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*.npy")}
+    before = {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*.b2nd")}
+    assert len(before) == 9
     again = begin(prepared.folder)
     for row in rows:
         fingerprint = case_fingerprint(row, ["t1", "t2"], STEPS)
         assert again.is_current(row.case, fingerprint)
         again.keep(replace(row, split="test"), fingerprint)
     again.finish([row.case for row in rows])
-    assert {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*.npy")} == before
+    assert {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*.b2nd")} == before
     assert PreparedCohort.open(prepared.folder).cases("test") == ["P1", "P2", "P3"]
     assert again.fingerprint != prepared.fingerprint  # the splits are part of it
 
@@ -148,14 +147,13 @@ def test_what_is_no_prepared_cohort(tmp_path: Path, prepared: PreparedCohort) ->
 
 def test_damage_is_named(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) -> None:
     folder = prepared.folder
-    t1 = folder / "cases" / "P1" / "t1.npy"
+    t1 = folder / "cases" / "P1" / "t1.b2nd"
     t1.write_bytes(t1.read_bytes()[:-10])
-    with pytest.raises(CohortError, match=r"t1\.npy: is damaged"):
+    with pytest.raises(CohortError, match=r"t1\.b2nd: is damaged"):
         prepared.array("P1", "t1")
     assert not prepared.is_current("P1", prepared.rows["P1"].fingerprint)
-    np.save(t1, np.array([{}], dtype=object))
-    with pytest.raises(CohortError, match="damaged"):
-        prepared.array("P1", "t1")
+    write_chunked(t1, np.zeros((3, 3, 3), np.float32))
+    assert not prepared.is_current("P1", prepared.rows["P1"].fingerprint)  # another shape than its record says
     (folder / "cases" / "P2" / "record.json").write_text("{}")
     with pytest.raises(CohortError, match="missing or damaged"):
         prepared.record("P2")
@@ -168,7 +166,7 @@ def test_damage_is_named(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) ->
         with pytest.raises(CohortError, match=r"index\.csv: is damaged"):
             PreparedCohort.open(folder)
     header = json.loads((folder / "prepared.json").read_text())
-    for wrong in ("{", "[]", "{}", json.dumps({"format": 1}), json.dumps({**header, "format": 99})):
+    for wrong in ("{", "[]", "{}", json.dumps({"format": 2}), json.dumps({**header, "format": 99})):
         (folder / "prepared.json").write_text(wrong)
         with pytest.raises(CohortError, match=r"prepared\.json"):
             PreparedCohort.open(folder)
@@ -183,3 +181,44 @@ def test_cases_that_cannot_be_stored(tmp_path: Path, rows: tuple[CaseRow, ...]) 
     with pytest.raises(OutputError, match="cannot name"):
         prepared.write_case(replace(rows[0], case="../x"), case, [], "f")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_cohort_of_an_older_layout_gets_a_sentence(prepared: PreparedCohort) -> None:
+    header = json.loads((prepared.folder / "prepared.json").read_text())
+    (prepared.folder / "prepared.json").write_text(json.dumps({**header, "format": 1}))
+    with pytest.raises(CohortError, match="another layout") as caught:
+        PreparedCohort.open(prepared.folder)
+    assert "prepare the cohort again" in str(caught.value)
+    with pytest.raises(CohortError, match="another layout"):
+        begin(prepared.folder)
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path, rows: tuple[CaseRow, ...]) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "out"
+    (elsewhere / ".tmp-theirs").mkdir(parents=True)
+    (elsewhere / "P9").mkdir()
+    (elsewhere / "P9" / "record.json").write_text("{}")
+    before = sorted(elsewhere.rglob("*"))
+    prepared = begin(folder)
+    (folder / "cases").symlink_to(elsewhere, target_is_directory=True)
+    for attempt in (
+        lambda: begin(folder),
+        lambda: prepared.write_case(rows[0], read_case(rows[0]), [], "f"),
+        lambda: prepared.finish([]),
+    ):
+        with pytest.raises(OutputError, match="is a link"):
+            attempt()
+    (folder / "cases").unlink()
+    (folder / "cases").mkdir()
+    (folder / "cases" / "P1").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "index.csv").symlink_to(elsewhere / "index.csv")
+    prepared.write_case(rows[0], read_case(rows[0]), [], "f")  # takes the link's place
+    prepared.finish(["P1"])
+    assert sorted(elsewhere.rglob("*")) == before
+    assert PreparedCohort.open(folder).array("P1", "t1").shape == (5, 6, 7)
+
+
+def test_other_splits_have_another_fingerprint(prepared: PreparedCohort) -> None:
+    as_it_is = {row.patient: row.split for row in prepared.rows.values()}
+    assert prepared.with_splits(as_it_is).fingerprint == prepared.fingerprint
+    assert prepared.with_splits({**as_it_is, "P1": "val", "P2": "test"}).fingerprint != prepared.fingerprint

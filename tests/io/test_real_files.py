@@ -6,8 +6,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrsynth.io import check_cohort, index_folder, read_image, read_mask, write_image
+from mrsynth.io import (
+    check_cohort,
+    index_folder,
+    read_case,
+    read_cohort,
+    read_image,
+    read_mask,
+    write_cohort,
+    write_image,
+)
 from mrsynth.io.layouts import find_cases
+from mrsynth.io.locator import split_locator
+from mrsynth.io.read import file_digest
 from mrsynth.types import CONTRASTS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -17,18 +28,59 @@ pytestmark = [
 ]
 
 
-def test_every_case_is_found() -> None:
-    cases, ignored = find_cases(DATA)
-    names = {case.case: case for case in cases}
-    assert names["BraTS-GLI-00000-000"].patient == "BraTS-GLI-00000"
-    assert list(names["BraTS-GLI-00000-000"].files) == ["t1", "t1ce", "t2", "flair", "lesion"]
-    assert list(names["113-02"].files) == ["t1", "t2", "flair"]
-    assert list(names["patient07"].files) == ["t1", "t1ce", "t2", "flair", "lesion"]
-    assert names["TCGA-FG-6692-raw"].patient == names["TCGA-FG-6692-atlas_bet"].patient == "TCGA-FG-6692"
-    assert list(names["sub-strokecase0009_ses-0001"].files) == ["flair", "adc", "dwi", "lesion"]
-    used = {path for case in cases for path in case.files.values()}
-    assert used == set(DATA.rglob("*.nii.gz"))
-    assert sum("dcm" in i.reason for i in ignored) == 3
+FOUND = {
+    # folder indexed: case → (patient, contrasts and masks)
+    "brats": {
+        **{f"BraTS2021_0{n}": (f"BraTS2021_0{n}", "t1 t1ce t2 flair lesion") for n in range(1476, 1483)},
+        "BraTS-GLI-00000-000": ("BraTS-GLI-00000", "t1 t1ce t2 flair lesion"),
+        "BraTS-GLI-00001-000": ("BraTS-GLI-00001", "t1 t1ce t2 flair"),
+    },
+    "tcga": {
+        "TCGA-FG-6692-raw": ("TCGA-FG-6692", "t1 t1ce t2 flair"),
+        "TCGA-FG-6692-atlas_bet": ("TCGA-FG-6692", "t1 t1ce t2 flair"),
+    },
+    "openms": {f"patient{n}": (f"patient{n}", "t1 t1ce t2 flair lesion") for n in ("07", "26")},
+    "isles22": {"sub-strokecase0009_ses-0001": ("sub-strokecase0009", "flair adc dwi lesion")},
+    "kirby21": {"113-02": ("113", "t1 t2 flair")},
+    "dicom_brainix": {"5Yp0E": ("5Yp0E", "t1 t2 flair")},
+    "ct": {"ct": ("ct", "ct")},
+}
+
+
+@pytest.mark.parametrize("folder", [".", *FOUND, "tcga/TCGA-FG-6692", "openms/patient07", "dicom_brainix/T1"])
+def test_every_case_is_found(folder: str) -> None:
+    """Indexed all at once, a source alone, or the folder of a single patient: the same cases of the same patients."""
+    cases, ignored = find_cases(DATA / folder)
+    found = {case.case: (case.patient, " ".join(case.files)) for case in cases}
+    expected = {
+        name: known for source, named in FOUND.items() if folder in (".", source) for name, known in named.items()
+    }
+    expected |= FOUND["tcga"] if folder.startswith("tcga/") else {}
+    expected |= {"patient07": FOUND["openms"]["patient07"]} if folder.startswith("openms/") else {}
+    expected |= {"5Yp0E": ("5Yp0E", "t1")} if folder.startswith("dicom_brainix/") else {}
+    assert found == expected
+    assert {split_locator(path)[0] for case in cases for path in case.files.values()} >= set(
+        (DATA / folder).rglob("*.nii.gz")
+    )
+    assert all(item.reason.endswith("no image") for item in ignored)
+
+
+def test_two_grids_in_one_study(tmp_path: Path) -> None:
+    cohort = index_folder(DATA / "dicom_brainix")
+    write_cohort(cohort, tmp_path / "c.csv")
+    (row,) = read_cohort(tmp_path / "c.csv").rows
+    assert row.b0_tesla == 1.5
+    case = read_case(row)
+    assert {name: image.data.shape for name, image in case.images.items()} == {
+        "t1": (512, 512, 22),
+        "t2": (512, 512, 22),
+        "flair": (288, 288, 22),
+    }
+    assert {image.data.dtype for image in case.images.values()} == {np.dtype(np.float32)}
+    assert len({file_digest(path) for path in row.files.values()}) == 3
+    problems = [p for p in check_cohort(cohort) if p.case != "cohort"]
+    assert [p.severity for p in problems] == ["warning"] * len(problems)
+    assert any("another grid" in p.what and "resample" in (p.do or "") for p in problems)
 
 
 def test_images_return_to_the_bit(tmp_path: Path) -> None:
@@ -55,5 +107,25 @@ def test_images_return_to_the_bit(tmp_path: Path) -> None:
 
 def test_problems_of_a_real_cohort() -> None:
     cohort = index_folder(DATA / "tcga")
-    errors = [problem.what for problem in check_cohort(cohort, ["t1", "t2"]) if problem.severity == "error"]
-    assert errors == ["TCGA-FG-6692-raw: t2 lies on another grid than t1."]
+    problems = check_cohort(cohort, ["t1", "t2"])
+    assert [problem for problem in problems if problem.severity == "error"] == []
+    assert [problem.what for problem in problems if problem.case.endswith("raw")] == [
+        "TCGA-FG-6692-raw: t2 lies on another grid than t1."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("isles22", ["the ADC is not in mm²/s"]),
+        ("ct", ["256 grey values", "not in Hounsfield units"]),
+        ("kirby21", ["negative voxels"]),
+        ("brats/BraTS-GLI-00000-000", []),
+        ("openms/patient07", ["negative voxels"]),
+    ],
+)
+def test_values_of_real_images(folder: str, told: list[str]) -> None:
+    whats = [p.what for p in check_cohort(index_folder(DATA / folder)) if p.case != "cohort" and "grid" not in p.what]
+    for words in told:
+        assert any(words in what for what in whats)
+    assert told or not whats

@@ -12,7 +12,8 @@ from laws import ball, brain_case
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.image import Image
 from mrsynth.prepare import invert_steps, parse_steps, run_steps
-from mrsynth.prepare.resample import crop_or_pad, resize_slices
+from mrsynth.prepare.resize import resize_slices
+from mrsynth.prepare.transform import crop_or_pad
 
 OSMAN = [
     {"brain_mask": {"source": "auto", "max_fraction": 0.6}},

@@ -76,7 +76,7 @@ def test_a_recipe_survives_being_written(tmp_path: Path):
         ("osman2022", ["train.epochs=many"], "valid integer"),
         ("osman2022", ["train.epochs"], "not an override"),
         ("osman2022", ["loss={l2: 1}"], "Unknown loss 'l2'"),
-        ("osman2022", ["net.name=unet3d"], "did you mean 'unet2d'"),
+        ("osman2022", ["net.name=unet2"], "did you mean 'unet2d'"),
         ("osman2022", ["net.settings.width=[1]"], "unexpected keyword"),
         ("osman2022", ["net.settings.inputs=2"], "do not fit the task"),
         ("osman2022", ["task.target=t1"], "both input and target"),

@@ -10,9 +10,10 @@ from mrsynth.errors import CohortError, OutputError
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
-from mrsynth.train.batches import EpochSampler, SliceSet, kept_slices, loader
+from mrsynth.train.batches import EpochSampler, SliceSet, kept_slices
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
+from mrsynth.train.loader import Loader
 from mrsynth.train.settings import TrainSettings
 from tiny import tiny_prepared
 
@@ -129,7 +130,7 @@ def test_every_slice_comes_once_an_epoch_in_an_order_of_its_own(prepared: Prepar
     second = list(sampler)
     assert sorted(first) == sorted(second) == list(range(len(samples)))
     assert first != second
-    assert sum(len(batch[0]) for batch in loader(samples, 8, sampler, 0)) == len(samples)
+    assert sum(len(batch[0]) for batch in Loader(samples, 8, sampler, 0)) == len(samples)
 
 
 def test_ranks_share_the_slices_without_overlap():

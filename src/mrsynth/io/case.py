@@ -1,4 +1,4 @@
-"""Reads one examination: its images and masks, all on one grid, with what is known about it."""
+"""Reads one examination: its images and masks, with what is known about it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.errors import InputError
-from mrsynth.image import Case, grid_error
+from mrsynth.image import Case
 from mrsynth.io.cohort import CaseRow
-from mrsynth.io.layouts import find_cases, read_case_file
-from mrsynth.io.nifti import read_image, read_mask
+from mrsynth.io.groups import read_case_file
+from mrsynth.io.layouts import find_cases
+from mrsynth.io.locator import split_locator
+from mrsynth.io.read import read_image, read_mask
 from mrsynth.types import MASKS, contrast_name, in_order, is_contrast
 
 
@@ -18,8 +20,9 @@ def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, ma
     """Read a case from a row of a cohort table or from a folder that holds one case.
 
     contrasts: those to read (any spelling), all by default; masks: those to read where the case has them. Metadata
-    holds patient, case, split, b0_tesla, dose, the table's other columns and what case.json says. Raises InputError if
-    a contrast is missing, a file cannot be used, or images and masks do not share one grid.
+    holds patient, case, split, b0_tesla, dose, the table's other columns and what case.json says. Images may lie on
+    different grids until a step brings them together. Raises InputError if a contrast is missing or a file cannot be
+    used.
     """
     row = source if isinstance(source, CaseRow) else _row_of(source)
     present = [name for name in in_order(row.files) if is_contrast(name)]
@@ -34,10 +37,6 @@ def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, ma
             )
     images = {name: read_image(row.files[name], name) for name in names}
     found = {name: read_mask(path, name) for name, path in row.files.items() if name in masks}
-    everything = [*images.values(), *found.values()]
-    for image in everything[1:]:
-        if error := grid_error(row.case, everything[0], image):
-            raise error
     return Case(images, found, _metadata(row))
 
 
@@ -56,7 +55,7 @@ def _row_of(folder: Path) -> CaseRow:
 
 def _metadata(row: CaseRow) -> dict[str, Any]:
     """Return what is known of a case; the table's word counts more than that of case.json."""
-    folders = {path.parent for path in row.files.values()}
+    folders = {split_locator(path)[0].parent for path in row.files.values()}
     beside = read_case_file(folders.pop())[0] if len(folders) == 1 else {}
     known = {"split": row.split or None, "b0_tesla": row.b0_tesla, "dose": row.dose, **row.metadata}
     filled = {key: value for key, value in known.items() if value not in (None, "")}

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mrsynth.errors import CohortError
-from mrsynth.io.files import absolute
-from mrsynth.io.layouts import Ignored, find_cases
+from mrsynth.io.found import Found, Ignored, cases_of, correct
+from mrsynth.io.layouts import find_images, left_out, require_images
+from mrsynth.io.locator import absolute
 from mrsynth.seeds import generator
 from mrsynth.types import in_order, is_contrast
 
@@ -37,10 +38,12 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The rows of a table. ignored: what `index_folder` left out and why, to be shown to the user."""
+    """The rows of a table. found: every image that `index_folder` saw, used or not; ignored: what it left out and why,
+    to be shown to the user."""
 
     rows: tuple[CaseRow, ...]
     ignored: tuple[Ignored, ...] = ()
+    found: tuple[Found, ...] = ()
 
     @property
     def contrasts(self) -> tuple[str, ...]:
@@ -63,23 +66,36 @@ class Cohort:
         return {patient: sorted(found) for patient, found in splits.items() if len(found) > 1}
 
 
-def index_folder(folder: Path, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Cohort:
+def index_folder(
+    folder: Path,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int = 0,
+    *,
+    derivatives: Sequence[str] = (),
+    corrections: Path | None = None,
+) -> Cohort:
     """Find the cases below a folder and put their patients into splits.
 
-    fractions: shares of patients in train, val, test. Where every case.json names a split, these are taken. Raises
-    InputError if there is no case, CohortError if two cases share a name.
+    fractions: shares of patients in train, val, test. Where every case.json names a split, these are taken.
+    derivatives: names of the BIDS derivatives to use. corrections: a found table whose word counts more than what was
+    found. Raises InputError if there is no case, CohortError if two cases share a name or the found table is wrong.
     """
-    cases, ignored = find_cases(folder)
+    intake = find_images(folder, derivatives)
+    if corrections is not None:
+        intake = replace(intake, found=tuple(correct(intake.found, corrections)))
+    require_images(intake.found, intake, folder)
     rows = []
-    for found in cases:
+    for found in cases_of(intake.found):
         b0_tesla, dose = (parse_number(_text(found.metadata.get(key)), key, found.case) for key in ("b0_tesla", "dose"))
         split = parse_split(_text(found.metadata.get("split")), found.case)
         files = {name: absolute(path) for name, path in found.files.items()}
-        rows.append(CaseRow(found.patient, found.case, split, files, b0_tesla, dose))
+        columns = found.metadata.get("participant", {})
+        rows.append(CaseRow(found.patient, found.case, split, files, b0_tesla, dose, columns))
     if not all(row.split for row in rows):
         splits = split_patients([row.patient for row in rows], fractions, seed)
         rows = [replace(row, split=splits[row.patient]) for row in rows]
-    return require_sound(Cohort(tuple(rows), tuple(ignored)), str(folder))
+    cohort = Cohort(tuple(rows), tuple(left_out(intake)), intake.found)
+    return require_sound(cohort, str(folder))
 
 
 def split_patients(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,10 @@ TEMPORARY_PREFIX = ".tmp-"
 
 MAX_NAME_BYTES = 200
 """Longest name of a file or folder; file systems stop at 255 bytes, suffixes need room."""
+
+
+HASHED_BYTES = 1 << 20
+"""How much of a file is read at once for its hash."""
 
 
 @contextmanager
@@ -87,9 +92,20 @@ def safe_name(name: str) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises OSError, also for pipes and devices: these may never end. For the same reason no more is read than the size
+    that the file has when it is opened.
+    """
+    digest = hashlib.sha256()
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "a folder, pipe or device, not a file", str(path))
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (content := file.read(min(left, HASHED_BYTES))):
+            digest.update(content)
+            left -= len(content)
+    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:

@@ -30,11 +30,13 @@ _QUIET.propagate = False
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """What a header says of its voxels. shape: three axes; offset: bytes from the file's start to the voxels;
-    slope, inter: value = slope · voxel + inter, slope None where values are stored as they are; affine: 4×4, mm."""
+    """What a header says of its voxels. shape: three axes; volumes: how many of these follow one another; offset: bytes
+    from the file's start to the voxels; slope, inter: value = slope · voxel + inter, slope None where values are stored
+    as they are; affine: 4×4, mm."""
 
     header: Any
     shape: tuple[int, int, int]
+    volumes: int
     dtype: np.dtype[Any]
     offset: int
     slope: float | None
@@ -73,40 +75,46 @@ def header_from_block(block: bytes) -> Any:
 
 
 def read_layout(header: Any, path: Path) -> Layout:
-    """Return what a header says of its voxels; raises InputError if these cannot be a volume with a place in space."""
-    shape = _shape(header, path)
+    """Return what a header says of its voxels; raises InputError if these cannot be volumes with a place in space."""
+    shape, volumes = _shape(header, path)
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf":
         raise InputError(
             f"{path}: voxels are not plain numbers.",
-            found="complex numbers" if dtype.kind == "c" else f"colours or records ({dtype})",
+            found="complex numbers" if dtype.kind == "c" else "colours",
             expected="integers or floating point",
-            do="export the magnitude image",
+            do="export the magnitude image" if dtype.kind == "c" else "export the grey-scale image",
         )
     offset = float(header["vox_offset"])
     if not header.single_vox_offset <= offset <= MAX_OFFSET:
-        raise InputError(f"{path}: the NIfTI header is damaged.", found=f"voxels from byte {offset:g} on")
+        raise InputError(
+            f"{path}: the NIfTI header is damaged.",
+            found=f"voxels from byte {offset:g} on",
+            expected=f"from byte {header.single_vox_offset} to {MAX_OFFSET}",
+            do="export the image again",
+        )
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not np.isfinite(slope):  # the standard's way to say: not scaled
-        return Layout(header, shape, dtype, int(offset), None, 0.0, _affine(header, path))
+        return Layout(header, shape, volumes, dtype, int(offset), None, 0.0, _affine(header, path))
     if not np.isfinite(inter):
         raise InputError(f"{path}: the NIfTI header is damaged.", found=f"scl_slope {slope:g}, scl_inter {inter:g}")
     scale = None if (slope, inter) == (1.0, 0.0) else slope
-    return Layout(header, shape, dtype, int(offset), scale, inter, _affine(header, path))
+    return Layout(header, shape, volumes, dtype, int(offset), scale, inter, _affine(header, path))
 
 
-def _shape(header: Any, path: Path) -> tuple[int, int, int]:
-    """Return the three axes' lengths, trailing axes of length 1 dropped."""
+def _shape(header: Any, path: Path) -> tuple[tuple[int, int, int], int]:
+    """Return the three axes' lengths and how many volumes there are; trailing axes of length 1 are dropped."""
     shape = [int(n) for n in header.get_data_shape()]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) > 3:
+    if len(shape) > 4:
         raise InputError(
             f"{path}: the image has {len(shape)} dimensions.",
             found="shape " + " × ".join(map(str, shape)),
-            expected="one 3-D volume",
-            do="split the series and give one volume of it",
+            expected="one 3-D volume, or a 4-D series of them",
+            do="split it and give one volume of it",
         )
+    volumes = shape.pop() if len(shape) == 4 else 1
     shape += [1] * (3 - len(shape))
     if min(shape) < 1 or sum(n > 1 for n in shape) < 2:
         raise InputError(
@@ -120,7 +128,9 @@ def _shape(header: Any, path: Path) -> tuple[int, int, int]:
             expected=f"at most {MAX_VOXELS:.3g} voxels",
             do="check the header; if it is right, resample the image first",
         )
-    return shape[0], shape[1], shape[2]
+    if volumes < 1:
+        raise InputError(f"{path}: the series holds no volume.", found=f"{volumes} volumes", expected="at least one")
+    return (shape[0], shape[1], shape[2]), volumes
 
 
 def _affine(header: Any, path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     PREPARED/prepared.json          format, recipe, steps, contrasts, version; the fingerprint once all is finished
     PREPARED/index.csv              patient, case, split, fingerprint, slices, folder
-    PREPARED/cases/<case>/          <contrast>.npy, <mask>.npy and record.json (see `prepared_case`)
+    PREPARED/cases/<case>/          <contrast>.b2nd, <mask>.b2nd and record.json (see `prepared_case`)
 
 A case folder appears whole or not at all, so that an interrupted preparation goes on where it stopped.
 """
@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,16 @@ from typing import Any
 import numpy as np
 
 import mrsynth
-from mrsynth.errors import CohortError, InputError, OutputError
+from mrsynth.errors import CohortError, OutputError
 from mrsynth.image import Case, Image
+from mrsynth.io.chunks import fill_box
 from mrsynth.io.cohort import SPLITS, CaseRow
-from mrsynth.io.files import TEMPORARY_PREFIX, remove, safe_name, sha256_file, write_json, write_text
-from mrsynth.io.prepared_case import load_array, load_image, load_record, save_case
-from mrsynth.types import is_contrast
+from mrsynth.io.files import TEMPORARY_PREFIX, remove, safe_name, write_json, write_text
+from mrsynth.io.prepared_case import load_array, load_image, load_record, open_array, save_case
+from mrsynth.io.prepared_inputs import Inputs, changed_inputs, describe_inputs
 
-FORMAT = 1
+FORMAT = 2
+"""1 kept plain .npy arrays."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class IndexRow:
 class PreparedCohort:
     """A prepared cohort, opened for reading (`open`) or made and continued (`create` … `finish`).
 
-    folder, recipe (name), steps and contrasts as they were given to `create`; fingerprint: SHA-256 over steps, cases,
-    splits and their input files, None before `finish`.
+    folder, recipe (name), steps and contrasts as they were given to `create`; asked: the steps before any of them
+    learned from the training cases; failed: (case, why) of what could not be prepared; fingerprint: SHA-256 over steps,
+    cases, splits and their input files, None before `finish`.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], rows: Sequence[IndexRow] = ()) -> None:
@@ -55,6 +58,8 @@ class PreparedCohort:
         self.recipe: str = header["recipe"]
         self.steps: list[dict[str, Any]] = header["steps"]
         self.contrasts: list[str] = header["contrasts"]
+        self.asked: list[dict[str, Any]] = header.get("asked", header["steps"])
+        self.failed: list[tuple[str, str]] = [(case, why) for case, why in header.get("failed", ())]
         self.fingerprint: str | None = header["fingerprint"]
         self.rows: dict[str, IndexRow] = {row.case: row for row in rows}
 
@@ -77,10 +82,16 @@ class PreparedCohort:
 
     @classmethod
     def create(
-        cls, folder: Path, *, recipe: str, steps: Sequence[Mapping[str, Any]], contrasts: Sequence[str]
+        cls,
+        folder: Path,
+        *,
+        recipe: str,
+        steps: Sequence[Mapping[str, Any]],
+        contrasts: Sequence[str],
+        asked: Sequence[Mapping[str, Any]] | None = None,
     ) -> PreparedCohort:
         """Begin a prepared cohort in a folder, or go on with the one that is there; it counts as unfinished until
-        `finish`. Raises OutputError if the folder holds something else or cannot be written."""
+        `finish`. Raises OutputError if the folder holds something else, leads elsewhere or cannot be written."""
         if folder.exists() and _read_header(folder) is None and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
                 f"{folder}: is no place for a prepared cohort.",
@@ -95,18 +106,21 @@ class PreparedCohort:
             "contrasts": list(contrasts),
             # As they will be read back, so that the comparison with a recipe does not depend on who asks.
             "steps": json.loads(json.dumps(list(steps))),
+            "asked": json.loads(json.dumps(list(steps if asked is None else asked))),
             "fingerprint": None,
         }
+        cases = _own_cases(folder)
         write_json(folder / "prepared.json", header)
-        for left in (folder / "cases").glob(f"{TEMPORARY_PREFIX}*"):
+        for left in cases.glob(f"{TEMPORARY_PREFIX}*"):
             remove(left)
         return cls(folder, header)
 
     def with_splits(self, split_of: Mapping[str, str]) -> PreparedCohort:
-        """Return the same cohort with other splits, patient → split; nothing changes on disk."""
+        """Return the same cohort with other splits, patient → split, and another fingerprint; nothing changes on
+        disk."""
         rows = [replace(row, split=split_of[row.patient]) for row in self.rows.values()]
-        header = {"recipe": self.recipe, "steps": self.steps, "contrasts": self.contrasts}
-        return PreparedCohort(self.folder, {**header, "fingerprint": self.fingerprint}, rows)
+        header = {"recipe": self.recipe, "steps": self.steps, "asked": self.asked, "contrasts": self.contrasts}
+        return PreparedCohort(self.folder, {**header, "fingerprint": _fingerprint(self.steps, rows)}, rows)
 
     def cases(self, split: str | None = None) -> list[str]:
         """Return the names of the cases, of one split where given, in the order of the cohort table."""
@@ -117,11 +131,35 @@ class PreparedCohort:
         return sorted({row.patient for row in self.rows.values() if split in (None, row.split)})
 
     def array(self, case: str, name: str) -> np.ndarray:
-        """Return the voxels of a contrast (float32) or mask (uint8) as a read-only memory map (x, y, z).
+        """Return all voxels of a contrast (float32) or mask (uint8), (x, y, z).
 
-        An axial slice [:, :, k] is contiguous on disk. Raises CohortError if there is no such case or array.
+        Raises CohortError if there is no such case or array, or it is damaged.
         """
         return load_array(self._place(case), name)
+
+    def read(
+        self,
+        case: str,
+        names: Sequence[str],
+        start: Sequence[int],
+        size: Sequence[int],
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return a box of contrasts or masks, (len(names), x, y, z), float32, without reading the rest.
+
+        start: the box's first voxel (x, y, z); size: its voxels along each axis; out: an array to put it into, of any
+        type. What lies outside the volume is 0. Raises CohortError as `array` does.
+        """
+        place = self._place(case)
+        box = np.empty((len(names), *size), np.float32) if out is None else out
+        for channel, name in zip(box, names, strict=True):
+            fill_box(channel, open_array(place, name), start)
+        return box
+
+    def shape(self, case: str) -> tuple[int, int, int]:
+        """Return the voxels along x, y, z of a case's arrays; raises CohortError if there is no such case."""
+        x, y, z = next(iter(self.record(case)["images"].values()))["shape"]
+        return int(x), int(y), int(z)
 
     def image(self, case: str, name: str) -> Image:
         """Return a contrast or mask as an image on the prepared grid, with the patient's own grid in `native`.
@@ -131,7 +169,7 @@ class PreparedCohort:
         return load_image(self._place(case), name)
 
     def record(self, case: str) -> dict[str, Any]:
-        """Return a case's record: fingerprint, metadata, `history` (records of the steps) and images' geometry.
+        """Return a case's record: fingerprint, inputs, metadata, `history` (of the steps) and images' geometry.
 
         Raises CohortError if there is no such case or its record is damaged.
         """
@@ -143,10 +181,32 @@ class PreparedCohort:
         try:
             record = load_record(place)
             return record["fingerprint"] == fingerprint and all(
-                load_array(place, n) is not None for n in record["images"]
+                list(open_array(place, name).shape) == known["shape"] for name, known in record["images"].items()
             )
         except CohortError:
             return False
+
+    def note_inputs(self, case: str, inputs: Inputs) -> None:
+        """Remember where the input files of a current case lie now; they hold the same bytes, so nothing is redone."""
+        place = _own_cases(self.folder) / safe_name(case)
+        record = load_record(place)
+        if record["inputs"] != inputs:
+            write_json(place / "record.json", {**record, "inputs": dict(inputs)})
+
+    def stale(self) -> list[tuple[str, str]]:
+        """Return (case, why) of the cases whose input files have changed since they were prepared.
+
+        Quick: files are read again only where size or time differ. Files that are out of reach say nothing. Raises
+        CohortError if a record is damaged.
+        """
+        stale = []
+        for row in self.rows.values():
+            record = self.record(row.case)
+            if record["fingerprint"] != row.fingerprint:
+                stale.append((row.case, "was prepared again, and that preparation was not finished"))
+            elif changed := changed_inputs(record["inputs"]):
+                stale.append((row.case, "changed since: " + ", ".join(changed)))
+        return stale
 
     def keep(self, row: CaseRow, fingerprint: str) -> None:
         """Take a case that is current into the cohort, with the row's patient and split."""
@@ -155,23 +215,32 @@ class PreparedCohort:
         slices = int(next(iter(images.values()))["shape"][2])
         self.rows[row.case] = IndexRow(row.patient, row.case, row.split, fingerprint, slices, place.name)
 
-    def write_case(self, row: CaseRow, case: Case, records: Sequence[Mapping[str, Any]], fingerprint: str) -> None:
+    def write_case(
+        self,
+        row: CaseRow,
+        case: Case,
+        records: Sequence[Mapping[str, Any]],
+        fingerprint: str,
+        inputs: Inputs | None = None,
+    ) -> None:
         """Write a prepared case, whole or not at all, in place of an older one, and take it into the cohort.
 
-        records: what the steps recorded, JSON-able. Raises OutputError if it cannot be written, CohortError if its
-        arrays differ in shape.
+        records: what the steps recorded, JSON-able. inputs: its files as `describe_inputs` found them, by which
+        `stale` knows. Raises OutputError if it cannot be written, CohortError if its arrays differ in shape.
         """
-        save_case(self.folder / "cases" / safe_name(row.case), case, records, fingerprint)
+        save_case(_own_cases(self.folder) / safe_name(row.case), case, records, fingerprint, inputs)
         self.keep(row, fingerprint)
 
-    def finish(self, cases: Sequence[str]) -> None:
+    def finish(self, cases: Sequence[str], failed: Sequence[tuple[str, str]] = ()) -> None:
         """Write the index of those of the named cases that were written or kept, then the cohort's fingerprint.
+
+        failed: (case, why) of those that could not be prepared, to be remembered.
 
         Case folders of earlier runs that are not among them are removed. Raises OutputError.
         """
         self.rows = {case: self.rows[case] for case in cases if case in self.rows}
         used = {row.folder for row in self.rows.values()}
-        for place in (self.folder / "cases").glob("*"):
+        for place in _own_cases(self.folder).glob("*"):
             if place.name not in used and (place / "record.json").is_file():
                 remove(place)
         text = io.StringIO()
@@ -179,9 +248,10 @@ class PreparedCohort:
         table.writerow([field.name for field in fields(IndexRow)])
         table.writerows(astuple(row) for row in self.rows.values())
         write_text(self.folder / "index.csv", text.getvalue())
-        self.fingerprint = _digest([self.steps, sorted(astuple(row)[:4] for row in self.rows.values())])
+        self.fingerprint = _fingerprint(self.steps, self.rows.values())
         header = _read_header(self.folder) or {}
-        write_json(self.folder / "prepared.json", {**header, "fingerprint": self.fingerprint})
+        self.failed = list(failed)
+        write_json(self.folder / "prepared.json", {**header, "failed": self.failed, "fingerprint": self.fingerprint})
 
     def _place(self, case: str) -> Path:
         """Return a case's folder; raises CohortError if the cohort has no such case."""
@@ -192,23 +262,36 @@ class PreparedCohort:
         return self.folder / "cases" / self.rows[case].folder
 
 
-def case_fingerprint(row: CaseRow, contrasts: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> str:
+def case_fingerprint(
+    row: CaseRow, contrasts: Sequence[str], steps: Sequence[Mapping[str, Any]], inputs: Inputs | None = None
+) -> str:
     """Return a SHA-256 that changes with the bytes of the case's contrasts and masks, its numbers, or the steps.
 
-    Patient and split are left out: moving a patient to another split changes no voxel. Raises InputError if a file
-    cannot be read.
+    inputs: what `describe_inputs` found, where it was asked already. Patient, split, paths and times are left out: they
+    change no voxel. Raises InputError if a file cannot be read.
     """
-    hashes = {}
-    for name, path in row.files.items():
-        if name in contrasts or not is_contrast(name):
-            try:
-                hashes[name] = sha256_file(path)
-            except OSError as error:
-                raise InputError(
-                    f"{row.case}: {path} cannot be read.", found=error.strerror, do="correct the path in the table"
-                ) from error
+    inputs = describe_inputs(row, contrasts) if inputs is None else inputs
+    hashes = {name: known["sha256"] for name, known in inputs.items()}
     known = [row.case, row.b0_tesla, row.dose, dict(row.metadata)]
     return _digest([FORMAT, known, hashes, list(contrasts), list(steps)])
+
+
+def _own_cases(folder: Path) -> Path:
+    """Return where the case folders are written; raises OutputError if a link there leads out of the folder."""
+    cases = folder / "cases"
+    if cases.is_symlink():
+        raise OutputError(
+            f"{cases}: is a link; nothing is written through it.",
+            found=f"a link to {cases.readlink()}",
+            expected="a folder of the prepared cohort itself",
+            do="remove the link, or put it in the place of the whole output folder",
+        )
+    return cases
+
+
+def _fingerprint(steps: object, rows: Iterable[IndexRow]) -> str:
+    """Return the fingerprint of a cohort: steps, and each case's patient, name, split and fingerprint."""
+    return _digest([steps, sorted(astuple(row)[:4] for row in rows)])
 
 
 def _digest(value: object) -> str:
@@ -224,9 +307,9 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
         header = json.loads(path.read_text(encoding="utf-8"))
         if header["format"] != FORMAT:
             raise CohortError(
-                f"{path}: has another format.",
-                found=header["format"],
-                expected=FORMAT,
+                f"{path}: was written by another version of mrsynth, in another layout.",
+                found=f"format {header['format']}",
+                expected=f"format {FORMAT}",
                 do="prepare the cohort again, into a new folder",
             )
         if not {"recipe", "steps", "contrasts", "fingerprint"} <= set(header):

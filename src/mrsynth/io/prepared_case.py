@@ -6,22 +6,30 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrsynth.errors import CohortError
 from mrsynth.image import Case, Image, Native
+from mrsynth.io.chunks import SUFFIX, fill_box, open_chunked, write_chunked
 from mrsynth.io.files import atomic_folder, write_json
 from mrsynth.io.nifti_header import header_from_block
+from mrsynth.io.prepared_inputs import Inputs
 from mrsynth.types import MASKS
 
+if TYPE_CHECKING:
+    import blosc2
 
-def save_case(folder: Path, case: Case, records: Sequence[Mapping[str, Any]], fingerprint: str) -> None:
+
+def save_case(
+    folder: Path, case: Case, records: Sequence[Mapping[str, Any]], fingerprint: str, inputs: Inputs | None = None
+) -> None:
     """Write a case's folder, whole or not at all, in place of an older one.
 
-    Images as float32, masks as uint8, (x, y, z) in Fortran order: a training sample, the axial slice [:, :, k], is one
-    contiguous read. Raises OutputError if it cannot be written, CohortError if the arrays differ in shape.
+    Images as float32, masks as uint8, (x, y, z), one at a time (see `chunks`). inputs: the files that it was made from
+    (see `prepared_inputs`), where there are any. Raises OutputError if it cannot be written, CohortError if the arrays
+    differ in shape.
     """
     images = {**case.images, **case.masks}
     shapes = {image.data.shape for image in images.values()}
@@ -34,6 +42,7 @@ def save_case(folder: Path, case: Case, records: Sequence[Mapping[str, Any]], fi
     hidden = ("patient", "case", "split")  # the cohort's index says these
     record = {
         "fingerprint": fingerprint,
+        "inputs": dict(inputs or {}),
         "metadata": {key: value for key, value in case.metadata.items() if key not in hidden},
         "history": list(records),
         "images": {name: _geometry(image) for name, image in images.items()},
@@ -41,7 +50,7 @@ def save_case(folder: Path, case: Case, records: Sequence[Mapping[str, Any]], fi
     with atomic_folder(folder) as temporary:
         for name, image in images.items():
             kind = np.uint8 if name in MASKS else np.float32
-            np.save(temporary / f"{name}.npy", np.asfortranarray(image.data, dtype=kind), allow_pickle=False)
+            write_chunked(temporary / f"{name}{SUFFIX}", np.asarray(image.data, dtype=kind))
         write_json(temporary / "record.json", record)
 
 
@@ -50,7 +59,7 @@ def load_record(folder: Path) -> dict[str, Any]:
     path = folder / "record.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if not {"fingerprint", "metadata", "history", "images"} <= set(record) or not record["images"]:
+        if not {"fingerprint", "inputs", "metadata", "history", "images"} <= set(record) or not record["images"]:
             raise ValueError("incomplete")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CohortError(
@@ -59,20 +68,25 @@ def load_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def load_array(folder: Path, name: str) -> np.ndarray:
-    """Return an array as a read-only memory map (x, y, z); raises CohortError if it is missing or damaged."""
-    path = folder / f"{name}.npy"
+def open_array(folder: Path, name: str) -> blosc2.NDArray:
+    """Open an array (x, y, z) to take boxes from; raises CohortError if it is missing or damaged."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return open_chunked(folder / f"{name}{SUFFIX}")
     except FileNotFoundError:
         raise CohortError(
             f"{folder.name}: no {name} in the prepared cohort.",
-            found=", ".join(sorted(p.stem for p in folder.glob("*.npy"))),
+            found=", ".join(sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))),
             expected=name,
             do="add it to the recipe's contrasts and run mrsynth prepare again",
         ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise CohortError(f"{path}: is damaged.", found=str(error), do="run mrsynth prepare again") from error
+
+
+def load_array(folder: Path, name: str) -> np.ndarray:
+    """Return a whole array (x, y, z), float32 or uint8; raises CohortError if it is missing or damaged."""
+    array = open_array(folder, name)
+    whole = np.empty(array.shape, array.dtype)
+    fill_box(whole, array, (0, 0, 0))
+    return whole
 
 
 def load_image(folder: Path, name: str) -> Image:

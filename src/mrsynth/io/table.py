@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrsynth.errors import CohortError, InputError
+from mrsynth.errors import CohortError
+from mrsynth.io.cells import read_cells
 from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, require_sound, split_patients
-from mrsynth.io.files import absolute, write_text
-from mrsynth.io.layouts import patient_of
+from mrsynth.io.files import absolute as absolute_folder
+from mrsynth.io.files import write_text
+from mrsynth.io.locator import absolute, relative_text
+from mrsynth.io.names import patient_of
 from mrsynth.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 
 
@@ -23,7 +26,7 @@ def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
     metadata, text stays text ("007"). allow_unsound: return also a table in which a case stands twice or a patient in
     two splits (`check_cohort` reports them). Raises CohortError naming the line.
     """
-    header, lines = _read_table(path)
+    header, lines = read_cells(path, "a cohort table", "the table that mrsynth index writes")
     columns = _columns(header, path)
     rows = [_row(dict(zip(header, cells, strict=True)), columns, path, line) for line, cells in lines]
     without = [row.case for row in rows if not row.split]
@@ -41,7 +44,7 @@ def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
-    """Write the table as CSV; files below the table's folder are named relative to it, others absolutely.
+    """Write the table as CSV; files below its folder are named relative to it, others absolutely, selections kept.
 
     Raises OutputError.
     """
@@ -50,47 +53,14 @@ def write_cohort(cohort: Cohort, path: Path) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["patient", "case", "split", "b0_tesla", "dose", *names, *extra])
-    folder = absolute(path.parent)
+    folder = absolute_folder(path.parent)
     for row in cohort.rows:
-        files = [_relative(row.files[name], folder) if name in row.files else "" for name in names]
+        files = [relative_text(row.files[name], folder) if name in row.files else "" for name in names]
         numbers = ["" if n is None else f"{n:g}" for n in (row.b0_tesla, row.dose)]
         table.writerow(
             [row.patient, row.case, row.split, *numbers, *files, *(row.metadata.get(key, "") for key in extra)]
         )
     write_text(path, text.getvalue())
-
-
-def _relative(file: Path, folder: Path) -> str:
-    file = absolute(file)
-    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
-
-
-def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the rows with their line numbers; comma, semicolon or tab between cells."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError(
-            f"{path}: is not a cohort table.", found=found, expected="a CSV file", do="make one: mrsynth index DIR"
-        )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        first = text.partition("\n")[0]
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise InputError(f"{path}: is not a cohort table.", found=str(error), expected="a CSV file in UTF-8") from error
-    if len(lines) < 2:
-        raise CohortError(f"{path}: the table is empty.", found=f"{len(lines)} lines", expected="a header and cases")
-    header = lines[0][1]
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise CohortError(
-                f"{path}, line {line}: does not fit the header.",
-                found=f"{len(cells)} cells",
-                expected=f"{len(header)} cells",
-                do="quote cells that hold the separator",
-            )
-    return header, lines[1:]
 
 
 def _columns(header: Sequence[str], path: Path) -> dict[str, str]:

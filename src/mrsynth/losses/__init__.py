@@ -1,5 +1,9 @@
-"""losses: functions (prediction, target) → scalar tensor; `build_loss(name)` is the way in."""
+"""losses: functions (prediction, target, inputs) → scalar tensor; `build_loss(terms)` is the way in."""
 
-from mrsynth.losses.pixel import build_loss
+from mrsynth.losses.contextual import Contextual
+from mrsynth.losses.enhancement import EnhancementMAE
+from mrsynth.losses.noise import PatchWasserstein
+from mrsynth.losses.registry import build_loss
+from mrsynth.losses.structure import SliceSSIM
 
-__all__ = ["build_loss"]
+__all__ = ["Contextual", "EnhancementMAE", "PatchWasserstein", "SliceSSIM", "build_loss"]

@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from mrsynth.errors import RecipeError
+from mrsynth.nets.cascade import Cascade
+from mrsynth.nets.critic import Critic
+from mrsynth.nets.critic_patch import PatchCritic
+from mrsynth.nets.decnn import decnn
+from mrsynth.nets.drunet import DRUNet
+from mrsynth.nets.hrfcn import HRFCN
+from mrsynth.nets.initial import Scheme, initialise
+from mrsynth.nets.lagan import lagan
+from mrsynth.nets.lowdose import LowDose
 from mrsynth.nets.unet import UNet2d
+from mrsynth.nets.unet25d import UNet25d
+from mrsynth.nets.unet_deep import UNetDeep
 from mrsynth.settings import nearest
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {
     "unet2d": UNet2d,  # osman2022
+    "hrfcn": HRFCN,  # chen2022
+    # chen2022 §IV-A: "2×" and "1.5×" the depth of the originals
+    "unet2d_deep": partial(UNetDeep, mode="2d", widths=(64, 128, 256, 512, 1024), convolutions=4, half_first=False),
+    "unet3d": UNetDeep,
+    # chen2022, Table IV
+    "pix2pix": Cascade,
+    "decnn": decnn,
+    "lagan": lagan,
+    "medgan": partial(Cascade, blocks=6),
+    "critic_patch": PatchCritic,
+    "lowdose": LowDose,  # pinetz2023
+    "critic": Critic,
+    "unet25d": UNet25d,  # pasumarthi2021
+    "drunet": DRUNet,  # li2022
 }
 
+FIRST_WEIGHTS: Mapping[str, Scheme] = {
+    "unet2d": "he_uniform",  # osman2022 §2.4
+    "hrfcn": "he_normal",  # as the next three: chen2022 is silent
+    "unet2d_deep": "he_normal",
+    "unet3d": "he_normal",
+    "decnn": "he_normal",
+    "pix2pix": "dcgan",
+    "lagan": "dcgan",
+    "medgan": "dcgan",
+    "critic_patch": "dcgan",
+    "unet25d": "he_normal",  # as the next: pasumarthi2021 is silent
+    "drunet": "he_normal",  # where no ImageNet weights are loaded
+}
+"""How `build_net` draws the first weights; a network that does not stand here draws or loads its own."""
 
-def build_net(name: str, **settings: Any) -> nn.Module:
-    """Build a network by name. settings: its constructor's arguments; left out, they are the paper's.
 
+def build_net(name: str, *, generator: torch.Generator | None = None, **settings: Any) -> nn.Module:
+    """Build a network by name; settings: its constructor's arguments; left out, they are the paper's.
+
+    generator: draws the first weights of a network of FIRST_WEIGHTS; None takes torch's own.
     Raises RecipeError that names the nearest network or says which setting is wrong.
     """
     if name not in NETS:
@@ -26,9 +69,10 @@ def build_net(name: str, **settings: Any) -> nn.Module:
             f"Unknown network '{name}'.", expected="one of " + ", ".join(NETS), do=nearest(name, list(NETS))
         )
     try:
-        return NETS[name](**settings)
+        net = NETS[name](**settings)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"Network {name}: {error}.", found=settings) from error
+    return initialise(net, FIRST_WEIGHTS[name], generator) if name in FIRST_WEIGHTS else net
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -27,7 +27,7 @@ class UNet2d(nn.Module):
 
     The paper's numbers: 19 convolutions, widths 16–256, about 2.0 M parameters. Two convolutions in each of nine blocks
     and the 1×1 give 19 and 1 962 337; with one convolution in the deepest block (as a sentence of §2.3 says) it would
-    be 18 and 1.37 M, so the counts are followed. He-uniform weights, zero biases (§2.4).
+    be 18 and 1.37 M, so the counts are followed. `build_net` draws He-uniform weights and zero biases (§2.4).
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class UNet2d(nn.Module):
         super().__init__()
         if len(widths) != len(dropout):
             raise ValueError(f"one dropout rate a width: {len(widths)} widths, {len(dropout)} rates")
-        self.stride = 2 ** (len(widths) - 1)
+        self.inputs, self.stride = inputs, 2 ** (len(widths) - 1)
         before = [inputs, *widths[:-1]]
         self.down = nn.ModuleList(ConvBlock(i, w, d) for i, w, d in zip(before, widths, dropout, strict=True))
         self.up = nn.ModuleList(
@@ -48,10 +48,6 @@ class UNet2d(nn.Module):
             for deep, skip, d in zip(widths[:0:-1], widths[-2::-1], dropout[-2::-1], strict=True)
         )
         self.head = nn.Conv2d(widths[0], outputs, 1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
         """Map (b, inputs, x, y) in [0, 1] to (b, outputs, x, y) in (−1, 1); x and y must be multiples of `stride`."""

@@ -6,8 +6,20 @@ from mrsynth.prepare.pipeline import (
     learn_steps,
     learns,
     parse_steps,
+    run_on_grid_of,
     run_steps,
     split_at_geometry,
 )
+from mrsynth.prepare.threads import limit_threads
 
-__all__ = ["complete_steps", "invert_steps", "learn_steps", "learns", "parse_steps", "run_steps", "split_at_geometry"]
+__all__ = [
+    "complete_steps",
+    "invert_steps",
+    "learn_steps",
+    "learns",
+    "limit_threads",
+    "parse_steps",
+    "run_on_grid_of",
+    "run_steps",
+    "split_at_geometry",
+]

@@ -1,111 +1,149 @@
-"""Normalisation of intensities: z-score over the brain, and the unit range. Both are affine and can be undone."""
+"""What the intensity steps share: on which images they act, whose numbers they take, and scaling by two numbers.
+
+Each keeps, under "images" of its record, an entry for every image of the case: the numbers that its inverse needs (and
+how many brain voxels were clipped, where a step clips), or nothing where the image was left alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, Field, model_validator
 
 from mrsynth.errors import InputError
 from mrsynth.image import Case, Image
-from mrsynth.prepare.step import Record, Step
+from mrsynth.prepare.step import Record
 from mrsynth.settings import Settings
+from mrsynth.types import CONTRASTS, image_name, is_contrast
+
+Numbers = dict[str, Any]
+"""What a step measured in one image: floats, or lists of a length that is the same for all images, and counts."""
+
+PHYSICAL: tuple[str, ...] = ("adc", "ct")
+"""Contrasts in physical units: a step that is not told its contrasts leaves them alone."""
 
 
-class ZScoreSettings(Settings):
-    """No setting: mean and standard deviation are those of the brain."""
+def _contrast(spelling: str) -> str:
+    """Return a contrast's name; raises ValueError, which pydantic words."""
+    name = image_name(spelling)
+    if name is None or not is_contrast(name):
+        raise ValueError(f"'{spelling}' is not a contrast ({', '.join(CONTRASTS)} or dwi_b<b-value>)")
+    return name
 
 
-class UnitSettings(Settings):
-    """upper_percentile: the percentile of brain intensities that becomes 1 (100: the maximum); brighter voxels are
-    clipped to 1, and the record counts them."""
-
-    upper_percentile: float
+Contrast = Annotated[str, AfterValidator(_contrast)]
+"""A contrast in settings; other spellings of it become its name."""
 
 
-class WindowSettings(Settings):
-    """low, high: the values that become 0 and 1, the same for every case; what lies beyond is clipped and counted."""
+class OnContrasts(Settings):
+    """contrasts: the images to act on; null: all but ADC and CT, whose units mean something. An image that a case does
+    not have is passed over: the target is missing when a model is used."""
 
-    low: float
-    high: float
+    contrasts: Annotated[tuple[Contrast, ...], Field(min_length=1)] | None
+
+    def acts_on(self, name: str) -> bool:
+        """Say whether the step changes the image of a contrast."""
+        return name not in PHYSICAL if self.contrasts is None else name in self.contrasts
+
+
+class NormaliseSettings(OnContrasts):
+    """contrasts: as in `OnContrasts`. like: {t1ce: t1}: t1ce is changed with the numbers measured in t1, so that the
+    two stay comparable and only t1 must be known when t1ce is synthesized."""
+
+    like: Mapping[Contrast, Contrast]
+
+    @model_validator(mode="after")
+    def _no_chain(self) -> NormaliseSettings:
+        """Refuse numbers that would have to be taken at second hand, and images that nothing is done to."""
+        for name, source in self.like.items():
+            if source in self.like:
+                raise ValueError(f"like: {name} takes its scale from {source}, which takes its own from another image")
+            if not self.acts_on(name):
+                raise ValueError(f"like: {name} is not among the contrasts that this step acts on")
+        return self
 
 
 def brain_of(case: Case) -> np.ndarray:
-    """Return the case's brain mask as bool (x, y, z); raises InputError where no step made one."""
+    """Return the case's brain mask as bool (x, y, z); raises InputError where no step made one, or it is empty."""
     if "brain" not in case.masks:
         raise InputError(f"{case.name}: this step needs a brain mask.", do="put brain_mask before it in the recipe")
-    return case.masks["brain"].data > 0
+    brain: np.ndarray = case.masks["brain"].data > 0
+    if not brain.any():
+        raise InputError(f"{case.name}: the brain mask is empty.", do="check the mask, or leave the column out")
+    return brain
 
 
-def _affine(image: Image, offset: float, scale: float) -> Image:
-    """Return (image − offset) / scale as float32."""
-    return image.with_data(((image.data - np.float32(offset)) / np.float32(scale)).astype(np.float32))
+def require_finite(case: Case, name: str) -> None:
+    """Raise InputError where an image holds NaN or infinite values."""
+    finite = np.isfinite(case.images[name].data)
+    if not finite.all():
+        raise InputError(
+            f"{case.name}: {name} holds values that are not finite.",
+            found=f"{int(finite.size - np.count_nonzero(finite))} voxels with NaN or infinite values",
+            expected="a number in every voxel",
+            do="repair the file (mrsynth check lists such files) or leave the case out",
+        )
 
 
-def apply_zscore(case: Case, settings: ZScoreSettings) -> tuple[Case, dict[str, Any]]:
-    """Give each image zero mean and unit standard deviation over its brain voxels (osman2022 §2.2)."""
-    brain = brain_of(case)
-    images, found = {}, {}
-    for name, image in case.images.items():
-        values = image.data[brain].astype(np.float64)
-        mean, sd = float(values.mean()), float(values.std())
-        if not sd > 1e-6 * max(abs(mean), 1e-12):
-            raise InputError(
-                f"{case.name}: {name} is constant inside the brain.",
-                found=f"mean {mean:g}, standard deviation {sd:g}",
-                expected="an image with contrast",
-                do="check the file and the brain mask",
-            )
-        images[name], found[name] = _affine(image, mean, sd), {"mean": mean, "sd": sd}
-    return replace(case, images=images), {"images": found}
+def measure_each(
+    case: Case, settings: NormaliseSettings, measure: Callable[[Case, str, np.ndarray], Numbers]
+) -> dict[str, Numbers]:
+    """Return the numbers of every image of a case, {} for those that the step leaves alone.
 
-
-def invert_zscore(image: Image, record: Record, like: str) -> Image:
-    """Return image · sd + mean."""
-    found = record["images"][like]
-    return _affine(image, -found["mean"] / found["sd"], 1 / found["sd"])
-
-
-def apply_unit(case: Case, settings: UnitSettings) -> tuple[Case, dict[str, Any]]:
-    """Bring each volume to [0, 1]: its minimum becomes 0, the upper percentile of the brain becomes 1."""
-    brain = brain_of(case)
-    images, found = {}, {}
-    for name, image in case.images.items():
-        low = float(image.data.min())
-        high = float(np.percentile(image.data[brain], settings.upper_percentile))
-        if not high > low:
-            raise InputError(f"{case.name}: {name} has no range.", found=f"{low:g} … {high:g}", do="check the file")
-        scaled = _affine(image, low, high - low)
-        clipped = int((scaled.data > 1).sum()) if settings.upper_percentile < 100 else 0
-        images[name] = scaled.with_data(np.clip(scaled.data, 0, 1))
-        found[name] = {"low": low, "high": high, "clipped": clipped}
-    return replace(case, images=images), {"images": found}
-
-
-def invert_unit(image: Image, record: Record, like: str) -> Image:
-    """Return image · (high − low) + low; clipped voxels stay at the upper percentile."""
-    found = record["images"][like]
-    span = found["high"] - found["low"]
-    return _affine(image, -found["low"] / span, 1 / span)
-
-
-def apply_window(case: Case, settings: WindowSettings) -> tuple[Case, dict[str, Any]]:
-    """Bring [low, high] to [0, 1] in every image, clipped, and set what is not brain to 0.
-
-    After a z-score one unit of the result means the same in every patient, which a scale taken from the brightest
-    voxels of each volume does not give.
+    measure: (case, contrast, brain values (n,)) → numbers. Raises InputError where there is no brain mask, where an
+    image is not finite, and where the image whose numbers another takes is not in the case.
     """
-    brain = brain_of(case)
-    images, found = {}, {}
-    for name, image in case.images.items():
-        scaled = _affine(image, settings.low, settings.high - settings.low)
-        clipped = int(((scaled.data < 0) | (scaled.data > 1))[brain].sum())
-        images[name] = scaled.with_data(np.where(brain, np.clip(scaled.data, 0, 1), 0).astype(np.float32))
-        found[name] = {"low": settings.low, "high": settings.high, "clipped": clipped}
-    return replace(case, images=images), {"images": found}
+    brain, measured, found = brain_of(case), dict[str, Numbers](), dict[str, Numbers]()
+    for name in case.images:
+        if not settings.acts_on(name):
+            found[name] = {}
+            continue
+        source = settings.like.get(name, name)
+        if source not in case.images:
+            raise InputError(
+                f"{case.name}: {name} is to be scaled like {source}, which this case has not.",
+                found=", ".join(case.images),
+                expected=source,
+                do=f"add {source}, or take {name} out of the step's `like`",
+            )
+        for image in (source, name):
+            if image not in measured:
+                require_finite(case, image)
+        if source not in measured:
+            measured[source] = measure(case, source, case.images[source].data[brain])
+        found[name] = dict(measured[source])
+    return found
 
 
-ZSCORE = Step(ZScoreSettings, "intensity", apply_zscore, invert_zscore)
-UNIT = Step(UnitSettings, "intensity", apply_unit, invert_unit)
-WINDOW = Step(WindowSettings, "intensity", apply_window, invert_unit)
+def change_each(case: Case, found: Mapping[str, Numbers], change: Callable[[Image, Numbers], Image]) -> Case:
+    """Return the case with each image changed by its numbers; those with none stay as they are."""
+    return replace(
+        case, images={name: change(image, found[name]) if found[name] else image for name, image in case.images.items()}
+    )
+
+
+def invert_with(undo: Callable[[Image, Numbers], Image]) -> Callable[[Image, Record, str], Image]:
+    """Return a step's `invert` from what undoes it on one image; images that were left alone are returned as given."""
+
+    def invert(image: Image, record: Record, like: str) -> Image:
+        numbers = record["images"][like]
+        return undo(image, numbers) if numbers else image
+
+    return invert
+
+
+def scaled(image: Image, offset: float, scale: float) -> Image:
+    """Return (image − offset) / scale as float32, in one new array."""
+    data = np.subtract(image.data, np.float32(offset), dtype=np.float32)
+    np.divide(data, np.float32(scale), out=data)
+    return image.with_data(data)
+
+
+def unscaled(image: Image, offset: float, scale: float) -> Image:
+    """Return image · scale + offset as float32, in one new array."""
+    data = np.multiply(image.data, np.float32(scale), dtype=np.float32)
+    np.add(data, np.float32(offset), out=data)
+    return image.with_data(data)

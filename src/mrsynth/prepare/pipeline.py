@@ -12,17 +12,39 @@ import yaml
 
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.image import Case, Image, grid_error
+from mrsynth.prepare.adc import ADC
+from mrsynth.prepare.bias import N4
 from mrsynth.prepare.brain import BRAIN_MASK
-from mrsynth.prepare.intensity import UNIT, WINDOW, ZSCORE
-from mrsynth.prepare.resample import DROP_EMPTY_SLICES, FIELD_OF_VIEW, RESIZE
+from mrsynth.prepare.crop import DROP_EMPTY_SLICES, FIELD_OF_VIEW, PAD_OR_CROP
+from mrsynth.prepare.equalize import EQUALIZE
+from mrsynth.prepare.nyul import NYUL
+from mrsynth.prepare.radiometric import RADIOMETRIC
+from mrsynth.prepare.register import REGISTER
+from mrsynth.prepare.reorient import REORIENT
+from mrsynth.prepare.resample import RESAMPLE
+from mrsynth.prepare.resize import RESIZE
+from mrsynth.prepare.scale import Q95, UNIT, ZSCORE
 from mrsynth.prepare.step import Record, Step
+from mrsynth.prepare.window import CLIP, CT_WINDOW, WINDOW
 from mrsynth.settings import Settings, nearest, parse
 
 STEPS: Mapping[str, Step] = {
+    "adc": ADC,
     "brain_mask": BRAIN_MASK,
+    "n4": N4,
     "zscore": ZSCORE,
     "unit": UNIT,
+    "q95": Q95,
+    "nyul": NYUL,
+    "equalize": EQUALIZE,
+    "radiometric": RADIOMETRIC,
     "window": WINDOW,
+    "ct_window": CT_WINDOW,
+    "clip": CLIP,
+    "reorient": REORIENT,
+    "register": REGISTER,
+    "resample": RESAMPLE,
+    "pad_or_crop": PAD_OR_CROP,
     "drop_empty_slices": DROP_EMPTY_SLICES,
     "field_of_view": FIELD_OF_VIEW,
     "resize": RESIZE,
@@ -125,6 +147,28 @@ def learn_steps(cases: Callable[[], Iterable[Case]], steps: Steps) -> list[dict[
 def learns(steps: Steps) -> bool:
     """Say whether any of the steps learns from the training cases."""
     return any(STEPS[name].learn is not None for name, _ in parse_steps(steps))
+
+
+def run_on_grid_of(case: Case, steps: Steps, like: str) -> Case:
+    """Run a recipe's steps so that the case ends on the own grid of one of its images: as truth is judged there.
+
+    The head's movement is corrected (register), everything is brought onto the grid of `like` (resample, one
+    interpolation, none for `like` itself), intensities are normalised; other changes of the grid are left out. Raises
+    InputError as `run_steps` does, and where the case has no such image.
+    """
+    own = case.image(like)
+    changed: list[dict[str, dict[str, Any]]] = []
+    for step in complete_steps(steps):
+        name, settings = next(iter(step.items()))
+        if name == "resample":
+            changed.append({name: {**settings, "to": like, "spacing_mm": None, "shape": None}})
+        elif name == "register" or STEPS[name].kind == "intensity":
+            changed.append(step)
+    done, _ = run_steps(case, changed)
+    # Where `like` itself was moved onto another image, all of them go back with it.
+    images = {name: replace(image, affine=own.affine, native=own.native) for name, image in done.images.items()}
+    masks = {name: replace(mask, affine=own.affine, native=own.native) for name, mask in done.masks.items()}
+    return replace(done, images=images, masks=masks)
 
 
 def split_at_geometry(steps: Steps) -> tuple[Steps, Steps]:

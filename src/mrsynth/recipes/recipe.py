@@ -101,7 +101,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load a recipe by name or file, with variants and overrides.
 
     name: `osman2022`, `osman2022/t2-t1/small` (variants, applied in this order) or a path to a YAML file.
-    overrides: "train.epochs=5", the value in YAML. Raises RecipeError that names the nearest valid recipe, variant or
+    overrides: "train.epochs=5", the value in YAML. Steps come with all their settings, those left out from
+    prepare/defaults.yaml. Raises RecipeError that names the nearest valid recipe, variant or
     key.
     """
     path, variants = _find(name)
@@ -113,6 +114,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} cannot be read.", found=error.strerror) from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a recipe.", found=type(data).__name__, expected="a mapping of sections")
+    from mrsynth.prepare import complete_steps
+
     known = data.get("variants") or {}
     for variant in variants:
         if variant not in known:
@@ -125,6 +128,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         data = merge(data, _parse_override(override))
     recipe = parse(Recipe, data, f"recipe {path.stem}")
+    recipe = recipe.model_copy(update={"prepare": complete_steps(recipe.prepare)})
     check_recipe(recipe)
     return recipe
 
@@ -173,7 +177,6 @@ def check_recipe(recipe: Recipe) -> None:
     from mrsynth.evaluate.presets import PRESETS
     from mrsynth.losses import build_loss
     from mrsynth.nets import build_net
-    from mrsynth.prepare import parse_steps
 
     task = recipe.task
     for name in [*task.inputs, task.target, *recipe.contrasts]:
@@ -194,7 +197,6 @@ def check_recipe(recipe: Recipe) -> None:
             found=f"net.settings.inputs={channels}, task.inputs={task.inputs}",
             do=f"--set net.settings.inputs={len(task.inputs)}",
         )
-    parse_steps(recipe.prepare)
     build_loss(recipe.loss)
     build_net(recipe.net.name, **recipe.net.settings)
     for preset in recipe.evaluate.presets:

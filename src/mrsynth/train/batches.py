@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from mrsynth.errors import CohortError
 from mrsynth.io.prepared import PreparedCohort
 from mrsynth.seeds import derive_seed
+from mrsynth.train.loader import Samples
 
 
-class SliceSet(Dataset[tuple[Tensor, Tensor]]):
+class SliceSet(Samples):
     """The axial slices of a split that hold enough brain.
 
     A sample is (inputs (c, x, y), target (1, x, y)), float32. Slices are kept in memory up to in_memory_gb; beyond it
-    each batch is read from the prepared cohort's memory maps, where an axial slice is contiguous.
-    min_brain_fraction: of the slice's area. Raises CohortError where the split has no such slice.
+    each batch is read from the prepared cohort, nothing but its slices. min_brain_fraction: of the slice's area. Raises
+    CohortError where the split has no such slice, or slices of several sizes.
     """
 
     def __init__(
@@ -31,51 +33,55 @@ class SliceSet(Dataset[tuple[Tensor, Tensor]]):
         in_memory_gb: float,
     ) -> None:
         inputs, target = contrasts
-        self.names = [*inputs, target]
-        self.volumes: list[list[np.ndarray]] = []
+        self.cohort, self.names, self.cases = cohort, [*inputs, target], cohort.cases(split)
+        self.shape = common_shape([cohort.shape(case)[:2] for case in self.cases])
+        self.sample_shape = (len(self.names), *self.shape)
         index: list[tuple[int, int]] = []
-        for case in cohort.cases(split):
+        for number, case in enumerate(self.cases):
             kept = kept_slices(cohort.array(case, "brain"), min_brain_fraction)
-            index += [(len(self.volumes), int(k)) for k in kept]
-            self.volumes.append([cohort.array(case, name) for name in self.names])
+            index += [(number, int(k)) for k in kept]
         if not index:
             raise CohortError(
                 f"The split '{split}' of the prepared cohort holds no slice to use.",
-                found=f"{len(self.volumes)} cases, none with a slice of {100 * min_brain_fraction:g} % brain",
+                found=f"{len(self.cases)} cases, none with a slice of {100 * min_brain_fraction:g} % brain",
                 expected="at least one case in each of train and val",
                 do="look at the column `split` of the cohort table (mrsynth index assigns it)",
             )
         self.index = np.array(index)
-        bytes_needed = 4 * len(index) * len(self.names) * self.volumes[0][0][..., 0].size
-        self.memory = self._read(np.arange(len(index))) if bytes_needed <= in_memory_gb * 2**30 else None
+        bytes_needed = 4 * len(index) * len(self.names) * math.prod(self.shape)
+        self.memory = self._read_all() if bytes_needed <= in_memory_gb * 2**30 else None
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def _read(self, samples: np.ndarray) -> Tensor:
-        """Read samples from the memory maps: (n, contrasts, x, y)."""
-        x, y = self.volumes[0][0].shape[:2]
-        out = np.empty((len(samples), len(self.names), x, y), dtype=np.float32)
-        for row, (volume, k) in enumerate(self.index[samples]):
-            for channel, array in enumerate(self.volumes[volume]):
-                if array.shape[:2] != (x, y):
-                    raise CohortError(
-                        "The prepared cases have slices of different sizes, which one network input cannot hold.",
-                        found=f"{array.shape[:2]} and {(x, y)} pixels",
-                        do="let the recipe end with a step that fixes the size (resize)",
-                    )
-                out[row, channel] = array[..., k]
+    def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
+        """Fill a block (b, c + 1, x, y) with these slices."""
+        rows = np.asarray(numbers)
+        if self.memory is not None:
+            torch.index_select(self.memory, 0, torch.from_numpy(rows), out=torch.from_numpy(block))
+            return
+        for out, (case, k) in zip(block, self.index[rows], strict=True):
+            self.cohort.read(self.cases[case], self.names, (0, 0, k), (*self.shape, 1), out[..., None])
+
+    def _read_all(self) -> Tensor:
+        """Read all samples, volume by volume."""
+        out = np.empty((len(self.index), len(self.names), *self.shape), dtype=np.float32)
+        for number, case in enumerate(self.cases):
+            rows = np.flatnonzero(self.index[:, 0] == number)
+            for channel, name in enumerate(self.names):
+                out[rows, channel] = self.cohort.array(case, name)[..., self.index[rows, 1]].transpose(2, 0, 1)
         return torch.from_numpy(out)
 
-    def __getitems__(self, samples: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return a whole batch: inputs (b, c, x, y) and target (b, 1, x, y)."""
-        rows = np.asarray(samples)
-        block = self._read(rows) if self.memory is None else self.memory[torch.from_numpy(rows)]
-        return block[:, :-1], block[:, -1:]
 
-    def __getitem__(self, sample: int) -> tuple[Tensor, Tensor]:
-        inputs, target = self.__getitems__([sample])
-        return inputs[0], target[0]
+def common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the one shape that all samples have, () where there are none; raises CohortError if they differ."""
+    if len(set(shapes)) > 1:
+        raise CohortError(
+            "The prepared cases differ in size, which one network input cannot hold.",
+            found=" and ".join("×".join(map(str, shape)) for shape in sorted(set(shapes))[:3]) + " voxels",
+            do="let the recipe end with a step that fixes the size (resize)",
+        )
+    return shapes[0] if shapes else ()
 
 
 def kept_slices(brain: np.ndarray, min_brain_fraction: float) -> np.ndarray:
@@ -106,23 +112,3 @@ class EpochSampler(Sampler[int]):
         order = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.epoch))
         mine = torch.randperm(self.size, generator=order)[self.rank :: self.ranks]
         return iter(mine[: len(self)].tolist())
-
-
-def _whole(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Collate nothing: the data set returns whole batches."""
-    return batch
-
-
-def loader(
-    samples: SliceSet, batch_size: int, sampler: Sampler[int] | None, workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return the loader of a split; without a sampler the slices come in order. Pinned memory where there is a GPU."""
-    return DataLoader(
-        samples,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        collate_fn=_whole,  # type: ignore[arg-type]
-        pin_memory=torch.cuda.is_available(),
-    )

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from mrsynth.io.files import atomic_file
 from mrsynth.losses.pixel import Loss
-from mrsynth.train.batches import EpochSampler, SliceSet, loader
+from mrsynth.train.batches import EpochSampler, SliceSet
 from mrsynth.train.history import History, read_history
+from mrsynth.train.loader import Loader
 from mrsynth.train.memory import keep_freed_memory
 from mrsynth.train.settings import TrainSettings
 from mrsynth.train.supervised import Supervised
@@ -72,11 +73,11 @@ class SliceData(L.LightningDataModule):
         """Shuffled by (seed, epoch)."""
         s, trainer = self.settings, self.trainer
         sampler = EpochSampler(len(self.train), s.seed, s.samples_per_epoch, trainer.global_rank, trainer.world_size)
-        return loader(self.train, s.batch_size, sampler, s.workers)
+        return Loader(self.train, s.batch_size, sampler, s.workers)
 
     def val_dataloader(self) -> Any:
         """All validation slices in order, on every rank."""
-        return loader(self.val, self.settings.batch_size, None, self.settings.workers)
+        return Loader(self.val, self.settings.batch_size, None, self.settings.workers)
 
 
 def fit(

@@ -14,7 +14,7 @@ from mrsynth.train.settings import TrainSettings
 
 
 class Supervised(L.LightningModule):
-    """Adam on loss(net(inputs), target).
+    """Adam on loss(net(inputs), target, inputs).
 
     Dropout is drawn from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues to the bit.
     """
@@ -29,7 +29,7 @@ class Supervised(L.LightningModule):
         inputs, target = batch
         if self.settings.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.loss(self.net(inputs), target)
+        return self.loss(self.net(inputs), target, inputs)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Return the loss of a batch; raises FloatingPointError where it is not finite."""

@@ -50,7 +50,7 @@ def evaluate_run(
     records: list[MetricRecord] = []
     panels: list[dict[str, Any]] = []
     for row in track(rows, "evaluate", len(rows), progress):
-        truth = read_truth(row, contract)
+        truth = read_truth(row, contract, index.get("like", contract.inputs[0]))
         prediction = read_image(predictions / safe_name(index["cases"][row.case]), contract.target)
         arrays = {name: image.data for name, image in truth.inputs.items()}
         candidates = {
@@ -170,6 +170,12 @@ def _read_index(predictions: Path, contract: Contract) -> dict[str, Any]:
         raise ModelError(
             f"The predictions in {predictions} were made by another model than the run holds now.",
             do="run mrsynth synthesize --cohort again",
+        )
+    if index.get("units", "range") != "range":
+        raise ModelError(
+            f"The predictions in {predictions} are not in the model's range.",
+            found=f"--units {index['units']}",
+            do="run mrsynth synthesize --cohort without --units",
         )
     return index
 

@@ -34,7 +34,19 @@ def fold_splits(patients: Sequence[str], folds: int, seed: int) -> list[dict[str
 def train_folds(
     recipe: Recipe, prepared: PreparedCohort, out: Path, folds: int, *, resume: bool = False, progress: bool = True
 ) -> list[Contract]:
-    """Train one model a fold into out/fold-1 … out/fold-K; folds that are finished are kept when resuming."""
+    """Train one model a fold into out/fold-1 … out/fold-K; folds that are finished are kept when resuming.
+
+    Raises CohortError where a step has learned from the training split: its patients are tested in other folds.
+    """
+    if learned := [
+        name for asked, step in zip(prepared.asked, prepared.steps, strict=True) if asked != step for name in step
+    ]:
+        raise CohortError(
+            f"The cohort in {prepared.folder} cannot be put into folds: its steps learned from one training split.",
+            found=", ".join(learned),
+            expected="steps that look at one case alone, so that no test patient was seen",
+            do="prepare the cohort without them, or with what they learn given in the recipe",
+        )
     contracts = []
     for number, splits in enumerate(fold_splits(prepared.patients(), folds, recipe.train.seed), start=1):
         run = out / f"fold-{number}"

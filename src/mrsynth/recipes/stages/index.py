@@ -1,50 +1,72 @@
-"""mrsynth index and mrsynth check: the cohort table, and what is wrong with it, in words."""
+"""mrsynth index: a folder of scans → the cohort table, and beside it every image seen, with the reason."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.progress import Progress
+from mrsynth.io import Cohort, Ignored, found_table, index_folder, write_cohort, write_found
+from mrsynth.types import in_order
 
-from mrsynth.io import Cohort, check_cohort, index_folder, read_cohort, write_cohort
-from mrsynth.recipes.stages.progress import CONSOLE
+SHOWN = 12
+"""Groups of cases, and things left out, that the terminal shows before it counts the rest."""
 
 
-def index(folder: Path, out: Path, seed: int = 0) -> Cohort:
-    """Find the cases below a folder, split them by patient, and write the cohort table."""
-    cohort = index_folder(folder, seed=seed)
+def index(
+    folder: Path, out: Path, seed: int = 0, *, derivatives: Sequence[str] = (), found: Path | None = None
+) -> Cohort:
+    """Find the cases below a folder, split them by patient, and write the cohort table and its found table.
+
+    derivatives: names of BIDS derivatives to use. found: a found table that the user has corrected; its word counts.
+    """
+    cohort = index_folder(folder, seed=seed, derivatives=derivatives, corrections=found)
     write_cohort(cohort, out)
+    write_found(cohort.found, found_table(out))
     return cohort
 
 
 def describe(cohort: Cohort, out: Path) -> list[str]:
-    """Return the lines that `mrsynth index` prints: cases, contrasts, splits, and everything left out with why."""
+    """Return the lines that `mrsynth index` prints: cases, contrasts and what was left out, each with the reason."""
     patients = {row.patient for row in cohort.rows}
     splits = Counter(row.split for row in cohort.rows)
     images = Counter(name for row in cohort.rows for name in row.files)
-    lines = [
+    return [
         f"{len(cohort.rows)} cases of {len(patients)} patients in {out}",
         "  split:  " + ", ".join(f"{name} {n}" for name, n in splits.items()),
-        "  images: " + ", ".join(f"{name} {n}" for name, n in images.items()),
+        "  images: " + ", ".join(f"{name} {images[name]}" for name in in_order(images)),
+        *_recognised(cohort),
+        *_left_out(cohort.ignored),
+        f"Every image seen stands in {found_table(out)}: correct contrast, patient or case there, then",
+        f"  mrsynth index DIR --found {found_table(out)} -o {out}",
     ]
-    if cohort.ignored:
-        lines.append(f"  left out ({len(cohort.ignored)}):")
-        lines += [f"    {item}" for item in cohort.ignored]
-    return lines
 
 
-def check(table: Path, *, progress: bool = True) -> tuple[list[str], int]:
-    """Return the lines of a check of a cohort table and the number of errors."""
-    cohort = read_cohort(table, allow_unsound=True)
-    with Progress(console=CONSOLE, disable=not progress) as bar:
-        task = bar.add_task("check", total=len(cohort.rows))
-        problems = check_cohort(cohort, progress=lambda case: bar.advance(task))
-    errors = sum(problem.severity == "error" for problem in problems)
-    lines = [str(problem) for problem in problems]
-    lines.append(
-        f"{len(cohort.rows)} cases: {errors} errors, {len(problems) - errors} warnings"
-        if problems
-        else f"{len(cohort.rows)} cases: no problem found"
-    )
-    return lines, errors
+def _recognised(cohort: Cohort) -> Iterator[str]:
+    """Yield case by case what was recognised and why; cases that agree in all of it are told once."""
+    reasons = {(image.case, image.contrast): image.reason for image in cohort.found}
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
+    for row in cohort.rows:
+        alike[tuple((name, reasons.get((row.case, name), "")) for name in in_order(row.files))].append(row.case)
+    groups = sorted(alike.items(), key=lambda group: -len(group[1]))
+    for signature, cases in groups[:SHOWN]:
+        yield f"  {cases[0]}" + (f" and {len(cases) - 1} like it, to {cases[-1]}" if len(cases) > 1 else "")
+        width = max(len(name) for name, _ in signature)
+        yield from (f"    {name:<{width}}  {reason}" for name, reason in signature)
+    if rest := groups[SHOWN:]:
+        yield f"  and {sum(len(cases) for _, cases in rest)} more cases"
+
+
+def _left_out(ignored: Sequence[Ignored]) -> Iterator[str]:
+    """Yield what was left out, the same reason told once."""
+    if not ignored:
+        return
+    yield f"  left out ({len(ignored)}):"
+    by_reason: dict[str, list[Ignored]] = defaultdict(list)
+    for item in ignored:
+        by_reason[item.reason].append(item)
+    for reason, items in list(by_reason.items())[:SHOWN]:
+        more = f" and {len(items) - 1} more" if len(items) > 1 else ""
+        yield f"    {items[0].path}{more}: {reason}"
+    if len(by_reason) > SHOWN:
+        yield f"    and {sum(len(items) for items in list(by_reason.values())[SHOWN:])} more"

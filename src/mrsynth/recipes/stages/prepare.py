@@ -1,57 +1,123 @@
-"""mrsynth prepare: a cohort table and a recipe → a prepared cohort. Resumes; never drops a case silently."""
+"""mrsynth prepare: a cohort table and steps → a prepared cohort and its page. Resumes; never drops a case silently."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mrsynth.errors import CohortError, InputError
-from mrsynth.io import Cohort, PreparedCohort, read_case
+from mrsynth.image import Case
+from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
+from mrsynth.io.files import remove
 from mrsynth.io.prepared import case_fingerprint
-from mrsynth.prepare import run_steps
+from mrsynth.prepare import learn_steps, learns, run_steps
 from mrsynth.recipes.recipe import Recipe
-from mrsynth.recipes.stages.progress import track
+from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
+from mrsynth.recipes.stages.plan import Plan
+from mrsynth.recipes.stages.progress import CaseProgress
+from mrsynth.recipes.stages.snapshots import Snapshots
+from mrsynth.report.qc import build_qc
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation did: cases made, cases that were up to date, and (case, why) that could not be prepared."""
+    """What a preparation did: cases made, cases that were up to date, (case, why) that could not be prepared, and the
+    page to look at."""
 
     cohort: PreparedCohort
     made: tuple[str, ...]
     unchanged: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
+    page: Path
 
 
-def prepare(cohort: Cohort, recipe: Recipe, out: Path, *, keep_going: bool = False, progress: bool = True) -> Prepared:
-    """Run a recipe's steps over every case of a cohort.
+@dataclass(frozen=True)
+class CaseWork:
+    """The work on one case, in whatever process it runs."""
 
-    Cases whose inputs and steps are unchanged are kept as they are. Without keep_going the first broken case ends the
-    run with its InputError (what is done stays and is not redone); with it, broken cases are listed in the result.
+    cohort: PreparedCohort
+    plan: Plan
+
+    def __call__(self, row: CaseRow, tell: Tell) -> tuple[Literal["made", "unchanged"], str]:
+        """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint."""
+        tell(row.case, "reading")
+        contrasts = self.plan.to_read(row)
+        fingerprint = case_fingerprint(row, contrasts, self.plan.steps)
+        if self.cohort.is_current(row.case, fingerprint):
+            return "unchanged", fingerprint
+        case = read_case(row, contrasts)
+        snapshots = Snapshots(case)
+
+        def watch(step: str, now: Case) -> None:
+            tell(row.case, step)
+            snapshots.after(step, now)
+
+        prepared, records = run_steps(case, self.plan.steps, watch=watch)
+        self.cohort.write_case(row, prepared, records, fingerprint)
+        snapshots.write(self.cohort.folder, prepared, records)
+        return "made", fingerprint
+
+
+def prepare(
+    cohort: Cohort,
+    plan: Plan | Recipe,
+    out: Path,
+    *,
+    workers: Workers | None = None,
+    stop_at_first: bool = False,
+    progress: bool = True,
+) -> Prepared:
+    """Run a recipe's (or any) steps over every case of a cohort.
+
+    Cases whose inputs and steps are unchanged are kept as they are. A broken case stops no other and is listed in the
+    result, unless stop_at_first: then it ends the run with its InputError (what is done stays and is not redone).
+    Steps that learn do so from the cases of the training split first. Raises CohortError where no case could be
+    prepared.
     """
-    prepared = PreparedCohort.create(out, recipe=recipe.name, steps=recipe.prepare, contrasts=recipe.contrasts)
-    made, unchanged, failed = [], [], []
-    rows = list(cohort.rows)
-    for row in track(rows, "prepare", len(rows), progress):
-        try:
-            fingerprint = case_fingerprint(row, recipe.contrasts, recipe.prepare)
-            if prepared.is_current(row.case, fingerprint):
-                prepared.keep(row, fingerprint)
-                unchanged.append(row.case)
+    asked = Plan.of_recipe(plan) if isinstance(plan, Recipe) else plan
+    plan = asked
+    if learns(plan.steps):
+        plan = asked.learned(learn_steps(lambda: _training_cases(cohort, asked, stop_at_first), asked.steps))
+    prepared = PreparedCohort.create(
+        out, recipe=plan.name, steps=plan.steps, contrasts=plan.contrasts, asked=plan.asked
+    )
+    done: dict[str, list[str]] = {"made": [], "unchanged": []}
+    failed = []
+    with CaseProgress("prepare", len(cohort.rows), progress) as bar:
+        for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers or Workers(), bar.tell):
+            bar.advance(row.case)
+            if isinstance(result, Failure):
+                if result.stops is not None:
+                    raise result.stops
+                if stop_at_first:
+                    raise InputError(f"{row.case} cannot be prepared: {result.why}")
+                failed.append((row.case, result.why))
                 continue
-            case, records = run_steps(read_case(row, recipe.contrasts), recipe.prepare)
-            prepared.write_case(row, case, records, fingerprint)
-            made.append(row.case)
-        except InputError as error:
-            if not keep_going:
-                raise InputError(
-                    f"{row.case} cannot be prepared: {error.what}",
-                    found=error.found,
-                    expected=error.expected,
-                    do=(error.do + "; " if error.do else "") + "or leave broken cases out with --keep-going",
-                ) from error
-            failed.append((row.case, str(error)))
-    prepared.finish([row.case for row in rows])
-    if not made and not unchanged:
+            how, fingerprint = result
+            prepared.keep(row, fingerprint)
+            done[how].append(row.case)
+    if not prepared.rows:
         raise CohortError("No case could be prepared.", found="\n".join(why for _, why in failed))
-    return Prepared(prepared, tuple(made), tuple(unchanged), tuple(failed))
+    prepared.finish([row.case for row in cohort.rows], failed)
+    _remove_old(out / "qc", {row.folder for row in prepared.rows.values()})
+    page = build_qc(out)
+    return Prepared(prepared, tuple(done["made"]), tuple(done["unchanged"]), tuple(failed), page)
+
+
+def _remove_old(folder: Path, used: set[str]) -> None:
+    """Remove what was kept for the page of cases that the cohort no longer has."""
+    for place in folder.glob("*"):
+        if place.name not in used:
+            remove(place)
+
+
+def _training_cases(cohort: Cohort, plan: Plan, stop_at_first: bool) -> Iterator[Case]:
+    """Yield the cases that a learning step may see; broken ones are left out (they are reported when prepared)."""
+    for row in cohort.select("train"):
+        try:
+            yield read_case(row, plan.to_read(row))
+        except InputError:
+            if stop_at_first:
+                raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
-import statistics
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from mrsynth.io.files import atomic_file, write_json, write_text
 from mrsynth.losses import build_loss
 from mrsynth.model import Contract, save_model
 from mrsynth.nets import build_net, count_parameters
+from mrsynth.prepare import complete_steps
 from mrsynth.recipes.recipe import Recipe, dump_recipe, load_recipe
 from mrsynth.report.figures import learning_curves
 from mrsynth.seeds import derive_seed
@@ -35,16 +36,19 @@ def train(
 ) -> Contract:
     """Train a recipe's model and leave a complete run in out; returns its contract.
 
-    Raises RecipeError where the cohort was prepared by other steps, CohortError where a split is empty, ModelError
-    where out holds a run already and resume is not asked for.
+    Raises RecipeError where the cohort was prepared by other steps, CohortError where it is stale, where a split is
+    empty, or where a resumed run began on other data, ModelError where out holds a run already and resume is not asked
+    for.
     """
-    _check_run(recipe, out, resume)
+    _check_run(recipe, prepared, out, resume)
     _check_prepared(recipe, prepared)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     if not resume and (out / "checkpoints").exists():
         shutil.rmtree(out / "checkpoints")
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
+    if not (resume and (out / "run.json").exists()):  # what a resumed run must find; the rest follows at the end
+        write_json(out / "run.json", {"data_fingerprint": prepared.fingerprint, "started": started})
     task, settings = recipe.task, recipe.train
     sets = [
         SliceSet(prepared, split, (task.inputs, task.target), recipe.samples.min_brain_fraction, settings.in_memory_gb)
@@ -72,7 +76,7 @@ def train(
         "target": task.target,
         "net": recipe.net.name,
         "net_settings": recipe.net.settings,
-        "steps": recipe.prepare,
+        "steps": prepared.steps,
         "range": recipe.range,
         "intensity": median_intensity(prepared, task.target),
         "training": record,
@@ -80,8 +84,8 @@ def train(
     return save_model(out / "model", result.weights, contract, card(recipe, record))
 
 
-def _check_run(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Refuse to overwrite a run, and to resume another one."""
+def _check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool) -> None:
+    """Refuse to overwrite a run, and to resume another one or one of other data."""
     if not resume and ((out / "model").exists() or (out / "checkpoints" / "last.ckpt").exists()):
         raise ModelError(
             f"{out} holds a run already.", do="go on with it by --resume, or name another folder with --out"
@@ -96,14 +100,23 @@ def _check_run(recipe: Recipe, out: Path, resume: bool) -> None:
                     expected=getattr(recipe, section),
                     do="resume with the recipe it was started with, or start a new run",
                 )
+    if resume and (out / "run.json").exists():
+        began_on = json.loads((out / "run.json").read_text(encoding="utf-8")).get("data_fingerprint")
+        if began_on != prepared.fingerprint:
+            raise CohortError(
+                f"{out} began on other prepared data; it cannot be resumed with {prepared.folder}.",
+                found=f"data fingerprint {prepared.fingerprint}",
+                expected=began_on,
+                do="resume with the cohort (and the splits) it began on, or start a new run",
+            )
 
 
 def _check_prepared(recipe: Recipe, prepared: PreparedCohort) -> None:
     """Raise where the prepared cohort is not what the recipe asks for."""
-    if prepared.steps != recipe.prepare:
+    if complete_steps(prepared.asked) != recipe.prepare:
         raise RecipeError(
             f"The cohort in {prepared.folder} was prepared by other steps than recipe {recipe.name} has.",
-            found=prepared.steps,
+            found=prepared.asked,
             expected=recipe.prepare,
             do="prepare it with this recipe (and the same variants and --set), into another folder",
         )
@@ -112,6 +125,12 @@ def _check_prepared(recipe: Recipe, prepared: PreparedCohort) -> None:
             raise CohortError(
                 f"The cohort in {prepared.folder} has no {name}.", found=prepared.contrasts, do="prepare it again"
             )
+    if stale := prepared.stale():
+        raise CohortError(
+            f"The cohort in {prepared.folder} is stale: {len(stale)} of {len(prepared.rows)} cases have changed.",
+            found="\n".join(f"{case}: {why}" for case, why in stale[:5]),
+            do="run mrsynth prepare again; only the changed cases are redone",
+        )
 
 
 def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> None:
@@ -133,13 +152,14 @@ def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> Non
 
 
 def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:
-    """Return each intensity step's record of the target with the median over the training cases for each number."""
+    """Return each intensity step's record of the target with the median over the training cases for each number
+    (of lists of numbers, for each of their places)."""
     records = [prepared.record(case)["history"] for case in prepared.cases("train")]
     medians = []
     for step, first in enumerate(records[0]):
         if target in first.get("images", {}):
             found = [record[step]["images"][target] for record in records]
-            middle = {key: statistics.median(f[key] for f in found) for key in found[0]}
+            middle = {key: np.median([f[key] for f in found], axis=0).tolist() for key in found[0]}
             medians.append({**first, "images": {target: middle}})
     return medians
 

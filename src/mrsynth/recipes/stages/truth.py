@@ -10,7 +10,8 @@ import numpy as np
 from mrsynth.image import Image
 from mrsynth.io import CaseRow, read_case
 from mrsynth.model import Contract
-from mrsynth.prepare import run_steps
+from mrsynth.prepare import run_on_grid_of
+from mrsynth.recipes.stages.plan import contrasts_to_read
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class Truth:
     lesion: np.ndarray | None
 
 
-def read_truth(row: CaseRow, contract: Contract) -> Truth:
-    """Read a case and normalise its intensities on its own grid."""
-    case, _ = run_steps(read_case(row, [*contract.inputs, contract.target]), contract.steps, kinds=("intensity",))
+def read_truth(row: CaseRow, contract: Contract, like: str) -> Truth:
+    """Read a case and normalise its intensities on the own grid of one of its contrasts."""
+    contrasts = contrasts_to_read(row, [*contract.inputs, contract.target], contract.steps)
+    case = run_on_grid_of(read_case(row, contrasts), contract.steps, like)
     lesion = case.masks.get("lesion")
     return Truth(
         row,

@@ -1,0 +1,118 @@
+"""Preparation as a user runs it: a study of four unregistered contrasts at 1 mm, and a cohort of 200 tiny cases."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.machine import environment, peak_mib, row
+from mrsynth.io import read_cohort, write_image
+from mrsynth.recipes.stages.cluster import Workers
+from mrsynth.recipes.stages.plan import Plan
+from mrsynth.recipes.stages.prepare import prepare
+from mrsynth.simulate import simulate_subject
+from mrsynth.simulate.draw import SubjectSettings
+
+STUDY = "register: {to: t1}, resample: {to: t1}, brain_mask, n4, zscore"
+TINY = "register: {to: t1}, resample: {to: t1}, brain_mask: {source: given}, n4, zscore"
+CASES = 200
+
+
+def write_scans(folder: Path, spacing_mm: float, subjects: int, rows: int) -> Path:
+    """Write phantoms that moved between their scans and a table whose rows take turns among them; returns the table."""
+    lines = ["patient,case,split,t1,t1ce,t2,flair,brain"]
+    names = ("t1", "t1ce", "t2", "flair")
+    for seed in range(subjects):
+        settings = SubjectSettings(skull_stripped=False, registered=False, spacing_mm=spacing_mm)
+        case = simulate_subject(seed, settings)
+        for name in names:
+            write_image(case.images[name], folder / f"{seed}_{name}.nii.gz")
+        write_image(case.masks["brain"], folder / f"{seed}_brain.nii.gz")
+    for number in range(rows):
+        seed = number % subjects
+        files = [f"{seed}_{name}.nii.gz" for name in names] + ([f"{seed}_brain.nii.gz"] if rows > 1 else [""])
+        lines.append(",".join([f"p{number:03d}", f"case-{number:03d}", "train", *files]))
+    table = folder / "cohort.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+class Watch(threading.Thread):
+    """The resident memory of this process and all its workers, every quarter of a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.gib: list[float] = []
+        self.going = True
+
+    def run(self) -> None:
+        me = psutil.Process()
+        while self.going:
+            total = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.gib.append(total / 2**30)
+            time.sleep(0.25)
+
+
+def run_once(table: Path, steps: str, out: Path, workers: int) -> None:
+    """Prepare a cohort and print seconds and memory as JSON (in a process of its own, whose peak is its own)."""
+    cohort = read_cohort(table)
+    watch = Watch()
+    watch.start()
+    start = time.perf_counter()
+    done = prepare(cohort, Plan.of_steps(steps, cohort), out, workers=Workers(workers), progress=False)
+    seconds = time.perf_counter() - start
+    watch.going = False
+    assert not done.failed, done.failed
+    quarter = max(1, len(watch.gib) // 4)
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "peak_gib": peak_mib() / 1024,
+                "growth": statistics.mean(watch.gib[-quarter:]) / statistics.mean(watch.gib[quarter : 2 * quarter]),
+            }
+        )
+    )
+
+
+def measured(table: Path, steps: str, out: Path, workers: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.prepare", str(table), steps, str(out), str(workers)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        run_once(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+        return
+    place = environment("torch", "SimpleITK", "distributed")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "study").mkdir()
+        (folder / "tiny").mkdir()
+        study = measured(write_scans(folder / "study", 1.0, 1, 1), STUDY, folder / "study-out", 1)
+        row("prepare", "study of 4 unregistered contrasts, 1 mm", study["seconds"], "s", "≤ 90 s", **place)
+        row("prepare", "  peak memory", study["peak_gib"], "GiB", "≤ 3 GiB", **place)
+        table = write_scans(folder / "tiny", 4.0, 4, CASES)
+        one, two = (measured(table, TINY, folder / f"tiny-{n}", n) for n in (1, 2))
+        row("prepare", f"{CASES} tiny cases, 1 worker", one["seconds"], "s", **place)
+        row("prepare", f"{CASES} tiny cases, 2 workers", two["seconds"], "s", **place)
+        row("prepare", "  2 workers against 1", one["seconds"] / two["seconds"], "×", "≥ 1.7", **place)
+        row("prepare", "  memory, last quarter against second", two["growth"], "×", "flat", **place)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""CSV files that people write by hand: comma, semicolon or tab, with or without a byte-order mark."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from mrsynth.errors import CohortError, InputError
+
+
+def read_cells(path: Path, what: str, expected: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header and the rows of a table with their line numbers, cells stripped, empty lines dropped.
+
+    what, expected: "a cohort table" and where one comes from, for the messages. Raises InputError if the file is none,
+    CohortError if it is empty or a line does not fit the header.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: is not {what}.", found=found, expected="a CSV file", do=f"give {expected}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        first = text.partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise InputError(f"{path}: is not {what}.", found=str(error), expected="a CSV file in UTF-8") from error
+    if len(lines) < 2:
+        raise CohortError(f"{path}: the table is empty.", found=f"{len(lines)} lines", expected="a header and cases")
+    header = lines[0][1]
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise CohortError(
+                f"{path}, line {line}: does not fit the header.",
+                found=f"{len(cells)} cells",
+                expected=f"{len(header)} cells",
+                do="quote cells that hold the separator",
+            )
+    return header, lines[1:]

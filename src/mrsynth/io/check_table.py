@@ -1,0 +1,39 @@
+"""What can be wrong with a cohort table before any image is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mrsynth.io.check_problem import Problem
+from mrsynth.io.cohort import SPLITS, Cohort
+
+
+def table_problems(cohort: Cohort) -> Iterator[Problem]:
+    """Yield cases that stand twice, patients in two splits, and empty splits."""
+    for case in cohort.duplicate_cases():
+        yield Problem(
+            case,
+            "error",
+            f"{case}: the case stands in more than one row.",
+            expected="one row a case",
+            do="give each examination a name of its own",
+        )
+    for patient, splits in cohort.leaking_patients().items():
+        cases = [row.case for row in cohort.rows if row.patient == patient]
+        yield Problem(
+            cases[0],
+            "error",
+            f"Patient {patient} stands in more than one split.",
+            found=f"{', '.join(cases)} in {', '.join(splits)}",
+            expected="all cases of a patient in one split",
+            do="correct the split column",
+        )
+    for split in SPLITS:
+        if not cohort.select(split):
+            yield Problem(
+                "cohort",
+                "warning",
+                f"The split {split} is empty.",
+                found=f"{len({row.patient for row in cohort.rows})} patient(s) in all",
+                do="add patients, or move some in the split column",
+            )

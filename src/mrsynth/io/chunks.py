@@ -1,0 +1,78 @@
+"""One array in one compressed file of chunks (Blosc2's .b2nd), of which a box is read without the rest.
+
+Why this format and these sizes: docs/explain/storage.md, measured by benchmarks/storage.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrsynth.errors import CohortError
+
+if TYPE_CHECKING:
+    import blosc2
+
+CHUNK = (64, 64, 64)
+"""Voxels that are compressed as one, about a training cube."""
+
+BLOCK = (64, 64, 4)
+"""Voxels of a chunk that are decompressed as one: flat, so that a slice or a slab reads little beside itself."""
+
+SUFFIX = ".b2nd"
+
+
+def write_chunked(path: Path, data: np.ndarray) -> None:
+    """Write an array (x, y, z); the same array gives the same bytes. Raises OSError where the disk says no."""
+    import blosc2
+
+    packing = blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=5, filters=[blosc2.Filter.SHUFFLE], nthreads=1)
+    packed = blosc2.asarray(np.ascontiguousarray(data), chunks=CHUNK, blocks=BLOCK, cparams=packing)
+    # Packed in memory and written here: a full disk is then the system's error and not one of the library's own.
+    path.write_bytes(packed.to_cframe())
+
+
+def open_chunked(path: Path) -> blosc2.NDArray:
+    """Open an array (x, y, z) of float32 or uint8 to take boxes from; raises FileNotFoundError, or CohortError if it
+    is damaged. Cheap beside reading (0.1 ms): open anew for each sample, so that a cohort of any size needs no open
+    files and data loading workers share none. One thread: the workers are the parallelism."""
+    import blosc2
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        array = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
+        if not isinstance(array, blosc2.NDArray) or array.ndim != 3 or array.dtype not in (np.float32, np.uint8):
+            raise ValueError("not an array of three axes, float32 or uint8")
+    except Exception as error:  # of many kinds, SyntaxError among them: the header is parsed in C and in Python
+        raise _damaged(path, error) from error
+    return array
+
+
+def fill_box(box: np.ndarray, array: blosc2.NDArray | np.ndarray, start: Sequence[int]) -> None:
+    """Fill a box (x, y, z) with the array's voxels from `start` on, and with 0 where it lies outside the array.
+
+    Only the blocks that the box touches are read. Raises CohortError if the file is damaged.
+    """
+    low = [max(int(first), 0) for first in start]
+    high = [min(int(first) + n, extent) for first, n, extent in zip(start, box.shape, array.shape, strict=True)]
+    inside = tuple(b - a for a, b in zip(low, high, strict=True))
+    if inside != box.shape:
+        box[...] = 0
+    if min(inside) <= 0:
+        return
+    try:
+        if inside == box.shape and box.dtype == array.dtype and box.flags.c_contiguous and hasattr(array, "urlpath"):
+            array.get_slice_numpy(box, (low, high))  # as array[…] does, without an array in between: half the time
+        else:
+            part = box[tuple(slice(a - first, b - first) for a, b, first in zip(low, high, start, strict=True))]
+            part[...] = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    except Exception as error:
+        raise _damaged(Path(getattr(array, "urlpath", "array")), error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CohortError:
+    return CohortError(f"{path}: is damaged.", found=str(error), do="run mrsynth prepare again")

@@ -1,0 +1,220 @@
+"""One DICOM file, opened safely: its header without the pixels, what it is, and why it may be no image for us."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from mrsynth.io.nifti_header import MAX_VOXELS
+
+MAX_INFLATED = 1 << 29
+"""Most bytes that a deflated file may unpack to; those of one slice are a thousand times fewer."""
+
+MODALITIES = ("MR", "CT", "PT", "")
+"""What may be a volume of a head; "" where an anonymiser took the tag away."""
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_PIXELS = {b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"}
+_FLOAT_PIXELS = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09"}
+_PLAIN = re.compile(r"1\.2\.840\.10008\.1\.2(\.[12])?")
+_SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?")
+_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+class Tags(Protocol):
+    """What values are read from: a data set, or several on top of each other."""
+
+    def get(self, key: str, default: object = None, /) -> object:
+        """Return the value of a keyword."""
+
+
+class Damaged(Exception):
+    """A DICOM file that cannot be used; the text says why and becomes part of an InputError or of an Ignored."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """tags: everything before the pixels; syntax: the transfer syntax; pixels: "plain", "float" or "" for none;
+    stored_bytes: how many bytes the file holds from the pixels' element on."""
+
+    tags: Dataset
+    syntax: str
+    pixels: str
+    stored_bytes: int
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom's remarks on odd values from the user's terminal; what matters is judged here."""
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Say whether a file begins like DICOM, with or without the preamble of 128 bytes; raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(132)
+    if head[128:] == b"DICM":
+        return True
+    # Without preamble: a first element of group 2 or 8, its VR (or, implicit, its length) as it can only be there.
+    length = int.from_bytes(head[4:8], "little")
+    return head[:2] in (b"\x02\0", b"\x08\0") and (head[4:6] in (b"UL", b"CS", b"UI", b"DA") or 0 < length < 256)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Yield the file; a deflated one is unpacked in memory, up to MAX_INFLATED. Raises OSError, Damaged."""
+    with path.open("rb") as file:
+        head = file.read(2048)
+        file.seek(0)
+        place = head.find(_DEFLATED)
+        if head[128:132] != b"DICM" or place < 0:
+            yield file
+            return
+        # The file's meta information is never deflated; (0002,0000) says where it ends.
+        start = 144 + int.from_bytes(head[140:144], "little")
+        if not place < start <= len(head):
+            raise Damaged("its meta information is damaged")
+        file.seek(start)
+        unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            body = unpack.decompress(file.read(), MAX_INFLATED)
+        except zlib.error as error:
+            raise Damaged(f"its deflated part is damaged ({error})") from error
+        if not unpack.eof:
+            cut = "is cut off" if len(body) < MAX_INFLATED else f"unpacks to more than {MAX_INFLATED >> 20} MiB"
+            raise Damaged(f"its deflated part {cut}")
+        plain = ExplicitVRLittleEndian.encode().ljust(len(_DEFLATED), b"\0")
+        yield io.BytesIO(head[:start].replace(_DEFLATED, plain, 1) + body)
+
+
+def read_header(path: Path) -> Header:
+    """Read a file up to its pixels; call it inside `quiet`. Raises Damaged, whatever is wrong with the file."""
+    try:
+        with opened(path) as file:
+            tags = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            place = file.tell()
+            mark = file.read(4)
+            stored = file.seek(0, io.SEEK_END) - place
+    except Damaged:
+        raise
+    except OSError as error:
+        raise Damaged(f"cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # pydicom raises many kinds on damaged bytes
+        raise Damaged(f"damaged ({_short(error)})") from error
+    meta = getattr(tags, "file_meta", None)
+    syntax = text(meta, "TransferSyntaxUID") if meta is not None else ""
+    pixels = "plain" if mark in _PIXELS else "float" if mark in _FLOAT_PIXELS else ""
+    if not len(tags):
+        raise Damaged("damaged (no element can be read)")
+    return Header(tags, syntax, pixels, stored)
+
+
+def not_an_image(header: Header) -> str | None:
+    """Return why a file is no slice or volume of a head, None where it may be one."""
+    tags = header.tags
+    kind = text(tags, "SOPClassUID") or text(getattr(tags, "file_meta", Dataset()), "MediaStorageSOPClassUID")
+    name = UID(kind).name if kind else "unknown object"
+    kinds = {word.upper() for word in text(tags, "ImageType").split("\\")}
+    modality, colours = text(tags, "Modality"), text(tags, "PhotometricInterpretation")
+    bits = number(tags, "BitsAllocated")
+    if kind == _DIRECTORY or "DirectoryRecordSequence" in tags:
+        return "a DICOMDIR: the files it lists are read themselves"
+    if not header.pixels:
+        return f"no pixel data ({name})"
+    if _SECONDARY_CAPTURE.fullmatch(kind):
+        return "a secondary capture, no acquired image"
+    if modality not in MODALITIES:
+        return f"modality {modality}: neither MR nor CT"
+    if header.pixels == "float":
+        return f"floating-point pixels ({name})"
+    if number(tags, "SamplesPerPixel") not in (1, None) or colours not in ("MONOCHROME1", "MONOCHROME2"):
+        return f"no grey-scale image ({colours or 'no photometric interpretation'})"
+    if "LOCALIZER" in kinds:
+        return "a localizer"
+    if "MOSAIC" in kinds:
+        return "a Siemens mosaic (all slices in one picture): convert it to NIfTI, e.g. with dcm2niix"
+    if kinds & {"SCREEN SAVE", "SCREENSHOT"}:
+        return "a screen shot"
+    if bits not in (8, 16, 32):
+        return f"{'no' if bits is None else f'{bits:g}'} bits a pixel, 8, 16 or 32 can be read"
+    return _size_problem(header)
+
+
+def _size_problem(header: Header) -> str | None:
+    """Return what is wrong with the declared size, judged before anything is allocated."""
+    tags = header.tags
+    rows, columns, bits = (number(tags, key) or 0 for key in ("Rows", "Columns", "BitsAllocated"))
+    frames = number(tags, "NumberOfFrames")
+    count = rows * columns * (1 if frames is None else frames)
+    if count < 1:
+        return "its rows and columns are missing"
+    if count > MAX_VOXELS:
+        return f"too large ({columns:g} × {rows:g} × {1 if frames is None else frames:g} voxels)"
+    if (not header.syntax or _PLAIN.fullmatch(header.syntax)) and header.stored_bytes < count * bits / 8:
+        return f"cut off ({header.stored_bytes} bytes of pixels, {count * bits / 8:.0f} declared)"
+    # Run-length coding gives 2 bytes at least for 128 pixels, the others far more: a frame has some bytes at least.
+    return "no pixels behind its header" if header.stored_bytes < 16 else None
+
+
+def text(tags: Tags, keyword: str) -> str:
+    r"""Return a value as text, several joined by \\ , "" where it is missing or unreadable."""
+    value = _value(tags, keyword)
+    parts = value if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
+    return "\\".join("" if part is None else str(part).replace("\0", "").strip() for part in parts)
+
+
+def numbers(tags: Tags, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return a value of `count` finite numbers, None where it is not that."""
+    value = _value(tags, keyword)
+    parts = list(value) if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
+    try:
+        found = tuple(float(cast(str, part)) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if len(found) == count and all(np.isfinite(found)) else None
+
+
+def number(tags: Tags, keyword: str) -> float | None:
+    """Return a value's first number, None where there is none."""
+    value = _value(tags, keyword)
+    if isinstance(value, list | tuple | pydicom.multival.MultiValue):
+        value = value[0] if len(value) else None
+    try:
+        found = float(cast(str, value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if np.isfinite(found) else None
+
+
+def _value(tags: Tags, keyword: str) -> object:
+    try:
+        return tags.get(keyword)
+    except Exception:  # a value that its VR cannot hold is converted, and fails, only here
+        return None
+
+
+def _short(error: Exception) -> str:
+    """Return an error's first line, cut: damaged bytes may make it long."""
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return "".join(c if c.isprintable() else "?" for c in line)[:100]

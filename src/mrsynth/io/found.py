@@ -1,0 +1,171 @@
+"""What was found below a folder: every image seen, used or not, with the reason; a table that the user may correct."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mrsynth.errors import CohortError
+from mrsynth.io.cells import read_cells
+from mrsynth.io.files import absolute as absolute_folder
+from mrsynth.io.files import write_text
+from mrsynth.io.locator import absolute, relative_text, split_locator
+from mrsynth.settings import nearest
+from mrsynth.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
+
+IGNORE = "ignore"
+"""In the place of a contrast: the image is not used."""
+
+COLUMNS = ("path", "patient", "case", "contrast", "reason")
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Something below the folder that no case uses, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image seen. path: file, or one volume of a file or folder (`locator`); contrast: that of the image, a mask's
+    name, or IGNORE; reason: why, in words; known: b0_tesla, dose, split and other columns of its case; traits: what a
+    choice between two images of one contrast looks at (`choose`)."""
+
+    path: Path
+    patient: str
+    case: str
+    contrast: str
+    reason: str
+    known: Mapping[str, Any] = field(default_factory=dict)
+    traits: Mapping[str, float] = field(default_factory=dict)
+
+    def unused(self, reason: str) -> Found:
+        """Return the same image, left out for a reason."""
+        return replace(self, contrast=IGNORE, reason=reason)
+
+
+@dataclass(frozen=True)
+class FoundCase:
+    """One examination found on disk. files: contrast or mask name → path; metadata: what is known of it."""
+
+    patient: str
+    case: str
+    files: Mapping[str, Path]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def cases_of(found: Iterable[Found]) -> list[FoundCase]:
+    """Return the cases of the images in use, sorted by name."""
+    groups: dict[tuple[str, str], dict[str, Found]] = defaultdict(dict)
+    for image in found:
+        if image.contrast != IGNORE:
+            groups[image.case, image.patient][image.contrast] = image
+    cases = []
+    for (case, patient), images in sorted(groups.items()):
+        ordered = [images[name] for name in in_order(images)]
+        # What one image says and another contradicts is not known.
+        said: dict[str, list[Any]] = defaultdict(list)
+        for image in ordered:
+            for key, value in image.known.items():
+                said[key] += [value] if value not in said[key] else []
+        metadata = {key: values[0] for key, values in said.items() if len(values) == 1}
+        cases.append(FoundCase(patient, case, {image.contrast: image.path for image in ordered}, metadata))
+    return cases
+
+
+def found_table(cohort: Path) -> Path:
+    """Return where the found table of a cohort table stands: cohort.csv → cohort.found.csv."""
+    return cohort.with_name(cohort.stem + ".found.csv")
+
+
+def write_found(found: Sequence[Found], path: Path) -> None:
+    """Write the found table as CSV, one line an image; raises OutputError."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    folder = absolute_folder(path.parent)
+    for image in found:
+        table.writerow([relative_text(image.path, folder), image.patient, image.case, image.contrast, image.reason])
+    write_text(path, text.getvalue())
+
+
+def correct(found: Sequence[Found], path: Path) -> list[Found]:
+    """Return the images as a found table, edited by the user, says: it has the last word on patient, case and contrast
+    of every image in it, also of images that were not found (one volume of a 4-D file).
+
+    Raises InputError if it cannot be read, CohortError naming the line if a contrast does not exist, if a file is gone,
+    if an image in use has no patient or case, or if two images of a case are to be the same contrast.
+    """
+    by_path = {absolute(image.path): image for image in found}
+    lines: dict[tuple[str, str], int] = {}
+    for line, cells in _lines(path):
+        where = f"{path}, line {line}"
+        place = absolute(path.parent / cells["path"])
+        contrast = _contrast(cells["contrast"], where)
+        before = by_path.get(place)
+        if before is None:
+            if not split_locator(place)[0].exists():
+                raise CohortError(f"{where}: there is no such image.", found=cells["path"], do="remove the line")
+            before = Found(place, "", "", IGNORE, "not found by mrsynth index")
+        said = (cells["patient"], cells["case"], contrast)
+        if said != (before.patient, before.case, before.contrast):
+            reason = f"as the found table says (before: {before.reason})"
+            before = replace(before, patient=said[0], case=said[1], contrast=contrast, reason=reason)
+        by_path[place] = before
+        if contrast == IGNORE:
+            continue
+        if not before.patient or not before.case:
+            raise CohortError(
+                f"{where}: the image has no patient or no case.", found=cells["path"], do="fill both columns"
+            )
+        if first := lines.get((before.case, contrast)):
+            raise CohortError(
+                f"{where}: {before.case} has a {contrast} already.",
+                found=f"line {first}",
+                do=f"write {IGNORE} in one of the two lines",
+            )
+        lines[before.case, contrast] = line
+    return list(by_path.values())
+
+
+def _contrast(text: str, where: str) -> str:
+    """Return the contrast, mask or IGNORE that a cell means."""
+    name = image_name(text) if text.lower() not in ("", IGNORE) else IGNORE
+    if name is None:
+        raise CohortError(
+            f"{where}: '{text}' is neither a contrast nor a mask.",
+            expected=f"one of {', '.join((*CONTRASTS, *MASKS))}, dwi_b<b-value>, or {IGNORE}",
+            do=nearest(text, [*CONTRASTS, *MASKS, IGNORE]),
+        )
+    return name
+
+
+def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the table's lines as mappings, with their numbers."""
+    header, lines = read_cells(path, "a found table", "the cohort.found.csv that mrsynth index writes")
+    names = [column.lower() for column in header]
+    if missing := [column for column in COLUMNS[:4] if column not in names]:
+        raise CohortError(
+            f"{path}: is not a found table.", found=f"no column {missing[0]}", expected=", ".join(COLUMNS)
+        )
+    return [(line, dict(zip(names, cells, strict=True))) for line, cells in lines]
+
+
+def described(found: Iterable[Found]) -> list[Ignored]:
+    """Return the images that are not used, as things left out."""
+    return [Ignored(image.path, image.reason) for image in found if image.contrast == IGNORE]
+
+
+def has_image(found: Iterable[Found]) -> bool:
+    """Say whether any of them is an image in use (and not a mask)."""
+    return any(is_contrast(image.contrast) for image in found)

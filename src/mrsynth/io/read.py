@@ -1,0 +1,79 @@
+"""Reads an image by its place in a cohort table: a NIfTI file, one volume of it, or a DICOM series."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from mrsynth.errors import InputError
+from mrsynth.image import Image
+from mrsynth.io import nifti
+from mrsynth.io.diffusion import bval_file, read_shells, shell_of
+from mrsynth.io.files import sha256_file
+from mrsynth.io.locator import split_locator
+from mrsynth.io.nifti_stream import is_nifti
+
+
+def read_image(path: Path, contrast: str) -> Image:
+    """Read a volume as an image of a contrast: float32, axes nearest to RAS+, voxels only flipped and permuted.
+
+    path: a NIfTI file (`dwi.nii.gz#volume=2`, or `#b=500` with a .bval file beside it, for a 4-D one), a DICOM folder
+    or file (`study#series=301`). contrast: any spelling that `types` knows. Several volumes of one b-value give their
+    geometric mean. Raises InputError if there is no such volume, or as `nifti.read_image` and `read_dicom` do.
+    """
+    file, selection = split_locator(path)
+    if not is_nifti(file):
+        _require_there(file)
+        from mrsynth.io.dicom_series import read_dicom  # pydicom
+
+        return read_dicom(file, selection, contrast)
+    return nifti.read_image(file, contrast, _volumes(file, selection))
+
+
+def read_mask(path: Path, name: str = "brain") -> Image:
+    """Read a NIfTI file as a mask; raises InputError as `nifti.read_mask` does."""
+    return nifti.read_mask(path, name)
+
+
+def file_digest(path: Path) -> str:
+    """Return a SHA-256 that changes with the bytes an image is read from: the NIfTI file (and its b-values), or the
+    DICOM files of the series. Raises OSError or InputError if they cannot be read."""
+    file, selection = split_locator(path)
+    if not is_nifti(file):
+        _require_there(file)
+        from mrsynth.io.dicom_series import digest_dicom
+
+        return digest_dicom(file, selection)
+    if not selection:
+        return sha256_file(file)
+    parts = [sha256_file(file), *(f"{key}={value}" for key, value in sorted(selection.items()))]
+    if "b" in selection:
+        parts.append(sha256_file(bval_file(file)))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _require_there(file: Path) -> None:
+    if not file.exists():
+        raise InputError(f"{file}: there is no such file.", do="check the path")
+
+
+def _volumes(file: Path, selection: Mapping[str, str]) -> list[int] | None:
+    """Return the volumes of a NIfTI file that a selection means, None where it says nothing."""
+    unknown = sorted(set(selection) - {"b", "volume"})
+    if unknown or len(selection) > 1:
+        raise InputError(
+            f"{file}: cannot be selected from.",
+            found=", ".join(f"{key}={value}" for key, value in selection.items()),
+            expected="#volume=… or #b=… for a NIfTI file",
+        )
+    for key, value in selection.items():
+        if not value.isdecimal():
+            raise InputError(f"{file}: {key} is no number.", found=repr(value), expected="a whole number")
+        if key == "volume":
+            return [int(value)]
+        shells = read_shells(file)
+        if shell_of(int(value)) not in shells:
+            raise InputError(f"{file}: has no volume at b = {value} s/mm².", found="b = " + ", ".join(map(str, shells)))
+        return shells[shell_of(int(value))]
+    return None

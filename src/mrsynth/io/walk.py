@@ -1,0 +1,88 @@
+"""Lists what lies below a folder: links are read through, whatever could not be read safely is left out by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mrsynth.errors import InputError
+from mrsynth.io.found import Ignored
+
+TEXT_SUFFIXES = re.compile(
+    r"\.json|\.tsv|\.csv|\.txt|\.md|\.bval|\.bvec|\.png|\.jpg|\.jpeg|\.gif|\.svg|\.pdf|\.xml|\.html|"
+    r"\.htm|\.py|\.m|\.log|\.mat|\.yaml|\.yml|\.h5|\.npy|\.npz|\.zip|\.gz|\.tar|\.xlsx|\.doc|"
+    r"\.docx|\.sh|\.lock|\.mgz|\.mgh|\.nrrd|\.nhdr|\.mha|\.mhd|\.hdr|\.img|\.par|\.rec"
+)
+"""Files that are no DICOM, whatever is in them; others are looked into."""
+
+SIDECARS = (".json", ".tsv", ".bval", ".bvec")
+"""What lies beside images and says more about them: not left out, but read where it is needed."""
+
+
+def list_files(folder: Path) -> tuple[list[Path], list[Ignored]]:
+    """Return the regular files below a folder and what cannot be read (links to nothing, pipes, unprintable names).
+
+    Links are followed, each folder once; names that begin with a dot are not looked at. Raises InputError if there is
+    no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: is not a folder.",
+            found="a file" if folder.exists() else "nothing there",
+            expected="a folder with NIfTI or DICOM images",
+        )
+    files: list[Path] = []
+    ignored: list[Ignored] = []
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            for name in sorted(names):
+                path = Path(place, name)
+                if name.startswith("."):
+                    continue
+                if problem := _unreadable(path, folder):
+                    ignored.append(problem)
+                else:
+                    files.append(path)
+        seen.add(real)
+    return files, ignored
+
+
+def _unreadable(path: Path, folder: Path) -> Ignored | None:
+    """Return why a file cannot be an image of a table, None where it can."""
+    if not _is_text(str(path)):
+        return Ignored(Path(os.fsencode(path).decode("utf-8", "backslashreplace")), "its name is not UTF-8: rename it")
+    if any(part != part.strip() for part in path.relative_to(folder).parts):
+        return Ignored(path, "its name, or that of its folder, begins or ends with a space: rename it")
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return Ignored(path, "a link to nothing (in a DataLad data set: datalad get it)")
+    return None if stat.S_ISREG(mode) else Ignored(path, "neither a file nor a folder")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def others(paths: Iterable[Path], folder: Path, own: Sequence[str]) -> list[Ignored]:
+    """Return one entry a folder and suffix for files that are no images; own: files of mrsynth in `folder`."""
+    counts = Counter(
+        (path.parent, path.suffix.lower())
+        for path in paths
+        if path.suffix.lower() not in SIDECARS and not (path.parent == folder and path.name in own)
+    )
+    return [
+        Ignored(place, f"{n} file{'s' * (n > 1)} {suffix or 'without suffix'}: no image")
+        for (place, suffix), n in counts.items()
+    ]

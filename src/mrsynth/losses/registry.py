@@ -1,0 +1,68 @@
+"""The table of losses that compare images: name → loss; a recipe's weighted sum of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from mrsynth.errors import RecipeError
+from mrsynth.losses.enhancement import EnhancementMAE
+from mrsynth.losses.pixel import Loss, mae, mse
+from mrsynth.losses.structure import SliceSSIM
+from mrsynth.settings import nearest, parse
+
+LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE]] = {
+    "mse": mse,
+    "mae": mae,
+    "slice_ssim": SliceSSIM,
+    "enhancement_mae": EnhancementMAE,
+}
+
+
+def build_loss(terms: Mapping[str, int | float | Mapping[str, Any]], inputs: Sequence[str] = ()) -> Loss:
+    """Return the weighted sum of losses by name.
+
+    terms: {"mse": 1.0}, or a loss's settings beside its weight: {"mae": 1, "enhancement_mae": {"weight": 10, "delta":
+    0.1}}; a weight of 0 leaves the term out. inputs: the contrasts of the network's channels in order; enhancement_mae
+    finds the native T1 among them. Raises RecipeError that names the nearest loss or setting.
+    """
+    weighted = [(weight, term) for weight, term in (_term(n, s, inputs) for n, s in terms.items()) if weight]
+    if not weighted:
+        raise RecipeError("The recipe names no loss.", expected="one or more of " + ", ".join(LOSSES))
+
+    def total(prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
+        """Return the weighted sum."""
+        first, *rest = [weight * term(prediction, target, inputs) for weight, term in weighted]
+        for value in rest:
+            first = first + value
+        return first
+
+    return total
+
+
+def _term(name: str, spec: int | float | Mapping[str, Any], inputs: Sequence[str]) -> tuple[float, Loss]:
+    """Return the weight and the loss of one entry."""
+    if name not in LOSSES:
+        raise RecipeError(
+            f"Unknown loss '{name}'.", expected="one of " + ", ".join(LOSSES), do=nearest(name, list(LOSSES))
+        )
+    settings = dict(spec) if isinstance(spec, Mapping) else {"weight": spec}
+    weight = settings.pop("weight", None)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+        raise RecipeError(f"Loss {name}: its weight is not a number of 0 or more.", found=weight)
+    entry = LOSSES[name]
+    if not isinstance(entry, type):
+        if settings:
+            raise RecipeError(f"Loss {name} has no settings.", found=", ".join(settings), expected="a weight alone")
+        return float(weight), entry
+    if entry is EnhancementMAE and "channel" not in settings:
+        if "t1" not in inputs:
+            raise RecipeError(
+                "Loss enhancement_mae needs the native T1 among the inputs.",
+                found=", ".join(inputs) or "no names of inputs",
+                expected="t1",
+            )
+        settings["channel"] = list(inputs).index("t1")
+    return float(weight), parse(entry, settings, f"loss {name}")

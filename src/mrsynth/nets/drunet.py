@@ -1,0 +1,150 @@
+"""DRUNet of li2022 (Figures 3 and 4, Table 1): a U-Net whose encoder is a ResNet and whose decoder is its mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mrsynth.errors import ModelError
+from mrsynth.nets.resnet import DEPTHS, EXPANSION, Basic, Bottleneck, ResNetEncoder, conv
+
+STRIDE = 32
+
+
+def twice(x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b c v w"]:
+    """Return the nearest-neighbour upsampling to twice the plane."""
+    return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
+class UpBottleneck(nn.Module):
+    """Figure 3E: a bottleneck whose strided 3×3 convolution is nearest upsampling and a 1×1 convolution.
+
+    Every layer of it acts on single pixels and so commutes with nearest upsampling: the block runs on the coarse plane
+    and upsamples its result, which is the same map for a quarter of the work.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        width = inputs // EXPANSION
+        self.inner = nn.Sequential(
+            conv(inputs, width, 1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            conv(width, width, 1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            conv(width, outputs, 1),
+            nn.BatchNorm2d(outputs),
+        )
+        self.project = nn.Sequential(conv(inputs, outputs, 1), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Float[Tensor, "b i x y"]) -> Float[Tensor, "b o v w"]:
+        """Return features on twice the plane."""
+        return twice(torch.relu(self.inner(x) + self.project(x)))
+
+
+class UpBasic(nn.Module):
+    """Figure 3F: a basic block whose strided 3×3 convolution is nearest upsampling and a 1×1 convolution.
+
+    1×1 convolution, normalisation and ReLU come before the upsampling that they commute with.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.before = nn.Sequential(conv(inputs, outputs, 1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+        self.after = nn.Sequential(conv(outputs, outputs, 3), nn.BatchNorm2d(outputs))
+        self.project = nn.Sequential(conv(inputs, outputs, 1), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Float[Tensor, "b i x y"]) -> Float[Tensor, "b o v w"]:
+        """Return features on twice the plane."""
+        return torch.relu(self.after(twice(self.before(x))) + twice(self.project(x)))
+
+
+class DRUNet(nn.Module):
+    """Double ResNet U-Net: image (b, inputs, x, y) → (b, outputs, x, y) in (0, 1).
+
+    depth: 18, 34, 50, 101 or 152. The decoder has the encoder's numbers of blocks in reverse (3, 23, 4, 3 for 101): in
+    each stage the first joins the skip (the "cate" block), the last is an up block. x and y must be multiples of 32.
+    load_encoder puts ImageNet weights into the encoder.
+    """
+
+    def __init__(self, depth: int = 101, inputs: int = 3, outputs: int = 1) -> None:
+        super().__init__()
+        self.inputs, self.stride = inputs, STRIDE
+        self.encoder = ResNetEncoder(depth, inputs)
+        blocks, bottleneck = DEPTHS[depth]
+        coarse_first = self.encoder.widths[::-1]
+        skips = (0, *coarse_first[1:-1])  # U-CENTER joins nothing; the finest map's stage is the head
+        self.decoder = nn.ModuleList(
+            _stage(skip, width, finer, count, bottleneck)
+            for skip, width, finer, count in zip(skips, coarse_first, coarse_first[1:], blocks[::-1], strict=False)
+        )
+        # The stem mirrored: 7×7. With 1×1 alone after the upsampling, 2×2 pixels of the output would always be equal.
+        self.head = nn.Conv2d(64, outputs, 7, padding=3)
+
+    def forward(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
+        """Return the image in (0, 1): the sigmoid of `logits`."""
+        return torch.sigmoid(self.logits(x))
+
+    def logits(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
+        """Return the image before the sigmoid, for a loss with logits (BCE, equation 2)."""
+        if x.shape[-1] % STRIDE or x.shape[-2] % STRIDE:
+            raise ValueError(f"in-plane size {tuple(x.shape[-2:])} is not a multiple of {STRIDE}")
+        *skips, x = self.encoder(x)
+        for number, stage in enumerate(self.decoder):
+            x = stage(torch.cat([x, skips[-number]], dim=1) if number else x)
+        return self.head(twice(x))
+
+
+def _stage(skip: int, width: int, finer: int, count: int, bottleneck: bool) -> nn.Sequential:
+    """Return U-CENTER or an UP of Table 1: `count` blocks, the last of them an up block."""
+    block: Callable[[int, int], nn.Module] = Bottleneck if bottleneck else Basic
+    up: Callable[[int, int], nn.Module] = UpBottleneck if bottleneck else UpBasic
+    before = [width + skip, *[width] * (count - 2)]
+    return nn.Sequential(*(block(inputs, width) for inputs in before), up(width, finer))
+
+
+def load_encoder(net: DRUNet, path: Path) -> None:
+    """Put a ResNet's weights, as torchvision or timm store them (safetensors or a state dict), into the encoder.
+
+    The classifier (fc.*) is left out, every other name and shape must fit; raises ModelError that names the first that
+    does not, or says why the file cannot be read.
+    """
+    kept = {name: value for name, value in _read_state(path).items() if not name.startswith("fc.")}
+    own = net.encoder.state_dict()
+    # timm drops the counters of batches; nothing depends on them.
+    missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
+    strange = [name for name in kept if name not in own]
+    other = [name for name in kept if name in own and kept[name].shape != own[name].shape]
+    for names, problem in (
+        (missing, "it has no"),
+        (strange, "the encoder has no"),
+        (other, "sizes differ of"),
+    ):
+        if names:
+            raise ModelError(
+                f"The weights {path} do not fit the encoder: {problem} '{names[0]}'.",
+                found=f"{len(names)} of {len(own)} tensors that do not fit",
+                expected="a ResNet of the same depth and input channels, as torchvision or timm name its weights",
+                do="set the network's depth to that of the weights",
+            )
+    net.encoder.load_state_dict(kept, strict=False)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise ModelError(
+            f"The weights {path} cannot be read.",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
+            expected="a safetensors file or a PyTorch state dict",
+        ) from error

@@ -1,0 +1,63 @@
+"""mrsynth check: what is wrong with a cohort, in words; joins the readers' checks and the test of alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.progress import Progress
+
+from mrsynth.errors import InputError
+from mrsynth.image import Case
+from mrsynth.io import Problem, check_cohort, read_cohort
+from mrsynth.prepare.alignment import misalignment
+from mrsynth.recipes.stages.progress import CONSOLE
+from mrsynth.types import b_of, in_order
+
+
+def check(table: Path, *, progress: bool = True) -> tuple[list[str], int]:
+    """Return the lines of a check of a cohort table and the number of errors."""
+    cohort = read_cohort(table, allow_unsound=True)
+    with Progress(console=CONSOLE, disable=not progress) as bar:
+        task = bar.add_task("check", total=len(cohort.rows))
+        problems = check_cohort(cohort, progress=lambda case: bar.advance(task), compare=alignment_problems)
+    errors = sum(problem.severity == "error" for problem in problems)
+    lines = [str(problem) for problem in problems]
+    lines.append(
+        f"{len(cohort.rows)} cases: {errors} errors, {len(problems) - errors} warnings"
+        if problems
+        else f"{len(cohort.rows)} cases: no problem found"
+    )
+    return lines, errors
+
+
+def alignment_problems(case: Case) -> Iterator[Problem]:
+    """Yield the contrasts that do not lie on the case's first one, or are mirrored left–right against it.
+
+    Each contrast is compared once; of the diffusion-weighted images, which move together, that of the lowest b-value.
+    """
+    names = in_order(case.images)
+    weighted = [name for name in names if b_of(name) is not None]
+    for name in [name for name in names if name not in weighted[1:]][1:]:
+        try:
+            found = misalignment(case.images[names[0]], case.images[name])
+        except InputError as error:
+            yield Problem(case.name, "warning", f"{case.name}: {error.what}", str(error.found), do=error.do)
+            continue
+        if found.mirrored:
+            yield Problem(
+                case.name,
+                "warning",
+                f"{case.name}: {name} fits {names[0]} better when it is mirrored left–right.",
+                expected="left and right the same in all images of a case",
+                do="look at both side by side, and convert the wrong one again from DICOM",
+            )
+        elif found.shifted:
+            yield Problem(
+                case.name,
+                "warning",
+                f"{case.name}: {name} does not lie on {names[0]}.",
+                found="about " + " ".join(f"{mm:+.0f}" for mm in found.shift_mm) + " mm along x y z",
+                expected="less than 2 mm",
+                do="prepare with register and resample",
+            )

@@ -1,0 +1,75 @@
+"""What a look at a prepared case should begin with: sentences about what is unlikely in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mrsynth.errors import InputError
+from mrsynth.image import Case
+from mrsynth.prepare.alignment import misalignment
+
+BRAIN_ML = (700.0, 2100.0)
+"""Volumes of a whole brain outside of which a mask is doubtful: children of a few years to large adults, with margin."""
+
+CLIPPED_SHARE = 0.02
+"""Share of the brain beyond the range of a normalisation from which a flag is raised."""
+
+
+def flags_of(before: Case, prepared: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the sentences about a prepared case, [] where nothing is unlikely."""
+    return [*_mask_flags(prepared), *_place_flags(prepared), *_record_flags(prepared, records)]
+
+
+def _mask_flags(case: Case) -> list[str]:
+    """Return what is unlikely about the brain mask."""
+    if "brain" not in case.masks:
+        return []
+    mask = case.masks["brain"]
+    flags = []
+    ml = float((mask.data > 0).sum() * abs(np.linalg.det(np.asarray(mask.affine, float)[:3, :3])) / 1000)
+    if not BRAIN_ML[0] <= ml <= BRAIN_ML[1]:
+        flags.append(f"The brain mask holds {ml:.0f} ml (a brain has {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f}).")
+    inside = mask.data > 0
+    faces = {
+        "left": inside[0],
+        "right": inside[-1],
+        "back": inside[:, 0],
+        "front": inside[:, -1],
+        "top": inside[..., -1],
+    }
+    touching = [name for name, face in faces.items() if face.mean() > 0.02]
+    if touching:
+        flags.append(f"The brain is cut off at the {' and '.join(touching)} of the image.")
+    return flags
+
+
+def _place_flags(case: Case) -> list[str]:
+    """Return which images do not lie on the first one."""
+    flags = []
+    names = list(case.images)
+    for name in names[1:]:
+        try:
+            found = misalignment(case.images[names[0]], case.images[name])
+        except InputError:  # too small a part of a head to tell
+            continue
+        if found.mirrored:
+            flags.append(f"{name} fits {names[0]} better when it is mirrored left–right.")
+        elif found.shifted:
+            flags.append(f"{name} seems to lie {found.distance_mm:.1f} mm off {names[0]}.")
+    return flags
+
+
+def _record_flags(case: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the steps' own records say that a reader should know."""
+    brain = int((case.masks["brain"].data > 0).sum()) if "brain" in case.masks else None
+    flags = []
+    for record in records:
+        for name, found in record.get("images", {}).items():
+            if brain and found.get("clipped", 0) > CLIPPED_SHARE * brain:
+                share = 100 * found["clipped"] / brain
+                flags.append(f"{record['step']} clipped {share:.1f} % of the brain of {name}.")
+        flags += [str(note) for note in record.get("flags", ())]
+    return flags

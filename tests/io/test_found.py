@@ -1,0 +1,134 @@
+"""What index saw, as a table that the user corrects; and the choice between two images of one contrast."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mrsynth.errors import CohortError, InputError
+from mrsynth.io import Cohort, Found, found_table, index_folder, write_found
+from mrsynth.io.choose import choose
+from mrsynth.io.found import IGNORE
+from nifti_factory import brats, save
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    brats(tmp_path, ["P1", "P2"], ("t1", "t2"))
+    save(tmp_path / "P1" / "P1_weird.nii.gz")
+    return tmp_path
+
+
+def corrected(folder: Path, *changes: tuple[str, str]) -> Cohort:
+    """Index, write the found table, replace text in it, and index again with it."""
+    table = folder / "cohort.found.csv"
+    write_found(index_folder(folder).found, table)
+    text = table.read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    table.write_text(text)
+    return index_folder(folder, corrections=table)
+
+
+def test_the_table_lists_every_image_used_or_not(folder: Path) -> None:
+    found = index_folder(folder).found
+    assert [(f.path.name, f.case, f.contrast) for f in found] == [
+        ("P1_t1.nii.gz", "P1", "t1"),
+        ("P1_t2.nii.gz", "P1", "t2"),
+        ("P1_weird.nii.gz", "P1", IGNORE),
+        ("P2_t1.nii.gz", "P2", "t1"),
+        ("P2_t2.nii.gz", "P2", "t2"),
+    ]
+    assert all(image.reason for image in found)
+    assert found_table(Path("x/my.cohort.csv")) == Path("x/my.cohort.found.csv")
+
+
+def test_unchanged_it_changes_nothing(folder: Path) -> None:
+    assert corrected(folder) == index_folder(folder)
+
+
+def test_the_user_has_the_last_word(folder: Path) -> None:
+    cohort = corrected(
+        folder,
+        ("P1_weird.nii.gz,P1,P1,ignore", "P1_weird.nii.gz,P1,P1,FLAIR"),
+        ("P1_t2.nii.gz,P1,P1,t2", "P1_t2.nii.gz,P1,P1,"),
+        ("P2_t1.nii.gz,P2,P2,t1", "P2_t1.nii.gz,P1,P1b,t1"),
+        ("P2_t2.nii.gz,P2,P2,t2", "P2_t2.nii.gz,P1,P1b,t2"),
+    )
+    assert [(r.patient, r.case, list(r.files)) for r in cohort.rows] == [
+        ("P1", "P1", ["t1", "flair"]),
+        ("P1", "P1b", ["t1", "t2"]),
+    ]
+    (ignored,) = [i for i in cohort.ignored if i.path.name == "P1_t2.nii.gz"]
+    assert ignored.reason == "as the found table says (before: its name says t2)"
+
+
+def test_one_volume_may_be_added_by_hand(folder: Path) -> None:
+    line = "P1/P1_weird.nii.gz#volume=2,P1,P1,flair,\n"
+    table = folder / "cohort.found.csv"
+    write_found(index_folder(folder).found, table)
+    table.write_text(table.read_text() + line)
+    cohort = index_folder(folder, corrections=table)
+    assert cohort.rows[0].files["flair"] == folder / "P1" / "P1_weird.nii.gz#volume=2"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("P1,t2,", "P1,t3,", "line 3: 't3' is neither a contrast nor a mask"),
+        ("P1,t2,", "P1,t1,", "line 3: P1 has a t1 already"),
+        ("P1/P1_t2.nii.gz", "P1/P1_gone.nii.gz", "line 3: there is no such image"),
+        ("P1,P1,ignore", ",P1,flair", "no patient or no case"),
+        ("path,patient", "file,patient", "no column path"),
+    ],
+)
+def test_a_wrong_table_is_told_with_its_line(folder: Path, before: str, after: str, message: str) -> None:
+    with pytest.raises(CohortError, match=message):
+        corrected(folder, (before, after))
+
+
+def test_a_table_that_leaves_nothing(folder: Path) -> None:
+    with pytest.raises(InputError, match="no case found"):
+        corrected(folder, (",t1,", ",ignore,"), (",t2,", ",ignore,"))
+
+
+def image(name: str, **traits: float) -> Found:
+    return Found(Path(name), "p", "c", "t1", f"says {name}", traits=traits)
+
+
+def test_a_choice_states_its_reason() -> None:
+    a, b = choose([image("a", original=1, voxels=10), image("b", original=0, voxels=99)])
+    assert a.contrast == "t1"
+    assert a.reason == "says a; taken before b: original, not derived"
+    assert b.contrast == IGNORE
+    assert b.reason == "t1 too, but a was taken: original, not derived (says b)"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "better"),
+    [
+        ({"voxels": 100.0}, {"voxels": 140.0}, None),
+        ({"voxels": 100.0}, {"voxels": 160.0}, 1),
+        ({"coverage_mm": 150.0, "voxels": 1.0}, {"coverage_mm": 60.0, "voxels": 9.0}, 0),
+        ({"acquired": 0.0, "voxels": 9.0}, {"acquired": 1.0, "voxels": 1.0}, 1),
+        ({"original": 1.0}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_which_is_chosen(one: dict[str, float], other: dict[str, float], better: int | None) -> None:
+    chosen = choose([image("a", **one), image("b", **other)])
+    used = [i for i, found in enumerate(chosen) if found.contrast != IGNORE]
+    assert used == ([] if better is None else [better])
+    # The order of the images does not matter.
+    back = choose([image("b", **other), image("a", **one)])[::-1]
+    assert [f.contrast for f in back] == [f.contrast for f in chosen]
+
+
+def test_paths_that_are_links_stay_links(tmp_path: Path) -> None:
+    outside = save(tmp_path / "store" / "x.nii.gz")
+    (tmp_path / "data" / "P1").mkdir(parents=True)
+    (tmp_path / "data" / "P1" / "t1.nii.gz").symlink_to(os.path.relpath(outside, tmp_path / "data" / "P1"))
+    assert index_folder(tmp_path / "data").rows[0].files == {"t1": tmp_path / "data" / "P1" / "t1.nii.gz"}
