@@ -31,7 +31,7 @@ def write_scans(folder: Path, spacing_mm: float, subjects: int, rows: int) -> Pa
     lines = ["patient,case,split,t1,t1ce,t2,flair,brain"]
     names = ("t1", "t1ce", "t2", "flair")
     for seed in range(subjects):
-        settings = SubjectSettings(skull_stripped=False, registered=False, spacing_mm=spacing_mm)
+        settings = SubjectSettings(stripped=False, registered=False, spacing_mm=spacing_mm)
         case = simulate_subject(seed, settings)
         for name in names:
             write_image(case.images[name], folder / f"{seed}_{name}.nii.gz")

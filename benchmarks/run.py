@@ -17,7 +17,17 @@ HEAD = (
     "| benchmark | what | value | wanted | device | load | versions | commit |",
     "|---|---|---|---|---|---|---|---|",
 )
-BENCHMARKS = ("start", "simulate", "train", "synthesize", "metrics", "noise_loss", "contextual_loss")
+BENCHMARKS = (
+    "start",
+    "simulate",
+    "train",
+    "storage",
+    "prepare_steps",
+    "synthesize",
+    "metrics",
+    "noise_loss",
+    "contextual_loss",
+)
 
 
 def main() -> None:

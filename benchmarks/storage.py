@@ -7,7 +7,6 @@ A sample is a box of three inputs and the target. Cold: the system's page cache 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.machine import environment, medians, row
 from mrsynth.image import Case
@@ -26,7 +24,7 @@ from mrsynth.io import CaseRow, PreparedCohort, read_case
 from mrsynth.io.chunks import fill_box, open_chunked, write_chunked
 from mrsynth.prepare import run_steps
 from mrsynth.simulate import SubjectSettings, simulate_subject
-from mrsynth.train.loader import Loader
+from mrsynth.train.loader import Loader, Samples
 from mrsynth.train.patches import PatchSampler, PatchSet, PatchSettings
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "brats"
@@ -120,20 +118,20 @@ def drop_pages(folder: Path) -> None:
             os.close(file)
 
 
-class Stored(Dataset[torch.Tensor]):
+class Stored(Samples):
     """The samples of a PatchSet, from one of the formats."""
 
     def __init__(self, samples: PatchSet, folder: Path, name: str) -> None:
         self.samples, self.folder, self.name = samples, folder / name, name
+        self.sample_shape = samples.sample_shape
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitems__(self, numbers: Sequence[int]) -> torch.Tensor:
-        block = np.empty((len(numbers), len(NAMES), *self.samples.size), dtype=np.float32)
+    def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
+        """Fill a block of samples."""
         for sample, number in zip(block, numbers, strict=True):
             self.read(sample, *self.samples.draw(number))
-        return torch.from_numpy(block)
 
     def read(self, block: np.ndarray, case: int, start: Start) -> None:
         """Fill a sample (contrasts, x, y, z)."""
@@ -142,41 +140,42 @@ class Stored(Dataset[torch.Tensor]):
             FORMATS[self.name].read(box, place / name, start)
 
 
-def whole(batch: torch.Tensor) -> torch.Tensor:
-    """Collate nothing: the data set returns whole batches."""
-    return batch
-
-
 def box_set(cohort: PreparedCohort, kind: str, per_epoch: int) -> PatchSet:
     settings = PatchSettings(size=BOXES[kind], per_epoch=per_epoch, within="brain")
     return PatchSet(cohort, "train", (NAMES[:-1], NAMES[-1]), settings, seed=0, in_memory_gb=0)
 
 
-def format_rows(cohort: PreparedCohort, folder: Path, whose: str, place: dict[str, Any]) -> None:
-    """Size, time to write, and time to read of each format, sample by sample in turns."""
+def write_rows(cohort: PreparedCohort, folder: Path, whose: str, place: dict[str, Any]) -> None:
+    """Size and time to write of each format."""
     for name in FORMATS:
         size, seconds = written(cohort, folder, name)
         row("storage", f"{name}, {whose}: size / raw float32", size, "ratio", **place)
         row("storage", f"{name}, {whose}: write four contrasts", seconds, "s", **place)
+
+
+def read_rows(cohort: PreparedCohort, folder: Path, whose: str, place: dict[str, Any]) -> None:
+    """Time to read a sample from each format, in turns, and samples a second of two workers."""
     for kind in BOXES:
         samples = box_set(cohort, kind, SAMPLES)
-        stored = {name: Stored(samples, folder, name) for name in FORMATS}
-        block = np.zeros((len(NAMES), *samples.size), dtype=np.float32)
-        taken: dict[str, list[list[float]]] = {"cold": [[] for _ in stored], "warm": [[] for _ in stored]}
+        stored = [Stored(samples, folder, name) for name in FORMATS]
+        cold: list[list[float]] = [[] for _ in stored]
+        warm: list[list[float]] = [[] for _ in stored]
+        block = np.zeros(samples.sample_shape, dtype=np.float32)
         for number in range(SAMPLES):
             case, start = samples.draw(number)
-            for index, one in enumerate(stored.values()):
+            for one, cold_times, warm_times in zip(stored, cold, warm, strict=True):
                 drop_pages(one.folder / samples.cases[case])
-                for times in (taken["cold"], [[]], taken["warm"]):
+                for times in (cold_times, [], warm_times):
                     begin = time.perf_counter()
                     one.read(block, case, start)
-                    times[index if len(times) > 1 else 0].append(time.perf_counter() - begin)
-        for state, times in taken.items():
-            for name, middle in zip(stored, medians(times), strict=True):
+                    times.append(time.perf_counter() - begin)
+        for state, taken in (("cold", cold), ("warm", warm)):
+            for name, middle in zip(FORMATS, medians(taken), strict=True):
                 row("storage", f"{name}, {whose}: {kind}, {state}", 1e3 * middle, "ms", **place)
-        for name, one in stored.items():
-            batches = DataLoader(one, BATCH, num_workers=WORKERS, persistent_workers=True, collate_fn=whole)
-            speed = rate(endless(batches, len), 40, 200)
+        samples = box_set(cohort, kind, 400)
+        for name in FORMATS:
+            batches = Loader(Stored(samples, folder, name), BATCH, PatchSampler(len(samples)), WORKERS)
+            speed = rate(endless(batches, lambda batch: len(batch[0])), 40, 200)
             row("storage", f"{name}, {whose}: {kind}, warm, {WORKERS} workers", speed, "samples/s", **place)
 
 
@@ -274,17 +273,16 @@ def loader_rows(cohort: PreparedCohort, folder: Path, place: dict[str, Any]) -> 
 def main() -> None:
     torch.set_num_threads(1)
     place = environment("blosc2", "numpy", *(name for name in ("zarr", "torchio", "monai") if find_spec(name)))
-    for phantom in (True, False):
-        if not phantom and not REAL.is_dir():
-            continue
+    whose = ["phantom", *(["BraTS"] if REAL.is_dir() else [])]
+    for name in whose:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            cohort = prepared(folder / "p", phantom)
-            format_rows(cohort, folder, "phantom" if phantom else "BraTS", place)
-            for name in FORMATS:
-                shutil.rmtree(folder / name)
-            last = not phantom or not REAL.is_dir()
-            if last and find_spec("torchio") and find_spec("monai"):
+            cohort = prepared(folder / "p", name == "phantom")
+            write_rows(cohort, folder, name, place)
+            if name != whose[-1]:
+                continue
+            read_rows(cohort, folder, name, place)
+            if find_spec("torchio") and find_spec("monai"):
                 loader_rows(cohort, folder, place)
 
 

@@ -111,6 +111,23 @@ def test_parent_that_is_a_file(tmp_path: Path) -> None:
         write_text(tmp_path / "a" / "b", "")
 
 
+def test_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="pipe or device"):
+        write_text(pipe, "x")
+    assert pipe.is_fifo()
+    assert everything(tmp_path) == ["pipe"]
+
+
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    write_text(tmp_path / "target", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "target").read_text() == "old"
+    assert (tmp_path / "link").read_text() == "new"
+
+
 def test_an_input_that_fails_is_not_called_an_output(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "out") as temporary:
         temporary.write_bytes((tmp_path / "missing-input").read_bytes())

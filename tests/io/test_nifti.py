@@ -274,7 +274,7 @@ def test_a_size_that_no_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def none_left(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(nifti_stream.np, "empty", none_left)
+    monkeypatch.setattr(nifti_stream, "_read_volume", none_left)
     with pytest.raises(InputError, match="does not fit into memory"):
         read_image(save(tmp_path / "a.nii"), "t1")
 

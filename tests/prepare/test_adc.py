@@ -16,6 +16,9 @@ from mrsynth.image import Case, Image
 from mrsynth.prepare import invert_steps, run_steps
 from mrsynth.prepare.adc_fit import fit_loglinear, fit_nonlinear, noise_of
 from mrsynth.seeds import generator
+from mrsynth.simulate import simulate_with_truth
+from mrsynth.simulate.draw import SubjectSettings
+from mrsynth.simulate.scanner import add_rician
 from mrsynth.types import dwi_name
 
 SHAPE = (14, 15, 16)
@@ -110,6 +113,27 @@ def test_the_noise_floor_is_no_slow_diffusion():
     assert np.median(sound) == pytest.approx(adc, rel=0.03)
 
 
+@pytest.mark.parametrize("method", ["loglinear", "nonlinear"])
+def test_the_phantoms_map_returns_within_the_noise_bound(method: str):
+    """chen2022's b-values in a whole head: the error in units of each voxel's own Cramér–Rao bound is about 1."""
+    head = SubjectSettings(profile="ct", spacing_mm=4.0, stripped=False, lesion="glioma_high")
+    case, simulated = simulate_with_truth(2, head)
+    adc, brain = simulated.adc_mm2_s, case.masks["brain"].data > 0
+    b, s0, sigma = np.array([0.0, 500.0, 1000.0]), 1000.0 * (adc > 0), 20.0
+    images = {}
+    for value in b:
+        scan = add_rician((s0 * np.exp(-value * adc)).astype(np.float32), sigma, generator(6, value))
+        images[dwi_name(int(value))] = Image(scan, AFFINE, dwi_name(int(value)))
+    done, records = run_steps(Case(images), [{"adc": {"method": method}}])
+    assert records[0]["noise"] == pytest.approx(sigma, rel=0.2)
+    clean = np.exp(-b[:, None] * adc[brain]) / sigma
+    a11, a12, a22 = (clean**2).sum(0), (-b[:, None] * 1000 * clean**2).sum(0), ((1000 * b[:, None] * clean) ** 2).sum(0)
+    bound = np.sqrt(a11 / (a11 * a22 - a12**2))
+    away = (done.images["adc"].data[brain] - adc[brain]) / bound
+    assert away.std() == pytest.approx(1.0, abs=0.1)
+    assert abs(np.median(away)) < 0.05
+
+
 def test_nonlinear_equals_scipys_least_squares():
     case = scans((0, 500, 1000), truth(), noise=15.0)
     b = np.array([0.0, 500.0, 1000.0])
@@ -127,9 +151,7 @@ def test_nonlinear_equals_scipys_least_squares():
 )
 def test_any_signal_gives_a_finite_adc_within_limits(values: list[float], method: str):
     volumes = np.array(values, np.float32).reshape(3, 2, 2, 2)
-    images = {
-        dwi_name(b): Image(data, AFFINE, dwi_name(b)) for b, data in zip((0, 500, 1000), volumes, strict=True)
-    }
+    images = {dwi_name(b): Image(data, AFFINE, dwi_name(b)) for b, data in zip((0, 500, 1000), volumes, strict=True)}
     data, record = fitted(Case(images), method=method)
     assert np.isfinite(data).all()
     assert data.min() >= 0

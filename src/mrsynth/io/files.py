@@ -22,7 +22,6 @@ TEMPORARY_PREFIX = ".tmp-"
 MAX_NAME_BYTES = 200
 """Longest name of a file or folder; file systems stop at 255 bytes, suffixes need room."""
 
-
 HASHED_BYTES = 1 << 20
 """How much of a file is read at once for its hash."""
 
@@ -31,9 +30,11 @@ HASHED_BYTES = 1 << 20
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; when the block ends well it becomes `path`, else it is removed.
 
-    Missing parent folders are made. Raises OutputError if the file cannot be written (disk full, no permission).
+    Missing parent folders are made; of a link the link is replaced, not what it points to. Raises OutputError if the
+    file cannot be written (disk full, no permission, a pipe or device of that name).
     """
     temporary = _beside(path)
+    _require_replaceable(path)
     with _removed_on_failure(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -123,6 +124,18 @@ def absolute(path: Path) -> Path:
 
 NUMPY_DISK_FULL = ("requested and", "Not enough free space")
 """What NumPy's OSErrors say when an array did not fit on the disk."""
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raise OutputError if a pipe or device stands at a path: renaming onto /dev/null would remove it for all."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # nothing there, or out of reach: what is wrong shows when it is written
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise OutputError(
+            f"{path}: cannot be written.", found="a pipe or device", expected="a file's name", do="choose another name"
+        )
 
 
 def _beside(path: Path) -> Path:

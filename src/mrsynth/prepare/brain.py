@@ -108,22 +108,24 @@ def apply(case: Case, settings: BrainMaskSettings) -> tuple[Case, dict[str, Any]
     record |= {"volume_ml": volume_ml(mask, like), "negative": {}}
     images = dict(case.images)
     for name, image in case.images.items() if settings.apply else ():
-        outside = outside_brain(image)
-        floor = image.data.dtype.type(0) if outside == 0.0 else None
-        record["negative"][name] = int(np.count_nonzero(image.data[mask] < 0)) if floor is not None else 0
-        inside = image.data if floor is None else np.maximum(image.data, floor)
+        outside, signed = outside_brain(image)
+        record["negative"][name] = 0 if signed else int(np.count_nonzero(image.data[mask] < 0))
+        inside = image.data if signed else np.maximum(image.data, 0)
         images[name] = image.with_data(np.where(mask, inside, np.float32(outside)).astype(np.float32))
     masks = {**case.masks, "brain": Image(mask.astype(np.uint8), like.affine, "brain", like.native)}
     return replace(case, images=images, masks=masks), record
 
 
-def outside_brain(image: Image) -> float:
-    """Return the value of what is not brain: 0; in CT air, but no less than the image holds (it may be windowed
-    already); in an image that was normalised before, its own background."""
+def outside_brain(image: Image) -> tuple[float, bool]:
+    """Return the value of what is not brain, and whether values below 0 mean something.
+
+    The value is 0; in CT air, but no less than the image holds (it may be windowed already); in an image that was
+    normalised before, its own background.
+    """
     if image.contrast == "ct":
-        return max(float(image.data.min()), AIR_HU)
+        return max(float(image.data.min()), AIR_HU), True
     found = background(image)
-    return found.value if found is not None and found.signed else 0.0
+    return (found.value, True) if found is not None and found.signed else (0.0, False)
 
 
 def invert(image: Image, record: Record, like: str) -> Image:

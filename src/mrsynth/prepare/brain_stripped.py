@@ -44,10 +44,11 @@ def background(image: Image) -> Background | None:
     near = TOLERANCE * float(np.percentile(np.abs(sample - value), 99))
     if np.mean(np.abs(faces - value) <= near) < FLAT or value > (AIR_BELOW_HU if image.contrast == "ct" else near):
         return None
-    margin = 0.0 if np.mean(faces == value) >= FLAT else near
-    above, below = np.count_nonzero(sample > value + margin), np.count_nonzero(sample < value - margin)
-    # Interpolation that overshoots leaves a few per cent below a background of 0, a z-score over the brain about half.
-    return Background(value, margin, bool(value < -near or below > 0.1 * (above + below)))
+    above, below = (float(np.maximum(sign * (sample - value), 0).sum(dtype=np.float64)) for sign in (1, -1))
+    # Interpolation that overshoots leaves a few per cent of the image below 0, a z-score over the brain about half.
+    signed = bool(value < -near or below > 0.1 * (above + below))
+    exact = (below == 0.0 or signed) and np.mean(faces == value) >= FLAT
+    return Background(value, 0.0 if exact else near, signed)
 
 
 def _faces(axes: int) -> list[tuple[slice | int, ...]]:

@@ -29,6 +29,7 @@ STARTS = 3
 MASKED_SHARE = 0.1
 RIM_MM = 3.0
 MIN_OVERLAP = 0.3
+MIN_INFORMATION = 0.03
 HARMLESS_MM = 3.0
 TURN_DEG = 20.0
 MAX_TURN_DEG = 60.0
@@ -121,9 +122,9 @@ def _judged(metric: _Metric, found: np.ndarray) -> Match:
     moved_mm = mean_shift_mm(world, fixed.head)
     before = metric.information(np.eye(4)) if _overlap(np.eye(4), fixed, moving) >= MIN_OVERLAP else 0.0
     after = metric.information(found)
-    if after <= before and moved_mm > HARMLESS_MM:
-        found_text = f"mutual information {after:.3f} after, {before:.3f} before"
-        raise _failed(fixed, moving, found_text, "more information after than before")
+    if after < MIN_INFORMATION or (after <= before and moved_mm > HARMLESS_MM):
+        told = f"mutual information {after:.3f} after, {before:.3f} before"
+        raise _failed(fixed, moving, told, f"more after than before, and at least {MIN_INFORMATION}")
     return Match(world, before, after, moved_mm)
 
 

@@ -25,13 +25,15 @@ TEMPLATE = "template"
 class RegisterSettings(Settings):
     """to: the contrast that the others are brought to (null: the first one; it must be among a model's inputs), or
     `template`: the others to the first one, and that one by an affine matrix to MNI space. transform: of the others.
-    leave_below_mm: an image on the reference's own grid that would move by less on average stays, because a second
-    interpolation costs more than such a correction gains. diffusion_together: dwi_b*, dwi and adc that lie on one grid
-    share the movement of the lowest b, as they share the acquisition."""
+    leave_below_mm, leave_below_gain: an image on the reference's own grid, which somebody brought there, stays if it
+    would move by less on average, or gain a smaller share of mutual information; a second interpolation costs more.
+    diffusion_together: dwi_b*, dwi and adc that lie on one grid share the movement of the lowest b, as they share the
+    acquisition."""
 
     to: str | None
     transform: Kind
     leave_below_mm: float = Field(ge=0)
+    leave_below_gain: float = Field(ge=0)
     diffusion_together: bool
 
 
@@ -86,8 +88,10 @@ def apply(case: Case, settings: RegisterSettings) -> tuple[Case, dict[str, Any]]
 def _movement(case: Case, fixed: Pyramid, name: str, settings: RegisterSettings) -> dict[str, Any]:
     """Return the entry of one image that is registered to the reference."""
     found = match(fixed, pyramid(case.image(name)), settings.transform)
-    aligned = same_grid(case.image(name), case.image(fixed.image.contrast)) and found.moved_mm < settings.leave_below_mm
-    left = aligned or found.after <= found.before
+    left = found.after <= found.before
+    if same_grid(case.image(name), case.image(fixed.image.contrast)):
+        enough = found.after >= (1 + settings.leave_below_gain) * found.before
+        left = left or not enough or found.moved_mm < settings.leave_below_mm
     return {"world": np.eye(4).tolist() if left else found.world.tolist(), "left": left, **_measures(found)}
 
 

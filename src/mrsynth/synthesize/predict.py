@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mrsynth.errors import InputError, ModelError
-from mrsynth.image import Case, Image
+from mrsynth.image import Case, Image, same_grid
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.prepare import invert_steps, run_steps, split_at_geometry
@@ -60,13 +60,10 @@ class Synthesizer:
             image = self.to_training_units(image)
         # Masked on the patient's grid, where the brain's edge is sharp. The affine is the input's to the bit, not the
         # product of the way there and back.
-        data = image.data
-        mask = native.masks.get("brain") or prepared.masks.get("brain")
-        if mask is not None:
-            if "brain" not in native.masks:
-                mask = invert_steps(mask, records, kinds=("geometry",), like=like)
-            data = np.where(mask.data > 0, data, 0)
-        own = case.images[like]
+        own, mask = case.images[like], native.masks.get("brain")
+        if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
+            mask = invert_steps(prepared.masks["brain"], records, kinds=("geometry",), like=like)
+        data = image.data if mask is None else np.where(mask.data > 0, image.data, 0)
         return replace(image, data=data.astype(np.float32), affine=own.affine, native=own.native)
 
     def _check(self, case: Case, like: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,14 +55,15 @@ class Loader:
     """
 
     def __init__(self, samples: Samples, batch_size: int, sampler: Sampler[int] | None, workers: int) -> None:
-        self.sampler = SequentialSampler(samples) if sampler is None else sampler  # Lightning sets its epoch
-        self.batches = BatchSampler(self.sampler, batch_size, drop_last=False)
+        # Under the names by which Lightning finds the sampler, to set its epoch.
+        self.sampler = SequentialSampler(samples) if sampler is None else sampler
+        self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last=False)
         self.samples = samples
         self.ring = Ring(samples, batch_size, workers * AHEAD + 1) if workers else None
-        self.filled = self.ring.filled_by(self.batches, workers) if self.ring else None
+        self.filled = self.ring.filled_by(self.batch_sampler, workers) if self.ring else None
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for block in self._blocks():
@@ -70,7 +72,7 @@ class Loader:
     def _blocks(self) -> Iterator[Tensor]:
         """Yield each batch as one block (b, *sample_shape)."""
         if self.ring is None or self.filled is None:
-            for numbers in self.batches:
+            for numbers in self.batch_sampler:
                 block = self._empty(len(numbers))
                 self.samples.fill(block.numpy(), numbers)
                 yield block
@@ -88,7 +90,7 @@ class Ring(Dataset[tuple[int, int]]):
 
     def __init__(self, samples: Samples, batch_size: int, slots: int) -> None:
         self.samples = samples
-        self.slots = torch.empty((slots, batch_size, *samples.sample_shape)).share_memory_()
+        self.slots = torch.empty((slots, batch_size, *samples.sample_shape)).share_memory_()  # type: ignore[no-untyped-call]
 
     def __getitems__(self, slot_and_numbers: Sequence[int]) -> tuple[int, int]:
         """Read a batch into a slot; returns the slot and how many samples it holds."""
@@ -100,9 +102,13 @@ class Ring(Dataset[tuple[int, int]]):
         """Return the loader of slots that worker processes have filled."""
         turns = Slots(batches, len(self.slots))
         return DataLoader(
-            self, batch_sampler=turns, num_workers=workers, prefetch_factor=AHEAD, persistent_workers=True,
+            self,
+            batch_sampler=turns,
+            num_workers=workers,
+            prefetch_factor=AHEAD,
+            persistent_workers=True,
             collate_fn=_as_it_is,
-        )  # fmt: skip
+        )
 
 
 class Slots(Sampler[list[int]]):
@@ -119,6 +125,6 @@ class Slots(Sampler[list[int]]):
             yield [turn % self.slots, *numbers]
 
 
-def _as_it_is(found: tuple[int, int]) -> tuple[int, int]:
+def _as_it_is(found: Any) -> Any:
     """Collate nothing (a function with a name, so that it can be sent to a worker)."""
     return found

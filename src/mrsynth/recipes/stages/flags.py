@@ -12,7 +12,7 @@ from mrsynth.image import Case
 from mrsynth.prepare.alignment import misalignment
 
 BRAIN_ML = (700.0, 2100.0)
-"""Volumes of a whole brain outside of which a mask is doubtful: children of a few years to large adults, with margin."""
+"""Volumes of a whole brain outside of which a mask is doubtful: small children to large adults, with margin."""
 
 CLIPPED_SHARE = 0.02
 """Share of the brain beyond the range of a normalisation from which a flag is raised."""

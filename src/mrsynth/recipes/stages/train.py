@@ -152,14 +152,20 @@ def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> Non
 
 
 def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:
-    """Return each intensity step's record of the target with the median over the training cases for each number
-    (of lists of numbers, for each of their places)."""
+    """Return each intensity step's record of the target with the median over the training cases for each number (of
+    lists of numbers, for each of their places).
+
+    Steps that did nothing to the target, or something that belongs to one scan alone (a bias field), are left out.
+    """
     records = [prepared.record(case)["history"] for case in prepared.cases("train")]
     medians = []
     for step, first in enumerate(records[0]):
-        if target in first.get("images", {}):
-            found = [record[step]["images"][target] for record in records]
+        found = [record[step].get("images", {}).get(target, {}) for record in records]
+        try:
             middle = {key: np.median([f[key] for f in found], axis=0).tolist() for key in found[0]}
+        except TypeError:  # text: a bias field
+            continue
+        if middle:
             medians.append({**first, "images": {target: middle}})
     return medians
 
