@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from mrsynth.errors import InputError
 from mrsynth.image import Image
-from mrsynth.prepare.brain_stripped import AIR_BELOW_HU, LARGEST_BRAIN_ML, filled_region, volume_ml
+from mrsynth.prepare.brain_stripped import AIR_BELOW_HU, LARGEST_BRAIN_ML, SMALLEST_BRAIN_ML, filled_region, volume_ml
 
 BONE_ABOVE_HU = 200.0
 TISSUE_BELOW_HU = 100.0
@@ -24,7 +24,6 @@ VALLEY_MM = 8.0
 SKIN_MM = 3.0
 WORKING_MM = 2.0
 """Voxel size at which the watershed runs; the mask's rim is then found at full resolution."""
-SMALLEST_BRAIN_ML = 100.0
 
 
 def watershed_mask(case: str, image: Image) -> np.ndarray:

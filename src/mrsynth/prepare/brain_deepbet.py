@@ -15,11 +15,10 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.image import Image, describe_grid
-from mrsynth.prepare.brain_stripped import LARGEST_BRAIN_ML, filled_region, volume_ml
+from mrsynth.prepare.brain_stripped import LARGEST_BRAIN_ML, SMALLEST_BRAIN_ML, filled_region, volume_ml
 
 COARSEST_MM = 4.5
 """In-plane voxels above this were not tried and are refused (measured: 1 to 4 mm, slices up to 6 mm)."""
-SMALLEST_BRAIN_ML = 100.0
 
 
 @cache

@@ -12,15 +12,16 @@ from mrsynth.image import Case, Image
 
 FLAT = 0.9
 """A stripped image has one value in this part of the volume's outermost voxels. Of the real images that this was tried
-on, stripped ones have at least 0.996 (also where resampling overshot), heads in air at most 0.55, heads with the air
-set to 0 at most 0.84 where the field of view ends in the head."""
+on, stripped ones have at least 0.996 (also where resampling overshot), heads in air at most 0.55; with the air set
+to 0 (real and phantom) have 0.67 to 0.93, and their volume gives them away."""
 TOLERANCE = 1e-3
 """Values this close count as one, as a part of the image's range above its background."""
 AIR_BELOW_HU = -300.0
 """In CT all that is below is air."""
+SMALLEST_BRAIN_ML = 100.0
 LARGEST_BRAIN_ML = 2500.0
-"""No brain mask is larger: intracranial volume is 1.45 ± 0.15 L in adults; heads with the air set to 0, scanned from
-vertex to skull base, hold 2.8 L or more."""
+"""No brain mask is smaller (a few thick slices of one) or larger: intracranial volume is 1.45 ± 0.15 L in adults; heads
+with the air set to 0, scanned from vertex to skull base, hold 2.8 L or more."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ FIRST_STEP_MM = {8.0: 4.0, 4.0: 1.0, 2.0: 0.5, 1.0: 0.1}
 """How far the first step of the descent moves the image on each level; it ends at a fiftieth of that."""
 
 SAMPLES = 50_000
+CT_LOW, CT_HIGH = -100.0, 200.0
 BINS = 32
 STARTS = 3
 MASKED_SHARE = 0.1
@@ -143,7 +144,7 @@ def _failed(fixed: Pyramid, moving: Pyramid, found: str, expected: str) -> Input
 def _for_information(image: Image) -> Image:
     """Return the image in the range that tells tissues apart, so that no bins go to extremes."""
     if image.contrast == "ct":
-        return replace(image, data=np.clip(image.data, -1000.0, 300.0).astype(np.float32))
+        return replace(image, data=np.clip(image.data, CT_LOW, CT_HIGH).astype(np.float32))
     signal = image.data[image.data > 0]
     if not signal.size:
         raise InputError(f"{image.contrast} is empty.", found="no value above 0", do="check the file")

@@ -18,7 +18,7 @@ from mrsynth.prepare.transform import Grid
 GREY, WHITE, FLUID = 0.65, 1.0, 0.25
 """Intensities of the tissues, about those of a T1-weighted image relative to white matter."""
 
-RIM_MM = 6
+RIM_MM = 2
 
 
 def template_grid() -> Grid:

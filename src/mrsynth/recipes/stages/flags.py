@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mrsynth.errors import InputError
-from mrsynth.image import Case
+from mrsynth.image import Case, Image
 from mrsynth.prepare.alignment import misalignment
 
 BRAIN_ML = (700.0, 2100.0)
@@ -52,7 +52,7 @@ def _place_flags(case: Case) -> list[str]:
     names = list(case.images)
     for name in names[1:]:
         try:
-            found = misalignment(case.images[names[0]], case.images[name])
+            found = misalignment(_as_signal(case, names[0]), _as_signal(case, name))
         except InputError:  # too small a part of a head to tell
             continue
         if found.mirrored:
@@ -60,6 +60,17 @@ def _place_flags(case: Case) -> list[str]:
         elif found.shifted:
             flags.append(f"{name} seems to lie {found.distance_mm:.1f} mm off {names[0]}.")
     return flags
+
+
+def _as_signal(case: Case, name: str) -> Image:
+    """Return an image as a stripped scan looks: above 0 in the brain, whatever its normalisation, and 0 outside."""
+    image, mask = case.images[name], case.masks.get("brain")
+    if mask is None or not mask.data.any():
+        return image
+    brain = mask.data > 0
+    low, high = (float(v) for v in np.percentile(image.data[brain], [0.1, 99.9]))
+    scaled = (image.data - low) / max(high - low, 1e-12)
+    return image.with_data(np.where(brain, np.clip(scaled, 0, 1) + 0.2, 0).astype(np.float32))
 
 
 def _record_flags(case: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:

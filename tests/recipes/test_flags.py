@@ -1,0 +1,63 @@
+"""Flags: none on a sound case, a sentence for each thing that is wrong on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mrsynth.image import Case
+from mrsynth.prepare import run_steps
+from mrsynth.recipes.stages.flags import flags_of
+from mrsynth.simulate import simulate_subject
+from mrsynth.simulate.draw import SubjectSettings
+
+STEPS = [{"brain_mask": {}}, {"zscore": {}}]
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return simulate_subject(1, SubjectSettings(spacing_mm=2))
+
+
+def flags(case: Case) -> list[str]:
+    prepared, records = run_steps(case, STEPS)
+    return flags_of(case, prepared, records)
+
+
+def with_t2(case: Case, data: np.ndarray) -> Case:
+    return replace(case, images={**case.images, "t2": case.images["t2"].with_data(data)})
+
+
+def test_a_sound_case_has_no_flag(case: Case):
+    assert flags(case) == []
+
+
+def test_a_contrast_out_of_place_is_named(case: Case):
+    found = flags(with_t2(case, np.roll(case.images["t2"].data, 3, axis=2)))
+    assert len(found) == 1
+    assert "t2 seems to lie" in found[0]
+    assert 4 < float(found[0].split("lie ")[1].split(" mm")[0]) < 8
+
+
+def test_a_mirrored_contrast_is_named(case: Case):
+    assert any("t2" in flag and "mirrored" in flag for flag in flags(with_t2(case, case.images["t2"].data[::-1])))
+
+
+def test_half_a_brain_is_named(case: Case):
+    brain = case.masks["brain"]
+    half = np.where(np.arange(brain.data.shape[2]) < 45, 0, brain.data)
+    found = flags(replace(case, masks={"brain": brain.with_data(half)}))
+    assert any("ml" in flag for flag in found)
+
+
+def test_a_brain_that_is_cut_off_is_named(case: Case):
+    masks = {"brain": replace(case.masks["brain"], data=case.masks["brain"].data[:, :70])}
+    images = {name: replace(image, data=image.data[:, :70]) for name, image in case.images.items()}
+    assert any("cut off at the front" in flag for flag in flags(replace(case, images=images, masks=masks)))
+
+
+def test_what_a_normalisation_clipped_is_named(case: Case):
+    prepared, records = run_steps(case, [*STEPS, {"window": {"low": 0, "high": 1}}])
+    assert any("window clipped" in flag and "t1" in flag for flag in flags_of(case, prepared, records))

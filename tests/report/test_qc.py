@@ -1,0 +1,52 @@
+"""The page of a prepared cohort: every case on it, flagged ones first, and damage named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mrsynth.errors import InputError
+from mrsynth.io import read_cohort
+from mrsynth.io.files import remove
+from mrsynth.recipes.recipe import load_recipe
+from mrsynth.recipes.stages.index import index
+from mrsynth.recipes.stages.prepare import prepare
+from mrsynth.report.qc import build_qc
+from tiny import tiny_recipe, tiny_scans
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    index(tiny_scans(tmp_path / "scans", 3), tmp_path / "cohort.csv")
+    broken = next((tmp_path / "scans").glob("*-00001-*/*t2w.nii.gz"))
+    broken.write_bytes(broken.read_bytes()[:100])
+    recipe = load_recipe(str(tiny_recipe(tmp_path)))
+    done = prepare(read_cohort(tmp_path / "cohort.csv"), recipe, tmp_path / "prepared", progress=False)
+    assert len(done.failed) == 1
+    return tmp_path / "prepared"
+
+
+def test_flags_come_first_and_failures_before_them(prepared: Path):
+    place = prepared / "qc" / "BraTS-GLI-00002-000" / "facts.json"
+    facts = json.loads(place.read_text())
+    place.write_text(json.dumps({**facts, "flags": ["<b>Something</b> is odd.", "And this.", "And that."]}))
+    page = build_qc(prepared).read_text()
+    failed, flagged, sound = (page.index(f"<h3>BraTS-GLI-0000{n}-000") for n in (1, 2, 0))
+    assert failed < flagged < sound
+    assert "&lt;b&gt;Something&lt;/b&gt; is odd." in page
+    assert "1 could not be" in page
+    assert "cut off" in page or "damaged" in page
+
+
+def test_pictures_that_are_gone_are_said_to_be(prepared: Path):
+    remove(prepared / "qc" / "BraTS-GLI-00002-000")
+    assert "No pictures were kept of this case." in build_qc(prepared).read_text()
+
+
+@pytest.mark.parametrize("name", ["facts.json", "pictures.npz"])
+def test_damaged_pictures_are_named(prepared: Path, name: str):
+    (prepared / "qc" / "BraTS-GLI-00002-000" / name).write_bytes(b"{")
+    with pytest.raises(InputError, match="damaged"):
+        build_qc(prepared)
