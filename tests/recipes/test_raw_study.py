@@ -54,7 +54,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(as_scanned(case.images["t2"]), folder / f"{seed}_t2.nii.gz")
         write_image(case.images["flair"], folder / f"{seed}_flair.nii.gz")
         write_image(case.masks["brain"], folder / f"{seed}_brain.nii.gz")
-        lines.append(f"p{seed},case-{seed},{split},{seed}_t1.nii.gz,{seed}_t2.nii.gz,{seed}_flair.nii.gz,{seed}_brain.nii.gz")
+        lines.append(
+            f"p{seed},case-{seed},{split},{seed}_t1.nii.gz,{seed}_t2.nii.gz,{seed}_flair.nii.gz,{seed}_brain.nii.gz"
+        )
     (folder / "cohort.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -95,7 +97,11 @@ def test_prepared_contrasts_lie_on_each_other(prepared: Prepared, scans: Path):
         # The T1 gives the grid and keeps its voxels; the T2 is interpolated, once.
         grids = [record["grids"] for record in history if record["step"] == "resample"]
         assert len(grids) == 1
-        assert {name: grid["interpolated"] for name, grid in grids[0].items()} == {"t1": False, "t2": True, "flair": True}
+        assert {name: grid["interpolated"] for name, grid in grids[0].items()} == {
+            "t1": False,
+            "t2": True,
+            "flair": True,
+        }
 
 
 def test_the_page_shows_every_case(prepared: Prepared):

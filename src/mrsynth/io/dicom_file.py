@@ -18,7 +18,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from mrsynth.io.nifti_header import MAX_VOXELS
+from mrsynth.io.nifti_header import MAX_VOXELS, MOST_VOXELS
 
 MAX_INFLATED = 1 << 29
 """Most bytes that a deflated file may unpack to; those of one slice are a thousand times fewer."""
@@ -170,7 +170,7 @@ def _size_problem(header: Header) -> str | None:
     if count < 1:
         return "its rows and columns are missing"
     if count > MAX_VOXELS:
-        return f"too large ({columns:g} × {rows:g} × {1 if frames is None else frames:g} voxels)"
+        return f"too large ({columns:g} × {rows:g} × {1 if frames is None else frames:g} voxels, {MOST_VOXELS})"
     if (not header.syntax or _PLAIN.fullmatch(header.syntax)) and header.stored_bytes < count * bits / 8:
         return f"cut off ({header.stored_bytes} bytes of pixels, {count * bits / 8:.0f} declared)"
     # Run-length coding gives 2 bytes at least for 128 pixels, the others far more: a frame has some bytes at least.

@@ -68,9 +68,9 @@ class Frame:
 
     index: in a multi-frame file, 0 in a classic one. rows, columns: pixels. position (x, y, z) of the first pixel's
     centre and orientation (of a row, of a column), both LPS+ in mm; spacing_mm between rows and between columns;
-    step_mm: distance of slices as the file says it. value = slope · stored + intercept. b_s_mm2: nominal; where it is
-    0, diffusion says whether that means anything. splitters: the values of SPLITTERS that the file has; instance: its
-    number, uid: its SOPInstanceUID.
+    thickness_mm, between_mm: SliceThickness and SpacingBetweenSlices as the file says them, without sign, None where
+    it does not. value = slope · stored + intercept. b_s_mm2: nominal; where it is 0, diffusion says whether that means
+    anything. splitters: the values of SPLITTERS that the file has; instance: its number, uid: its SOPInstanceUID.
     """
 
     path: Path
@@ -81,7 +81,8 @@ class Frame:
     position: tuple[float, ...]
     orientation: tuple[float, ...]
     spacing_mm: tuple[float, ...]
-    step_mm: float | None
+    thickness_mm: float | None
+    between_mm: float | None
     slope: float
     intercept: float
     image_type: str
@@ -151,7 +152,7 @@ def _layers(top: Dataset) -> Iterator[Layers]:
         yield Layers(top)
         return
     if len(groups) != (number(top, "NumberOfFrames") or 1):
-        raise Damaged(f"{len(groups)} frames described, {number(top, 'NumberOfFrames')} declared")
+        raise Damaged(f"{len(groups)} frames described, {number(top, 'NumberOfFrames') or 1:g} declared")
     shared = [item for group in _items(top, "SharedFunctionalGroupsSequence")[:1] for item in _macros(group)]
     for group in groups:
         yield Layers(*_macros(group), *shared, top)
@@ -190,6 +191,8 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
     ]
     if missing or position is None or orientation is None or spacing is None:
         raise Damaged("no place in space: " + ", ".join(missing))
+    if min(spacing) <= 0:
+        raise Damaged(f"impossible pixel size (PixelSpacing {spacing[0]:g} {spacing[1]:g})")
     if "ModalityLUTSequence" in top and number(tags, "RescaleSlope") is None:
         raise Damaged("its values are coded by a table (ModalityLUTSequence): export it without")
     image_type = text(tags, "ImageType")
@@ -205,7 +208,8 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         position=position,
         orientation=orientation,
         spacing_mm=spacing,
-        step_mm=number(tags, "SpacingBetweenSlices") or number(tags, "SliceThickness"),
+        thickness_mm=_distance(tags, "SliceThickness"),
+        between_mm=_distance(tags, "SpacingBetweenSlices"),
         slope=1.0 if slope is None else slope,
         intercept=0.0 if intercept is None else intercept,
         image_type=image_type,
@@ -217,6 +221,11 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         instance=_whole(top, "InstanceNumber") or 0 if index == 0 else index,
         uid=text(top, "SOPInstanceUID"),
     )
+
+
+def _distance(tags: Tags, keyword: str) -> float | None:
+    """Return a distance in mm; some scanners sign it by the direction of the stack, 0 says nothing."""
+    return abs(number(tags, keyword) or 0) or None
 
 
 def _whole(tags: Tags, keyword: str) -> int | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.io.dicom_frames import Frame
-from mrsynth.io.nifti_header import EDGE_MM, MAX_VOXELS
+from mrsynth.io.nifti_header import EDGE_MM, MAX_VOXELS, MOST_VOXELS
 
 SAME_PLACE_MM = 0.01
 """Slices nearer than this lie in one place; no scanner steps so little."""
@@ -19,6 +19,8 @@ stored as text, by some scanners rounded to 0.1 mm."""
 
 LEAST_SLOPE = 0.5
 """Cosine between the way from slice to slice and the slices' normal: gantries tilt by 30° (0.87) at most."""
+
+_ORDINALS = {2: "second", 3: "third"}
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -112,20 +114,21 @@ def _require_alike(frames: Sequence[Frame], where: str) -> None:
         raise InputError(
             f"{where}: the image is too large.",
             found=f"{first.columns} × {first.rows} × {len(frames)} voxels",
-            expected=f"at most {MAX_VOXELS:.3g} voxels",
+            expected=MOST_VOXELS,
         )
 
 
 def _only_step(frame: Frame, where: str) -> float:
     """Return the thickness of the only slice; its neighbours cannot tell."""
-    if frame.step_mm is None or not EDGE_MM[0] <= frame.step_mm <= EDGE_MM[1]:
+    step = frame.between_mm or frame.thickness_mm
+    if step is None or not EDGE_MM[0] <= step <= EDGE_MM[1]:
         raise InputError(
             f"{where}: one slice of unknown thickness.",
-            found="no SliceThickness" if frame.step_mm is None else f"SliceThickness {frame.step_mm:g} mm",
+            found="no SliceThickness" if step is None else f"SliceThickness {step:g} mm",
             expected="a thickness in mm",
             do="export the series again",
         )
-    return frame.step_mm
+    return step
 
 
 def _require_even(frames: Sequence[Frame], along: np.ndarray, where: str) -> None:
@@ -153,6 +156,26 @@ def _require_even(frames: Sequence[Frame], along: np.ndarray, where: str) -> Non
             + ("; …" if len(holes) > 3 else ""),
             expected=f"a slice every {step:.4g} mm",
             do="export or copy the series again, with all its slices",
+        )
+    _require_step(frames, step, where)
+
+
+def _require_step(frames: Sequence[Frame], step: float, where: str) -> None:
+    """Raise InputError if the slices of an even stack lie twice as far apart as the file says, or three times, …
+
+    SpacingBetweenSlices is the distance of the slices' centres; some vendors write the gap between them instead, which
+    is mostly less than their thickness.
+    """
+    between, thickness = frames[0].between_mm, frames[0].thickness_mm
+    if between is None or thickness is None or between < thickness:
+        return
+    times = round(step / between)
+    if times >= 2 and abs(step / between - times) < UNEVEN:
+        raise InputError(
+            f"{where}: all but every {_ORDINALS.get(times, f'{times}th')} slice is missing.",
+            found=f"{step:.4g} mm between {frames[0].name} ({_place(frames[0])}) and {frames[1].name}, and so on",
+            expected=f"a slice every {between:.4g} mm (SpacingBetweenSlices)",
+            do="export or copy the series again, with all its slices; if it has no more, convert it to NIfTI",
         )
 
 

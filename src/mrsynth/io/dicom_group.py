@@ -14,6 +14,9 @@ from mrsynth.io.dicom_geometry import places
 SAME_DIRECTION = 0.01
 """Direction cosines that differ by less (about half a degree) are those of one stack."""
 
+SAME_ECHO = (0.05, 0.01)
+"""Echo times that differ by less, in ms or as a share, are one echo: scanners compute them slice by slice."""
+
 TURNING = 3
 """A series whose slices look in so many directions is a localizer, or shows a projection turning round."""
 
@@ -36,20 +39,35 @@ def group_series(frames: Sequence[Frame]) -> list[Group]:
     """Return the volumes of one series, by b-value, echo and order. Slices that nothing tells apart stay together."""
     if not any(frame.diffusion for frame in frames):
         frames = [replace(frame, b_s_mm2=None, direction=None) for frame in frames]
-    echoes = sorted({f.echo_ms for f in frames if f.echo_ms is not None})
-    stacks: dict[tuple[int, str, float | None, int | None, bool], list[Frame]] = defaultdict(list)
+    echoes = echo_numbers(frames)
+    several = len(set(echoes.values())) > 1
+    stacks: dict[tuple[int, str, int | None, int | None, bool], list[Frame]] = defaultdict(list)
     for frame, turn in zip(frames, directions(frames), strict=True):
         trace = frame.direction == "isotropic"
-        stacks[turn, frame.image_type, frame.echo_ms, frame.b_s_mm2, trace].append(frame)
+        echo = None if frame.echo_ms is None else echoes[frame.echo_ms]
+        stacks[turn, frame.image_type, echo, frame.b_s_mm2, trace].append(frame)
     groups = []
-    for (_, _, echo_ms, b, trace), members in sorted(stacks.items(), key=lambda item: _order(item[0])):
-        echo = echoes.index(echo_ms) + 1 if echo_ms is not None and len(echoes) > 1 else None
+    for (_, _, number, b, trace), members in sorted(stacks.items(), key=lambda item: _order(item[0])):
+        echo = number if several else None
         parts = split_repeats(members)
         if b is not None:
             groups.append(Group(frames[0].series, tuple(tuple(part) for part in parts), b, echo, None, trace))
         else:
             groups += [Group(frames[0].series, (tuple(part),), b, echo) for part in parts]
     return _numbered(groups)
+
+
+def echo_numbers(frames: Sequence[Frame]) -> dict[float, int]:
+    """Return echo time in ms → number of the echo, from 1 on; nearly equal times (SAME_ECHO) are one echo."""
+    numbers: dict[float, int] = {}
+    first = -np.inf
+    for echo_ms in sorted({frame.echo_ms for frame in frames if frame.echo_ms is not None}):
+        if echo_ms - first > max(SAME_ECHO[0], SAME_ECHO[1] * echo_ms):
+            first = echo_ms
+            numbers[echo_ms] = len(set(numbers.values())) + 1
+        else:
+            numbers[echo_ms] = numbers[first]
+    return numbers
 
 
 def directions(frames: Sequence[Frame]) -> list[int]:
@@ -116,10 +134,10 @@ def _natural(value: object) -> tuple[bool, float, str]:
         return True, 0.0, str(value)
 
 
-def _order(key: tuple[int, str, float | None, int | None, bool]) -> tuple[object, ...]:
+def _order(key: tuple[int, str, int | None, int | None, bool]) -> tuple[object, ...]:
     """Sort volumes by b-value and echo, the scanner's trace image before single directions, then as they came."""
-    turn, image_type, echo_ms, b, trace = key
-    return (-1 if b is None else b, -1.0 if echo_ms is None else echo_ms, not trace, turn, image_type)
+    turn, image_type, echo, b, trace = key
+    return (-1 if b is None else b, echo or 0, not trace, turn, image_type)
 
 
 def _numbered(groups: Sequence[Group]) -> list[Group]:

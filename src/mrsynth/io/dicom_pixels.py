@@ -81,9 +81,11 @@ def _require_as_scanned(tags: Dataset, frames: Sequence[Frame]) -> None:
             raise Damaged("it changed while it was read")
     bits, stored, high = (number(tags, key) for key in ("BitsAllocated", "BitsStored", "HighBit"))
     if bits is None or stored is None or not 1 <= stored <= bits or (high is not None and high != stored - 1):
-        raise Damaged(f"its bits make no sense (allocated {bits}, stored {stored}, highest {high})")
-    if number(tags, "PixelRepresentation") not in (0, 1):
-        raise Damaged("whether its values are signed is not said (PixelRepresentation)")
+        said = ("unknown" if value is None else f"{value:g}" for value in (bits, stored, high))
+        raise Damaged("its bits make no sense (allocated {}, stored {}, highest {})".format(*said))
+    if (signed := number(tags, "PixelRepresentation")) not in (0, 1):
+        said_signed = "" if signed is None else f" {signed:g}"
+        raise Damaged(f"whether its values are signed is not said (PixelRepresentation{said_signed})")
 
 
 def _stored(tags: Dataset, frames: Sequence[Frame]) -> Iterator[tuple[np.ndarray, Frame]]:

@@ -13,8 +13,12 @@ import numpy as np
 
 from mrsynth.errors import InputError
 
-MAX_VOXELS = 1024**3
-"""Larger volumes are refused before memory is asked for: 4 GiB as float32."""
+MAX_VOXELS = 2**29
+"""Larger volumes are refused before memory is asked for: a few MB of .nii.gz can declare them. A head at 0.25 mm
+(880 × 880 × 640) and a CT of a whole body (512 × 512 × 2000) have fewer."""
+
+MOST_VOXELS = f"at most {MAX_VOXELS >> 20} Mi voxels ({MAX_VOXELS >> 28} GiB as float32)"
+"""The same in words."""
 
 MAX_OFFSET = 2**28
 """Most bytes between header and voxels (extensions live there)."""
@@ -125,7 +129,7 @@ def _shape(header: Any, path: Path) -> tuple[tuple[int, int, int], int]:
         raise InputError(
             f"{path}: the image is too large.",
             found=f"shape {' × '.join(map(str, shape))}: {count:.3g} voxels",
-            expected=f"at most {MAX_VOXELS:.3g} voxels",
+            expected=MOST_VOXELS,
             do="check the header; if it is right, resample the image first",
         )
     if volumes < 1:

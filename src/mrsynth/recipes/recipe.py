@@ -78,7 +78,7 @@ class Recipe(Settings):
     range: tuple[float, float]
     samples: SampleSettings
     net: NetSettings
-    loss: dict[str, float]
+    loss: dict[str, float | dict[str, Any]]
     train: TrainSettings
     evaluate: EvaluateSettings
     variants: dict[str, dict[str, Any]]
@@ -174,6 +174,8 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError where a name in the recipe does not exist or its parts do not fit together."""
+    import torch
+
     from mrsynth.evaluate.presets import PRESETS
     from mrsynth.losses import build_loss
     from mrsynth.nets import build_net
@@ -197,8 +199,9 @@ def check_recipe(recipe: Recipe) -> None:
             found=f"net.settings.inputs={channels}, task.inputs={task.inputs}",
             do=f"--set net.settings.inputs={len(task.inputs)}",
         )
-    build_loss(recipe.loss)
-    build_net(recipe.net.name, **recipe.net.settings)
+    build_loss(recipe.loss, task.inputs)
+    with torch.device("meta"):  # the shapes alone: large networks would take seconds and gigabytes
+        build_net(recipe.net.name, **recipe.net.settings)
     for preset in recipe.evaluate.presets:
         if preset not in PRESETS:
             raise RecipeError(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import mrsynth
@@ -23,8 +22,7 @@ from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.panels import DIFFERENCE_MAP, KINDS, SSIM_MAP, difference_limit, map_gradient, rows_png, tile_png
 from mrsynth.report.scores import CaseScore, Headline, comparisons, find, headline, ranked_cases, value_of, verdict
 from mrsynth.report.tables import TEXT_COLUMNS, published_preset, region_tables, summary_tables, tests_table
-
-ASSETS = Path(__file__).parent / "assets"
+from mrsynth.report.templates import ASSETS, render
 
 
 def build_report(run: Path) -> Path:
@@ -34,14 +32,7 @@ def build_report(run: Path) -> Path:
     cannot be understood, OutputError where the page cannot be written.
     """
     folder = read_run(run)
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("page.html.j2").render(**_context(folder))
+    html = render("page.html.j2", **_context(folder))
     path = folder.path / "report.html"
     with atomic_file(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

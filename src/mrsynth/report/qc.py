@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image as Picture
 
@@ -18,8 +17,8 @@ import mrsynth
 from mrsynth.errors import InputError
 from mrsynth.io.files import write_text
 from mrsynth.io.prepared import PreparedCohort
+from mrsynth.report.templates import ASSETS, render
 
-ASSETS = Path(__file__).parent / "assets"
 EDGE_COLOUR = (255, 120, 40)
 OUTLINE_COLOUR = (70, 220, 170)
 JPEG_QUALITY = 82
@@ -42,14 +41,8 @@ def build_qc(folder: Path) -> Path:
     cohort = PreparedCohort.open(folder)
     cases = [_case(cohort, name) for name in cohort.cases()]
     cases.sort(key=lambda case: -len(case["flags"]))
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("qc.html.j2").render(
+    html = render(
+        "qc.html.j2",
         css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         version=mrsynth.__version__,
         cohort=cohort,

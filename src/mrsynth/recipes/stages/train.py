@@ -57,7 +57,9 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(settings.seed, "weights"))
         net = build_net(recipe.net.name, **recipe.net.settings)
-    result = fit(net, build_loss(recipe.loss), (sets[0], sets[1]), settings, out, resume=resume, progress=progress)
+    result = fit(
+        net, build_loss(recipe.loss, task.inputs), (sets[0], sets[1]), settings, out, resume=resume, progress=progress
+    )
     if not result.is_main:
         raise SystemExit(0)  # a helper process of a run on several devices: the main one writes
     write_baselines(recipe, prepared, out / "baselines.npz")
