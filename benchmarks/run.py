@@ -20,6 +20,7 @@ HEAD = (
 BENCHMARKS = (
     "start",
     "simulate",
+    "register",
     "train",
     "storage",
     "prepare_steps",

@@ -77,7 +77,7 @@ def main() -> None:
     row("train", "the same, glibc's default allocation", bare_default, "steps/s", **place)
     row("train", "with the data path, slices in memory", rate["memory"], "steps/s", **place)
     row("train", "data path (memory) / bare", rate["memory"] / rate["bare"], "ratio", "≥ 0.9", **place)
-    row("train", "data path (memory maps) / bare", rate["maps"] / rate["bare"], "ratio", "≥ 0.9", **place)
+    row("train", "data path (from disk) / bare", rate["maps"] / rate["bare"], "ratio", "≥ 0.9", **place)
 
 
 if __name__ == "__main__":

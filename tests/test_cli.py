@@ -41,7 +41,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run(patch, "index", folder / "scans", "-o", folder / "cohort.csv") == 0
         assert run(patch, "check", folder / "cohort.csv", "--quiet") == 0
         prepared = folder / "prepared"
-        assert run(patch, "prepare", folder / "cohort.csv", "--recipe", recipe, "-o", prepared, "--quiet") == 0
+        assert (
+            run(patch, "prepare", folder / "cohort.csv", "--recipe", recipe, "-o", prepared, "--quiet", "--workers", 1)
+            == 0
+        )
         assert run(patch, "train", recipe, "--data", prepared, "--out", folder / "run", "--quiet") == 0
     return folder
 
@@ -210,7 +213,7 @@ def test_bad_scans_get_a_sentence_and_nothing_is_written(
         (["index", "{scans}", "-o", "c.csv", "--derivatives", "fmriprep"], "there is no derivative 'fmriprep'"),
         (["check", "nowhere.csv"], "nowhere.csv"),
         (["prepare", "{cohort}", "--recipe", "osman202", "-o", "p"], "did you mean 'osman2022'"),
-        (["prepare", "{cohort}", "--recipe", "osman2022", "-o", "p"], "no flair"),
+        (["prepare", "{cohort}", "--recipe", "osman2022", "-o", "p", "--workers", "1"], "no flair"),
         (["train", "{recipe}", "--data", "{empty}", "-o", "r"], "not a prepared cohort"),
         (["train", "{recipe}", "--data", "{prepared}", "-o", "{run}"], "holds a run already"),
         (["train", "{recipe}", "--data", "{prepared}", "-o", "r", "--set", "train.epoch=1"], "did you mean 'epochs'"),
@@ -273,7 +276,7 @@ def test_prepare_resumes_and_lists_what_is_broken(
     assert broken.parent.name in captured.err
     assert "Not prepared" in (tmp_path / "p" / "qc.html").read_text()
     broken.write_bytes(good)
-    assert run(monkeypatch, *words) == 0
+    assert run(monkeypatch, *words, "--workers", 1) == 0
     assert "1 cases prepared, 4 were up to date, 0 failed" in capfd.readouterr().out
 
 

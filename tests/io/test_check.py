@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -106,6 +107,23 @@ def test_the_table_as_a_whole(tmp_path: Path) -> None:
     ]
     assert str(problems[0]).startswith("error: b: the case")
     assert "do:" in str(problems[0])
+
+
+def test_names_that_no_folder_can_have_and_files_that_no_system_can(tmp_path: Path) -> None:
+    save(tmp_path / "t1.nii.gz", ramp(), LPS)
+    rows = ['p,"a\n\x1b[2Jb",train,t1.nii.gz', f"q,q,val,{'x' * 300}", f"r,r,test,{'y' * 300}.nii", "s,s,test,pipe"]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "c.csv").write_text("patient,case,split,t1\n" + "\n".join(rows))
+    problems = check_cohort(read_cohort(tmp_path / "c.csv", allow_unsound=True))
+    assert [(p.case, p.found) for p in problems] == [
+        ("a\n\x1b[2Jb", 'a path separator, a control character or one of : * ? " < > |'),
+        ("q", "file name too long"),
+        ("r", "File name too long"),
+        ("s", "a pipe or device"),
+    ]
+    assert "is no file that can be read" in problems[3].what
+    assert str(problems[0]).splitlines()[0] == r"error: a\n\x1b[2Jb: cannot be the name of a case."
+    assert all(line.isprintable() for p in problems for line in str(p).splitlines())
 
 
 def odd(path: Path, data: np.ndarray, affine: np.ndarray = LPS, contrast: str = "t1", **header: object) -> list[str]:

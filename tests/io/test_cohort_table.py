@@ -88,7 +88,9 @@ def test_table_by_hand(tmp_path: Path) -> None:
 
 
 def test_other_columns_survive(tmp_path: Path) -> None:
-    row = CaseRow("p", 'c, "quoted"\n2', "train", {"t1": tmp_path / "ä b.nii"}, metadata={"site": "07", "note": "a,b"})
+    row = CaseRow(
+        'p, "quoted"\n2', "c, 2", "train", {"t1": tmp_path / "ä b.nii"}, metadata={"site": "07", "note": "a,b"}
+    )
     write_cohort(Cohort((row,)), tmp_path / "c.csv")
     assert read_cohort(tmp_path / "c.csv").rows == (row,)
 
@@ -104,6 +106,9 @@ def test_other_columns_survive(tmp_path: Path) -> None:
         ("case,t1\na,b,c\n", "line 2.*\n.*3 cells"),
         ("case,t1\n,b\n", "line 2.*no name"),
         ("case,t1\na,b\na,c\n", "more than one row"),
+        ('case,t1\na,b\n"a\nb",c\n', r"'a\\nb' cannot name a case"),
+        ("case,t1\n../a,b\n", "cannot name a case"),
+        (f"case,t1\n{'a' * 300},b\n", "cannot name a case"),
         ("case,split,t1\na,train,x\nb,,y\n", "some rows have no split"),
         ("case,split,t1\na,trian,x\n", "line 2: unknown split"),
         ("patient,case,split,t1\np,a,train,x\np,b,test,y\n", "p in test and train"),

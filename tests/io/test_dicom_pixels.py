@@ -124,7 +124,16 @@ def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_bits_that_make_no_sense(tmp_path: Path) -> None:
     factory.series(tmp_path / "a", HighBit=15, BitsStored=12)
     factory.series(tmp_path / "b", PixelRepresentation=None)
-    for name, words in (("a", "bits make no sense"), ("b", "signed is not said")):
+    factory.series(tmp_path / "c", PixelRepresentation=7)
+    factory.series(tmp_path / "d", BitsStored=17, HighBit=None)
+    factory.series(tmp_path / "e", BitsStored=0)
+    for name, words in (
+        ("a", r"bits make no sense \(allocated 16, stored 12, highest 15\)"),
+        ("b", r"signed is not said \(PixelRepresentation\)"),
+        ("c", r"signed is not said \(PixelRepresentation 7\)"),
+        ("d", r"\(allocated 16, stored 17, highest unknown\)"),
+        ("e", r"\(allocated 16, stored 0, highest 11\)"),
+    ):
         with pytest.raises(InputError, match=words):
             read_dicom(tmp_path / name, {}, "t1")
 

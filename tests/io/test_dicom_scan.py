@@ -13,6 +13,7 @@ from pydicom.uid import BasicTextSRStorage, MediaStorageDirectoryStorage, Second
 
 import dicom_factory as factory
 from mrsynth.errors import InputError
+from mrsynth.io import dicom_scan
 from mrsynth.io.dicom_scan import DicomVolume, scan_dicom
 from mrsynth.io.dicom_series import read_dicom
 from mrsynth.io.locator import split_locator
@@ -228,11 +229,14 @@ def test_localizers_and_what_is_no_image(tmp_path: Path) -> None:
             "no place in space: position (ImagePositionPatient)",
         ),
         ("far", {"ImagePositionPatient": ["1e300", "0", "0"]}, nowhere),
+        ("mirrored", {"PixelSpacing": [-0.9, 0.8]}, "impossible pixel size (PixelSpacing -0.9 0.8)"),
+        ("flat", {"PixelSpacing": [0.9, 0]}, "impossible pixel size"),
+        ("nan", {"PixelSpacing": DataElement(0x00280030, "LO", ["nan", "1"])}, "no place in space: pixel size"),
         ("rows", {"Rows": None}, "its rows and columns are missing"),
         (
             "huge",
             {"Rows": 65535, "Columns": 65535, "NumberOfFrames": 99999},
-            "too large (65535 × 65535 × 99999 voxels)",
+            "too large (65535 × 65535 × 99999 voxels): at most 512 Mi voxels",
         ),
         ("long", {"Rows": 4000, "Columns": 4000}, "cut off (72 bytes of pixels, 32000000 declared)"),
         ("frames", {"NumberOfFrames": 3, "Rows": 1, "Columns": 2}, "several frames without a position for each"),
@@ -275,3 +279,34 @@ def test_series_whose_uid_was_taken_away(tmp_path: Path) -> None:
     for i in (1, 2):
         factory.series(tmp_path / str(i), factory.stored(seed=i), SeriesInstanceUID=None, SeriesNumber=i)
     assert len(scan_dicom(tmp_path)[0]) == 2
+
+
+def test_an_echo_time_that_varies_a_little_is_one_echo(tmp_path: Path) -> None:
+    factory.series(tmp_path / "one", each=lambda k: {"EchoTime": f"{10 + 0.005 * k / 3:.4f}"})
+    assert locators(tmp_path / "one") == ["one#series=3"]
+    for echo, te in enumerate((4.92, 7.38)):
+        names = [f"{echo}{k}" for k in range(4)]
+        each = lambda k, te=te: {"EchoTime": f"{te + 0.01 * (k % 2)}"}  # noqa: E731
+        factory.series(tmp_path / "two", factory.stored(seed=echo), names=names, each=each)
+    assert locators(tmp_path / "two") == ["two#series=3,echo=1", "two#series=3,echo=2"]
+
+
+@pytest.mark.parametrize("uid", ["1.2/3", "1#b=2", "1,2", "a=b"])
+def test_a_uid_that_no_path_can_carry(tmp_path: Path, uid: str) -> None:
+    factory.series(tmp_path / "numbered", SeriesInstanceUID=uid)
+    assert locators(tmp_path / "numbered") == ["numbered#series=3"]
+    factory.series(tmp_path / "bare", SeriesInstanceUID=uid, SeriesNumber=None)
+    found = reasons(tmp_path / "bare")
+    assert len(found) == 4
+    assert all("no number of its own, and a UID that is none" in reason for reason in found)
+
+
+def test_what_is_named_as_nifti_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory.series(tmp_path)
+    (tmp_path / "t1.nii").write_bytes(b"")
+    looked: list[str] = []
+    look = dicom_scan._look_into
+    monkeypatch.setattr(dicom_scan, "_look_into", lambda path, size: (looked.append(path.name), look(path, size))[1])
+    scan_dicom(tmp_path)
+    assert len(looked) == 4
+    assert "t1.nii" not in looked

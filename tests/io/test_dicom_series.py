@@ -136,6 +136,34 @@ def test_a_missing_slice_is_named(tmp_path: Path) -> None:
     assert caught.value.expected == "a slice every 3 mm"
 
 
+def test_a_distance_may_have_a_sign(tmp_path: Path) -> None:
+    factory.series(tmp_path, factory.stored((6, 5, 1)), SpacingBetweenSlices="-4")
+    assert read_dicom(tmp_path, {}, "t1").spacing_mm[2] == 4
+    factory.series(tmp_path, factory.stored((6, 5, 1)), SpacingBetweenSlices="0")
+    assert read_dicom(tmp_path, {}, "t1").spacing_mm[2] == 3
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_slices_missing_everywhere_are_seen_by_the_distance_that_the_file_says(tmp_path: Path, times: int) -> None:
+    paths = factory.series(tmp_path, factory.stored((6, 5, 9)), SpacingBetweenSlices="3")
+    assert read_dicom(tmp_path, {}, "t1").spacing_mm[2] == 3
+    for k, path in enumerate(paths):
+        if k % times:
+            path.unlink()
+    with pytest.raises(InputError, match=f"{times - 1} of every {times} slices") as caught:
+        read_dicom(tmp_path, {}, "t1")
+    assert caught.value.found == f"{3 * times} mm between IM0000 (z = 30 mm) and IM000{times}, and so on"
+    assert caught.value.expected == "a slice every 3 mm (SpacingBetweenSlices)"
+
+
+@pytest.mark.parametrize(("between", "thickness"), [("1.5", 3), ("0.5", 3), ("3", 4), ("2", 1), ("3", None)])
+def test_other_distances_than_said_are_no_missing_slices(tmp_path: Path, between: str, thickness: float | None) -> None:
+    """A gap written in place of a distance, no whole number of steps, or nothing to compare with."""
+    step = (0, 0, 3.0 if float(between) < 3 else 6.0)
+    factory.series(tmp_path, step=step, SpacingBetweenSlices=between, SliceThickness=thickness)
+    assert read_dicom(tmp_path, {}, "t1").spacing_mm[2] == step[2]
+
+
 def test_slices_that_are_no_stack(tmp_path: Path) -> None:
     factory.series(tmp_path / "uneven", each=lambda k: {"ImagePositionPatient": [0, 0, 3 * k + 0.7 * (k == 2)]})
     with pytest.raises(InputError, match="lie unevenly"):
@@ -188,8 +216,9 @@ def test_which_volume_is_meant(tmp_path: Path) -> None:
         read_dicom(tmp_path, {}, "t1")
     with pytest.raises(InputError, match="no such DICOM volume"):
         read_dicom(tmp_path, {"series": "7"}, "t1")
-    with pytest.raises(InputError, match="cannot be selected from"):
-        read_dicom(tmp_path, {"series": "3", "b": "x"}, "t1")
+    for number in ("x", "٣", "9" * 5000):
+        with pytest.raises(InputError, match="cannot be selected from"):
+            read_dicom(tmp_path, {"series": "3", "b": number}, "t1")
     by_number, by_uid = (read_dicom(tmp_path, {"series": key}, "t1") for key in ("4", "1.9"))
     np.testing.assert_array_equal(by_number.data, by_uid.data)
     np.testing.assert_array_equal(native_voxels(by_uid), factory.stored(seed=2))

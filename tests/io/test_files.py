@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mrsynth.errors import OutputError
 from mrsynth.io import files
-from mrsynth.io.files import atomic_file, atomic_folder, safe_name, sha256_file, write_json, write_text
+from mrsynth.io.files import atomic_file, atomic_folder, printable, safe_name, sha256_file, write_json, write_text
 
 NEEDS_FULL_DEVICE = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 
@@ -109,6 +109,26 @@ def test_parent_that_is_a_file(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "")
     with pytest.raises(OutputError, match="a folder"):
         write_text(tmp_path / "a" / "b", "")
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    write_text(tmp_path / "a", "")
+    with pytest.raises(OutputError) as caught:
+        write_text(tmp_path / "results", "x")
+    assert (caught.value.found, caught.value.expected) == ("a folder", "a file's name")
+    for below in ("b", "b/c"):
+        with pytest.raises(OutputError) as caught:
+            write_text(tmp_path / "a" / below, "")
+        assert (caught.value.found, caught.value.expected) == ("a is a file", "a folder, or nothing yet")
+    assert everything(tmp_path) == ["a", "results"]
+
+
+@given(st.text())
+def test_what_is_printed_is_one_line_of_printable_characters(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown == text or not text.isprintable()
 
 
 def test_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:

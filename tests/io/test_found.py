@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import dicom_factory as factory
 from mrsynth.errors import CohortError, InputError
 from mrsynth.io import Cohort, Found, found_table, index_folder, write_found
 from mrsynth.io.choose import choose
-from mrsynth.io.found import IGNORE
+from mrsynth.io.found import IGNORE, Ignored
 from nifti_factory import brats, save
 
 
@@ -81,7 +84,9 @@ def test_one_volume_may_be_added_by_hand(folder: Path) -> None:
         ("P1,t2,", "P1,t3,", "line 3: 't3' is neither a contrast nor a mask"),
         ("P1,t2,", "P1,t1,", "line 3: P1 has a t1 already"),
         ("P1/P1_t2.nii.gz", "P1/P1_gone.nii.gz", "line 3: there is no such image"),
+        ("P1/P1_t2.nii.gz", "x" * 300, "line 3: there is no such image"),
         ("P1,P1,ignore", ",P1,flair", "no patient or no case"),
+        ("P1,P1,t2", "P1,a:b,t2", "line 3: 'a:b' cannot name a case"),
         ("path,patient", "file,patient", "no column path"),
     ],
 )
@@ -132,3 +137,45 @@ def test_paths_that_are_links_stay_links(tmp_path: Path) -> None:
     (tmp_path / "data" / "P1").mkdir(parents=True)
     (tmp_path / "data" / "P1" / "t1.nii.gz").symlink_to(os.path.relpath(outside, tmp_path / "data" / "P1"))
     assert index_folder(tmp_path / "data").rows[0].files == {"t1": tmp_path / "data" / "P1" / "t1.nii.gz"}
+
+
+def test_a_case_whose_name_no_folder_can_have_is_left_out(tmp_path: Path) -> None:
+    brats(tmp_path, ["P1"], ("t1", "t2"))
+    for name, case in (("P2", "a\nb"), ("P3", "x" * 300), ("P4", "../P4")):
+        save(tmp_path / name / "t1.nii.gz")
+        (tmp_path / name / "case.json").write_text(json.dumps({"case": case}))
+    save(tmp_path / "P5:1" / "t1.nii.gz")
+    cohort = index_folder(tmp_path)
+    assert [row.case for row in cohort.rows] == ["P1"]
+    reasons = {item.path.parent.name: item.reason for item in cohort.ignored}
+    assert r"'a\nb' cannot name results (a path separator, a control character" in reasons["P2"]
+    assert "300 bytes" in reasons["P3"]
+    assert "begins with a dot" in reasons["P4"]
+    assert "'P5:1' cannot name" in reasons["P5:1"]
+    table = tmp_path / "cohort.found.csv"
+    write_found(cohort.found, table)
+    assert index_folder(tmp_path, corrections=table).rows == cohort.rows
+    table.write_text(table.read_text().replace("P5:1,P5:1,ignore", "P5,P5,t1"))
+    assert [row.case for row in index_folder(tmp_path, corrections=table).rows] == ["P1", "P5"]
+
+
+def test_an_unreadable_nifti_file_beside_dicom_stands_once_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brats(tmp_path, ["P1"], ("t1", "t2"))
+    factory.series(tmp_path / "P2", SeriesDescription="T2 tra", PatientID="P2")
+    opened = Path.open
+
+    def closed(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "P1_t1.nii.gz":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", closed)
+    found = index_folder(tmp_path).found
+    assert [(f.case, f.contrast) for f in found] == [("P1", "t1"), ("P1", "t2"), ("P2", "t2")]
+
+
+def test_what_was_left_out_is_printed_on_one_line() -> None:
+    shown = str(Ignored(Path("a\n\x1b[31mb"), "no\rimage"))
+    assert shown == r"a\n\x1b[31mb: no\rimage"

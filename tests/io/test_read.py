@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import time
 from contextlib import suppress
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrsynth.errors import InputError
-from mrsynth.io import read_image
+from mrsynth.io import read_image, read_mask
 from mrsynth.io.diffusion import read_shells, shell_of
 from mrsynth.io.read import file_digest
 from nifti_factory import LPS, RAS, ramp, save
@@ -61,6 +62,9 @@ def test_nominal_b_values_are_near_and_stay_what_they_are(b: float) -> None:
         ("#volume=6", "0 to 5"),
         ("#b=700", "no volume at b = 700"),
         ("#b=high", "is no number"),
+        ("#b=٣", "is no number"),
+        ("#volume=²", "is no number"),
+        ("#volume=" + "9" * 5000, "is no number"),
         ("#series=3", "cannot be selected from"),
         ("#b=0,volume=1", "cannot be selected from"),
     ],
@@ -150,3 +154,26 @@ def test_any_damage_gets_a_sentence(tmp_path_factory: pytest.TempPathFactory, da
     for selection in ("", "#volume=1", "#b=1000"):
         with suppress(InputError):
             read_image(Path(f"{path}{selection}"), "dwi")
+
+
+def test_a_digest_of_a_b_value_needs_the_b_values(tmp_path: Path) -> None:
+    path, _ = series(tmp_path)
+    (tmp_path / "dwi.bval").unlink()
+    with pytest.raises(InputError, match="b-values are unknown") as caught:
+        file_digest(Path(f"{path}#b=0"))
+    assert caught.value.found == "no dwi.bval beside it"
+
+
+@pytest.mark.parametrize("suffix", ["", ".nii", ".dcm"])
+def test_pipes_and_names_that_no_file_has(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    long = tmp_path / ("x" * 300 + suffix)
+    for read in (lambda path: read_image(path, "t1"), read_mask, file_digest):
+        with pytest.raises((InputError, OSError), match="pipe or device"):
+            read(tmp_path / f"pipe{suffix}")
+        with pytest.raises((InputError, OSError), match=r"(?i)name too long|is not a NIfTI"):
+            read(long)
+    with pytest.raises(InputError):
+        read_image(tmp_path / f"pipe{suffix}#series=3", "t1")
+    with pytest.raises(InputError):
+        read_image(tmp_path / f"a\0b{suffix}", "t1")

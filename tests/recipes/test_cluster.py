@@ -47,7 +47,7 @@ def test_no_item_needs_no_cluster():
 def test_a_scheduler_that_runs_is_used():
     import distributed
 
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as own:
+    with distributed.LocalCluster(n_workers=1, processes=True, dashboard_address="127.0.0.1:0") as own:
         found, _ = answers([7, 13], Workers(1, own.scheduler_address))
     assert found[7][0] == 49
     assert found[7][1] != os.getpid()

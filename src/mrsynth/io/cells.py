@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from mrsynth.errors import CohortError, InputError
+from mrsynth.io.files import NOTHING, kind_of
 
 
 def read_cells(path: Path, what: str, expected: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -15,8 +16,8 @@ def read_cells(path: Path, what: str, expected: str) -> tuple[list[str], list[tu
     what, expected: "a cohort table" and where one comes from, for the messages. Raises InputError if the file is none,
     CohortError if it is empty or a line does not fit the header.
     """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
+    if (kind := kind_of(path)) != "a file":
+        found = "no such file" if kind == NOTHING else kind
         raise InputError(f"{path}: is not {what}.", found=found, expected="a CSV file", do=f"give {expected}")
     try:
         text = path.read_text(encoding="utf-8-sig")

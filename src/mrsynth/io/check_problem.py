@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mrsynth.errors import InputError, MrsynthError
+from mrsynth.io.files import printable
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,10 @@ class Problem:
     do: str | None = None
 
     def __str__(self) -> str:
-        error = MrsynthError(self.what, found=self.found, expected=self.expected, do=self.do)
+        # Paths, and what files hold, may carry line breaks and escape sequences.
+        told = (None if text is None else printable(text) for text in (self.found, self.expected, self.do))
+        found, expected, do = told
+        error = MrsynthError(printable(self.what), found=found, expected=expected, do=do)
         return f"{self.severity}: {error}"
 
 

@@ -9,7 +9,16 @@ from mrsynth.io.cohort import SPLITS, Cohort
 
 
 def table_problems(cohort: Cohort) -> Iterator[Problem]:
-    """Yield cases that stand twice, patients in two splits, and empty splits."""
+    """Yield names that no folder can have, cases that stand twice, patients in two splits, and empty splits."""
+    for case, problem in cohort.unsafe_cases().items():
+        yield Problem(
+            case,
+            "error",
+            f"{case}: cannot be the name of a case.",
+            found=problem,
+            expected="a name that a folder can have",
+            do="give it another name in the column case",
+        )
     for case in cohort.duplicate_cases():
         yield Problem(
             case,

@@ -65,7 +65,8 @@ def fill_box(box: np.ndarray, array: blosc2.NDArray | np.ndarray, start: Sequenc
     if min(inside) <= 0:
         return
     try:
-        if inside == box.shape and box.dtype == array.dtype and box.flags.c_contiguous and hasattr(array, "urlpath"):
+        as_stored = inside == box.shape and box.dtype == array.dtype and box.flags.c_contiguous
+        if as_stored and not isinstance(array, np.ndarray):
             array.get_slice_numpy(box, (low, high))  # as array[…] does, without an array in between: half the time
         else:
             part = box[tuple(slice(a - first, b - first) for a, b, first in zip(low, high, start, strict=True))]

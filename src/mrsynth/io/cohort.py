@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mrsynth.errors import CohortError
-from mrsynth.io.found import Found, Ignored, cases_of, correct
+from mrsynth.io.files import why_unsafe
+from mrsynth.io.found import Found, Ignored, cases_of, correct, without_unsafe_names
 from mrsynth.io.layouts import find_images, left_out, require_images
 from mrsynth.io.locator import absolute
 from mrsynth.seeds import generator
@@ -58,6 +59,10 @@ class Cohort:
         """Return the case names that stand in more than one row."""
         return [case for case, n in Counter(row.case for row in self.rows).items() if n > 1]
 
+    def unsafe_cases(self) -> dict[str, str]:
+        """Return the case names that cannot be those of folders of results, each with the reason."""
+        return {row.case: problem for row in self.rows if (problem := why_unsafe(row.case))}
+
     def leaking_patients(self) -> dict[str, list[str]]:
         """Return the patients that stand in more than one split, each with its splits."""
         splits: dict[str, set[str]] = defaultdict(set)
@@ -78,11 +83,13 @@ def index_folder(
 
     fractions: shares of patients in train, val, test. Where every case.json names a split, these are taken.
     derivatives: names of the BIDS derivatives to use. corrections: a found table whose word counts more than what was
-    found. Raises InputError if there is no case, CohortError if two cases share a name or the found table is wrong.
+    found. A case whose name could not be that of a folder (`files.safe_name`) is left out with the reason. Raises
+    InputError if there is no case, CohortError if two cases share a name or the found table is wrong.
     """
     intake = find_images(folder, derivatives)
     if corrections is not None:
         intake = replace(intake, found=tuple(correct(intake.found, corrections)))
+    intake = replace(intake, found=tuple(without_unsafe_names(intake.found)))
     require_images(intake.found, intake, folder)
     rows = []
     for found in cases_of(intake.found):
@@ -152,7 +159,12 @@ def parse_split(text: str, where: str) -> str:
 
 
 def require_sound(cohort: Cohort, where: str) -> Cohort:
-    """Return the cohort; raises CohortError if a case stands twice or a patient in two splits."""
+    """Return the cohort; raises CohortError if a case has a name that no folder can have or stands twice, or if a
+    patient stands in two splits."""
+    for case, problem in cohort.unsafe_cases().items():
+        raise CohortError(
+            f"{where}: {case!r} cannot name a case.", found=problem, do="give it another name in the column case"
+        )
     if twice := cohort.duplicate_cases():
         raise CohortError(
             f"{where}: a case name stands in more than one row.",

@@ -170,7 +170,7 @@ def _size_problem(header: Header) -> str | None:
     if count < 1:
         return "its rows and columns are missing"
     if count > MAX_VOXELS:
-        return f"too large ({columns:g} × {rows:g} × {1 if frames is None else frames:g} voxels, {MOST_VOXELS})"
+        return f"too large ({columns:g} × {rows:g} × {1 if frames is None else frames:g} voxels): {MOST_VOXELS}"
     if (not header.syntax or _PLAIN.fullmatch(header.syntax)) and header.stored_bytes < count * bits / 8:
         return f"cut off ({header.stored_bytes} bytes of pixels, {count * bits / 8:.0f} declared)"
     # Run-length coding gives 2 bytes at least for 128 pixels, the others far more: a frame has some bytes at least.

@@ -20,8 +20,6 @@ stored as text, by some scanners rounded to 0.1 mm."""
 LEAST_SLOPE = 0.5
 """Cosine between the way from slice to slice and the slices' normal: gantries tilt by 30° (0.87) at most."""
 
-_ORDINALS = {2: "second", 3: "third"}
-
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -172,7 +170,7 @@ def _require_step(frames: Sequence[Frame], step: float, where: str) -> None:
     times = round(step / between)
     if times >= 2 and abs(step / between - times) < UNEVEN:
         raise InputError(
-            f"{where}: all but every {_ORDINALS.get(times, f'{times}th')} slice is missing.",
+            f"{where}: {times - 1} of every {times} slices {'are' if times > 2 else 'is'} missing.",
             found=f"{step:.4g} mm between {frames[0].name} ({_place(frames[0])}) and {frames[1].name}, and so on",
             expected=f"a slice every {between:.4g} mm (SpacingBetweenSlices)",
             do="export or copy the series again, with all its slices; if it has no more, convert it to NIfTI",

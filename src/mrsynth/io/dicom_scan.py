@@ -16,7 +16,8 @@ from mrsynth.io.dicom_frames import Frame, Series, frames_of, tags_of
 from mrsynth.io.dicom_geometry import places
 from mrsynth.io.dicom_group import TURNING, Group, directions, group_series
 from mrsynth.io.found import Ignored
-from mrsynth.io.locator import join_locator
+from mrsynth.io.locator import join_locator, split_locator
+from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.walk import list_files
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -73,7 +74,8 @@ def scan_dicom(folder: Path) -> tuple[list[DicomVolume], list[Ignored]]:
     Only headers are read. Volumes are ordered by patient, study, series number, b-value and echo. Whether a volume is
     whole (no slice missing) is for `read_dicom` to say. Raises InputError if there is no such folder.
     """
-    files = [folder] if folder.is_file() else list_files(folder)[0]
+    # What is named as NIfTI is not looked into: it is listed by its name.
+    files = [folder] if folder.is_file() else [path for path in list_files(folder)[0] if not is_nifti(path)]
     marks = []
     for path in files:
         state = path.stat()
@@ -194,6 +196,12 @@ def _volumes(groups: Sequence[Group], ignored: list[Ignored]) -> list[DicomVolum
         named = {"series": series.number if by_number else series.uid} if by_number or series.uid else {}
         chosen = {"b": group.b_s_mm2, "echo": group.echo, "volume": group.volume}
         selection = {**named, **{key: value for key, value in chosen.items() if value is not None}}
+        locator = join_locator(homes[series], selection)
+        if named and split_locator(locator)[1].get("series") != str(named["series"]):
+            reason = f"its series has no number of its own, and a UID that is none ({series.uid!r})"
+            files = dict.fromkeys(frame.path for stack in group.stacks for frame in stack)
+            ignored += [Ignored(path, reason) for path in files]
+            continue
         volumes.append(
             DicomVolume(
                 patient=series.patient,
@@ -206,7 +214,7 @@ def _volumes(groups: Sequence[Group], ignored: list[Ignored]) -> list[DicomVolum
                 echo=group.echo,
                 volume=group.volume,
                 trace=group.trace,
-                locator=join_locator(homes[series], selection),
+                locator=locator,
                 stacks=group.stacks,
             )
         )

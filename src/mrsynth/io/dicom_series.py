@@ -18,7 +18,7 @@ from mrsynth.io.dicom_geometry import stack
 from mrsynth.io.dicom_pixels import read_slices
 from mrsynth.io.dicom_scan import DicomVolume, scan_dicom
 from mrsynth.io.files import sha256_file
-from mrsynth.io.locator import join_locator
+from mrsynth.io.locator import join_locator, whole_number
 from mrsynth.types import contrast_name
 
 _NAMES = {"b": "b_s_mm2", "echo": "echo", "volume": "volume"}
@@ -110,13 +110,14 @@ def _numbers(path: Path, selection: Mapping[str, str]) -> dict[str, float]:
     for key, value in selection.items():
         if key == "series":
             continue
-        if key not in ("b", "echo", "volume") or not value.isdecimal():
+        number = whole_number(value) if key in ("b", "echo", "volume") else None
+        if number is None:
             raise InputError(
                 f"{path}: cannot be selected from.",
                 found=f"{key}={value}",
                 expected="series=<number or UID>, b=<s/mm²>, echo=<from 1 on>, volume=<from 0 on>",
             )
-        found[key] = float(value)
+        found[key] = float(number)
     return found
 
 

@@ -68,20 +68,24 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n")
 
 
+def why_unsafe(name: str) -> str | None:
+    """Return why `safe_name` refuses a name, None where it does not."""
+    if not name.strip():
+        return "an empty name"
+    if name.startswith("."):
+        return "a name that begins with a dot"
+    if any(c in '/\\:*?"<>|' or not c.isprintable() for c in name):
+        return 'a path separator, a control character or one of : * ? " < > |'
+    size = len(name.encode("utf-8"))
+    return f"{size} bytes" if size > MAX_NAME_BYTES else None
+
+
 def safe_name(name: str) -> str:
     """Return the name if it can be that of one file or folder inside an output folder; raises OutputError if not.
 
     Any script is welcome; separators, control characters, a leading dot (hidden, `..`) and over-long names are not.
     """
-    reason = None
-    if not name.strip():
-        reason = "an empty name"
-    elif name.startswith("."):
-        reason = "a name that begins with a dot"
-    elif any(c in '/\\:*?"<>|' or not c.isprintable() for c in name):
-        reason = 'a path separator, a control character or one of : * ? " < > |'
-    elif len(name.encode("utf-8")) > MAX_NAME_BYTES:
-        reason = f"{len(name.encode('utf-8'))} bytes"
+    reason = why_unsafe(name)
     if reason is None:
         return name
     raise OutputError(
@@ -90,6 +94,27 @@ def safe_name(name: str) -> str:
         expected=f"one name without separators, at most {MAX_NAME_BYTES} bytes",
         do="rename the case in the cohort table",
     )
+
+
+NOTHING = "nothing there"
+
+
+def kind_of(path: Path) -> str:
+    """Return what stands at a path: "a file", "a folder", "a pipe or device", NOTHING, or why nobody can say."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return NOTHING
+    except OSError as error:  # too long a name, no permission
+        return (error.strerror or str(error)).lower()
+    except ValueError:  # a zero byte
+        return "no path"
+    return "a file" if stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+
+
+def printable(text: object) -> str:
+    r"""Return a text for the terminal: line breaks and control characters, as file names may hold, become \n, \x1b …"""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
 def sha256_file(path: Path) -> str:
@@ -127,14 +152,27 @@ NUMPY_DISK_FULL = ("requested and", "Not enough free space")
 
 
 def _require_replaceable(path: Path) -> None:
-    """Raise OutputError if a pipe or device stands at a path: renaming onto /dev/null would remove it for all."""
+    """Raise OutputError if a folder, a pipe or a device stands at a path (renaming onto /dev/null would remove it for
+    all), or a file where its folder should be."""
+    for parent in path.parents:
+        if (kind := kind_of(parent)) == NOTHING:
+            continue
+        if kind == "a file":
+            raise OutputError(
+                f"{path}: cannot be written.",
+                found=f"{parent.name} is a file",
+                expected="a folder, or nothing yet",
+                do="choose another place",
+            )
+        break
     try:
         mode = path.lstat().st_mode
     except OSError:  # nothing there, or out of reach: what is wrong shows when it is written
         return
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        found = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise OutputError(
-            f"{path}: cannot be written.", found="a pipe or device", expected="a file's name", do="choose another name"
+            f"{path}: cannot be written.", found=found, expected="a file's name", do="choose another name"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mrsynth.errors import CohortError
 from mrsynth.io.cells import read_cells
 from mrsynth.io.files import absolute as absolute_folder
-from mrsynth.io.files import write_text
+from mrsynth.io.files import kind_of, printable, why_unsafe, write_text
 from mrsynth.io.locator import absolute, relative_text, split_locator
 from mrsynth.settings import nearest
 from mrsynth.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
@@ -32,7 +32,7 @@ class Ignored:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return printable(f"{self.path}: {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def correct(found: Sequence[Found], path: Path) -> list[Found]:
         contrast = _contrast(cells["contrast"], where)
         before = by_path.get(place)
         if before is None:
-            if not split_locator(place)[0].exists():
+            if kind_of(split_locator(place)[0]) not in ("a file", "a folder"):
                 raise CohortError(f"{where}: there is no such image.", found=cells["path"], do="remove the line")
             before = Found(place, "", "", IGNORE, "not found by mrsynth index")
         said = (cells["patient"], cells["case"], contrast)
@@ -128,6 +128,8 @@ def correct(found: Sequence[Found], path: Path) -> list[Found]:
             raise CohortError(
                 f"{where}: the image has no patient or no case.", found=cells["path"], do="fill both columns"
             )
+        if problem := why_unsafe(before.case):
+            raise CohortError(f"{where}: {before.case!r} cannot name a case.", found=problem, do="give it another name")
         if first := lines.get((before.case, contrast)):
             raise CohortError(
                 f"{where}: {before.case} has a {contrast} already.",
@@ -159,6 +161,16 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
             f"{path}: is not a found table.", found=f"no column {missing[0]}", expected=", ".join(COLUMNS)
         )
     return [(line, dict(zip(names, cells, strict=True))) for line, cells in lines]
+
+
+def without_unsafe_names(found: Iterable[Found]) -> list[Found]:
+    """Return the images; those of a case whose name cannot be that of a folder of results are IGNORE."""
+    return [
+        image.unused(f"its case {image.case!r} cannot name results ({problem}): rename it, or correct the found table")
+        if image.contrast != IGNORE and (problem := why_unsafe(image.case))
+        else image
+        for image in found
+    ]
 
 
 def described(found: Iterable[Found]) -> list[Ignored]:

@@ -33,6 +33,11 @@ def join_locator(path: Path, selection: Mapping[str, object]) -> Path:
     return Path(f"{path}#" + ",".join(f"{key}={selection[key]}" for key in KEYS if key in selection))
 
 
+def whole_number(text: str) -> int | None:
+    """Return the number that a selection's value means, None where it is none: ASCII digits, at most nine."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
 def absolute(path: Path) -> Path:
     """Return the path from the root on, without `..`, its selection kept."""
     file, selection = split_locator(path)

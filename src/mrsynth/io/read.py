@@ -10,8 +10,8 @@ from mrsynth.errors import InputError
 from mrsynth.image import Image
 from mrsynth.io import nifti
 from mrsynth.io.diffusion import bval_file, read_shells, shell_of
-from mrsynth.io.files import sha256_file
-from mrsynth.io.locator import split_locator
+from mrsynth.io.files import NOTHING, kind_of, sha256_file
+from mrsynth.io.locator import split_locator, whole_number
 from mrsynth.io.nifti_stream import is_nifti
 
 
@@ -49,13 +49,23 @@ def file_digest(path: Path) -> str:
         return sha256_file(file)
     parts = [sha256_file(file), *(f"{key}={value}" for key, value in sorted(selection.items()))]
     if "b" in selection:
+        read_shells(file)  # says what is wrong with the .bval, or that there is none
         parts.append(sha256_file(bval_file(file)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _require_there(file: Path) -> None:
-    if not file.exists():
+    """Raise InputError unless a file or a folder stands there."""
+    kind = kind_of(file)
+    if kind == NOTHING:
         raise InputError(f"{file}: there is no such file.", do="check the path")
+    if kind not in ("a file", "a folder"):
+        raise InputError(
+            f"{file}: is no file that can be read.",
+            found=kind,
+            expected="a NIfTI file, or a DICOM file or folder",
+            do="check the path and who may read it",
+        )
 
 
 def _volumes(file: Path, selection: Mapping[str, str]) -> list[int] | None:
@@ -68,12 +78,13 @@ def _volumes(file: Path, selection: Mapping[str, str]) -> list[int] | None:
             expected="#volume=… or #b=… for a NIfTI file",
         )
     for key, value in selection.items():
-        if not value.isdecimal():
+        number = whole_number(value)
+        if number is None:
             raise InputError(f"{file}: {key} is no number.", found=repr(value), expected="a whole number")
         if key == "volume":
-            return [int(value)]
+            return [number]
         shells = read_shells(file)
-        if shell_of(int(value)) not in shells:
+        if shell_of(number) not in shells:
             raise InputError(f"{file}: has no volume at b = {value} s/mm².", found="b = " + ", ".join(map(str, shells)))
-        return shells[shell_of(int(value))]
+        return shells[shell_of(number)]
     return None

@@ -23,8 +23,9 @@ def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
 
     Needed are a column `case` or `patient` and one whose name is a contrast in any spelling of `types`; paths are
     relative to the table's folder. Without a split column patients are split with seed 0; other columns are kept as
-    metadata, text stays text ("007"). allow_unsound: return also a table in which a case stands twice or a patient in
-    two splits (`check_cohort` reports them). Raises CohortError naming the line.
+    metadata, text stays text ("007"). allow_unsound: return also a table in which a case stands twice or has a name
+    that no folder can have, or a patient stands in two splits (`check_cohort` reports them). Raises CohortError naming
+    the line.
     """
     header, lines = read_cells(path, "a cohort table", "the table that mrsynth index writes")
     columns = _columns(header, path)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mrsynth.errors import InputError
+from mrsynth.io.files import kind_of
 from mrsynth.io.found import Ignored
 
 TEXT_SUFFIXES = re.compile(
@@ -24,21 +25,26 @@ SIDECARS = (".json", ".tsv", ".bval", ".bvec")
 
 
 def list_files(folder: Path) -> tuple[list[Path], list[Ignored]]:
-    """Return the regular files below a folder and what cannot be read (links to nothing, pipes, unprintable names).
+    """Return the regular files below a folder and what cannot be read (links to nothing, pipes, names that are no
+    text, folders without permission).
 
     Links are followed, each folder once; names that begin with a dot are not looked at. Raises InputError if there is
     no such folder.
     """
-    if not folder.is_dir():
+    if (kind := kind_of(folder)) != "a folder":
         raise InputError(
             f"{folder}: is not a folder.",
-            found="a file" if folder.exists() else "nothing there",
+            found=kind,
             expected="a folder with NIfTI or DICOM images",
         )
     files: list[Path] = []
     ignored: list[Ignored] = []
     seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+
+    def closed(error: OSError) -> None:
+        ignored.append(Ignored(_shown(Path(error.filename)), f"cannot be read ({error.strerror})"))
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=closed):
         real = os.path.realpath(place)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
@@ -57,14 +63,21 @@ def list_files(folder: Path) -> tuple[list[Path], list[Ignored]]:
 def _unreadable(path: Path, folder: Path) -> Ignored | None:
     """Return why a file cannot be an image of a table, None where it can."""
     if not _is_text(str(path)):
-        return Ignored(Path(os.fsencode(path).decode("utf-8", "backslashreplace")), "its name is not UTF-8: rename it")
+        return Ignored(_shown(path), "its name is not UTF-8: rename it")
     if any(part != part.strip() for part in path.relative_to(folder).parts):
         return Ignored(path, "its name, or that of its folder, begins or ends with a space: rename it")
     try:
         mode = path.stat().st_mode
+    except PermissionError as error:
+        return Ignored(path, f"cannot be read ({error.strerror})")
     except OSError:
         return Ignored(path, "a link to nothing (in a DataLad data set: datalad get it)")
     return None if stat.S_ISREG(mode) else Ignored(path, "neither a file nor a folder")
+
+
+def _shown(path: Path) -> Path:
+    """Return a path with what is no UTF-8 in it written as \\x…."""
+    return Path(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def _is_text(name: str) -> bool:

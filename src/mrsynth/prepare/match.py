@@ -7,6 +7,7 @@ its sums in another order each time, and these levels are so small that threads 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
@@ -25,8 +26,12 @@ FIRST_STEP_MM = {8.0: 4.0, 4.0: 1.0, 2.0: 0.5, 1.0: 0.1}
 
 SAMPLES = 50_000
 CT_LOW, CT_HIGH = -100.0, 200.0
+"""Bone is bone and air is air; the bins are for soft tissue (HU)."""
+
 BINS = 32
 STARTS = 3
+MOST_DESCENTS = 3
+ENOUGH = 2e-3
 MASKED_SHARE = 0.1
 RIM_MM = 3.0
 MIN_OVERLAP = 0.3
@@ -90,6 +95,11 @@ def match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
     by 20° about each axis. The same images give the same bytes. Raises InputError where nothing overlaps or the result
     is no plausible head.
     """
+    with _one_thread():
+        return _match(fixed, moving, kind)
+
+
+def _match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
     metrics = [_Metric(fixed, moving, mm) for mm in fixed.levels if mm in moving.levels]
     found = _best_start(metrics[0], "translation" if kind == "translation" else "rigid")
     if found is None:
@@ -153,11 +163,14 @@ def _for_information(image: Image) -> Image:
 
 
 def _foreground_mm(image: Image) -> np.ndarray:
-    """Return the positions (3, n) of what is no air, on a grid of about 4 mm."""
+    """Return the positions (3, n) of what is no air, on a grid of about 4 mm; raises InputError where all is air."""
     step = [max(1, round(4.0 / edge)) for edge in image.spacing_mm]
     data = image.data[:: step[0], :: step[1], :: step[2]]
-    level = -300.0 if image.contrast == "ct" else 0.15 * float(image.data.max())
-    return apply_affine(np.asarray(image.affine, float), np.argwhere(data > level).T * np.array(step)[:, None])
+    level = CT_LOW + 20.0 if image.contrast == "ct" else 0.15 * float(image.data.max())
+    found = np.argwhere(data > level).T * np.array(step)[:, None]
+    if not found.size:
+        raise InputError(f"{image.contrast} is empty.", found="nothing but air", do="check the file")
+    return apply_affine(np.asarray(image.affine, float), found)
 
 
 def _cropped(image: Image, points_mm: np.ndarray, margin_mm: float = 12.0) -> Image:
@@ -241,6 +254,19 @@ def _best_start(metric: _Metric, kind: Kind) -> np.ndarray | None:
 # --- ITK
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK's metric, which has no setting of its own, work in one thread."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
 class _Metric:
     """Mutual information of two images on one level, and the descent on it."""
 
@@ -252,7 +278,6 @@ class _Metric:
         import SimpleITK as sitk
 
         method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)
         method.SetMetricAsMattesMutualInformation(BINS)
         share = SAMPLES / self.images[0].GetNumberOfPixels()
         if share < 1.0:
@@ -284,14 +309,24 @@ class _Metric:
         return -float(method.GetMetricValue())
 
     def descend(self, matrix: np.ndarray, kind: Kind) -> np.ndarray:
-        """Return the matrix after a descent, turning about the middle of the head; where the way led to less
-        information it is gone again in smaller steps, and if that fails too, the matrix stays."""
-        step_mm = FIRST_STEP_MM[self.spacing_mm]
-        start = self.information(matrix)
-        for first_mm in (step_mm, step_mm / 4):
-            found = self._descend(matrix, kind, first_mm)
-            if self.information(found) > start:
-                return found
+        """Return the matrix after a descent, turning about the middle of the head.
+
+        Where the way led to less information it is gone again in smaller steps. An affine descent, whose twelve
+        directions are unlike each other, begins anew from where it ended until it gains no more.
+        """
+        step_mm = FIRST_STEP_MM[self.spacing_mm] / (2 if kind == "affine" else 1)
+        start = best = self.information(matrix)
+        for _ in range(MOST_DESCENTS):
+            found = self._descend(matrix, kind, step_mm)
+            after = self.information(found)
+            if after > best:
+                matrix, gain, best = found, after - best, after
+                if gain < ENOUGH or kind != "affine":
+                    break
+            elif best > start:
+                break
+            else:
+                step_mm /= 4
         return matrix
 
     def _descend(self, matrix: np.ndarray, kind: Kind, step_mm: float) -> np.ndarray:

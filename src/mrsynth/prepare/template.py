@@ -2,7 +2,7 @@
 
 Its grey and white matter maps ship with the phantom (`simulate/assets`, with their licence). They make a contrast like
 T1's, which is all that mutual information needs; nothing is downloaded. The template has no skull: only its brain and
-a rim around it are compared, so that heads with and without skull come out alike.
+a thin rim are compared, so that heads with and without skull come out alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mrsynth.prepare.transform import Grid
 GREY, WHITE, FLUID = 0.65, 1.0, 0.25
 """Intensities of the tissues, about those of a T1-weighted image relative to white matter."""
 
-RIM_MM = 2
+RIM_MM = 1
 
 
 def template_grid() -> Grid:
@@ -38,8 +38,8 @@ def template() -> tuple[Image, Image]:
         brain = np.unpackbits(asset["brain"])[: grey.size].reshape(grey.shape).astype(np.float32)
         origin_mm = asset["origin_mm"]
     fluid = np.clip(brain - grey - white, 0.0, 1.0)
-    half = GREY * grey + WHITE * white + FLUID * fluid
-    # one half is kept, with the plane x = 0 as its last; room around the brain for the rim
+    half = brain * (GREY * grey + WHITE * white + FLUID * fluid)
+    # one half is kept, with the plane x = 0 as its last; room for the rim
     room = ((RIM_MM, RIM_MM),) * 3
     data = np.pad(np.concatenate([half, half[-2::-1]]), room)
     solid = np.pad(np.concatenate([brain, brain[-2::-1]]), room) > 0

@@ -14,7 +14,7 @@ class TrainSettings(Settings):
 
     epochs: at most. batch_size: samples an optimiser step and device. learning_rate, betas: Adam's. patience: epochs
     without a better validation loss before training stops. samples_per_epoch: this many, drawn anew each epoch; null
-    takes all. in_memory_gb: samples are kept in memory up to this size, beyond it they are read from the memory maps.
+    takes all. in_memory_gb: samples are kept in memory up to this size, beyond it they are read from disk.
     precision, accelerator, devices, nodes, strategy: as Lightning names them. channels_last: memory layout of 2-D nets.
     """
 

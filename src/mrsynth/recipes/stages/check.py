@@ -11,6 +11,7 @@ from mrsynth.errors import InputError
 from mrsynth.image import Case
 from mrsynth.io import Problem, check_cohort, read_cohort
 from mrsynth.prepare.alignment import misalignment
+from mrsynth.recipes.stages.index import counted
 from mrsynth.recipes.stages.progress import CONSOLE
 from mrsynth.types import b_of, in_order
 
@@ -23,11 +24,8 @@ def check(table: Path, *, progress: bool = True) -> tuple[list[str], int]:
         problems = check_cohort(cohort, progress=lambda case: bar.advance(task), compare=alignment_problems)
     errors = sum(problem.severity == "error" for problem in problems)
     lines = [str(problem) for problem in problems]
-    lines.append(
-        f"{len(cohort.rows)} cases: {errors} errors, {len(problems) - errors} warnings"
-        if problems
-        else f"{len(cohort.rows)} cases: no problem found"
-    )
+    told = f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}"
+    lines.append(f"{counted(len(cohort.rows), 'case')}: {told if problems else 'no problem found'}")
     return lines, errors
 
 

@@ -164,7 +164,7 @@ def _own_cluster(workers: Workers) -> Iterator[Any]:
                 n_workers=workers.number,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
             ) as local,
         ):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrsynth.io import Cohort, Ignored, found_table, index_folder, write_cohort, write_found
+from mrsynth.io.files import printable
 from mrsynth.types import in_order
 
 SHOWN = 12
@@ -31,8 +32,8 @@ def describe(cohort: Cohort, out: Path) -> list[str]:
     patients = {row.patient for row in cohort.rows}
     splits = Counter(row.split for row in cohort.rows)
     images = Counter(name for row in cohort.rows for name in row.files)
-    return [
-        f"{len(cohort.rows)} cases of {len(patients)} patients in {out}",
+    lines = [
+        f"{counted(len(cohort.rows), 'case')} of {counted(len(patients), 'patient')} in {out}",
         "  split:  " + ", ".join(f"{name} {n}" for name, n in splits.items()),
         "  images: " + ", ".join(f"{name} {images[name]}" for name in in_order(images)),
         *_recognised(cohort),
@@ -40,6 +41,12 @@ def describe(cohort: Cohort, out: Path) -> list[str]:
         f"Every image seen stands in {found_table(out)}: correct contrast, patient or case there, then",
         f"  mrsynth index DIR --found {found_table(out)} -o {out}",
     ]
+    return [printable(line) for line in lines]  # names of files may hold line breaks and escape sequences
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 case, 2 cases."""
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _recognised(cohort: Cohort) -> Iterator[str]:
@@ -54,7 +61,8 @@ def _recognised(cohort: Cohort) -> Iterator[str]:
         width = max(len(name) for name, _ in signature)
         yield from (f"    {name:<{width}}  {reason}" for name, reason in signature)
     if rest := groups[SHOWN:]:
-        yield f"  and {sum(len(cases) for _, cases in rest)} more cases"
+        more = sum(len(cases) for _, cases in rest)
+        yield f"  and {more} more case{'s' * (more != 1)}"
 
 
 def _left_out(ignored: Sequence[Ignored]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from mrsynth.image import Case
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
 from mrsynth.io.files import remove
 from mrsynth.io.prepared import case_fingerprint
+from mrsynth.io.prepared_inputs import describe_inputs
 from mrsynth.prepare import learn_steps, learns, run_steps
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
@@ -44,8 +45,10 @@ class CaseWork:
         """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint."""
         tell(row.case, "reading")
         contrasts = self.plan.to_read(row)
-        fingerprint = case_fingerprint(row, contrasts, self.plan.steps)
+        inputs = describe_inputs(row, contrasts)
+        fingerprint = case_fingerprint(row, contrasts, self.plan.steps, inputs)
         if self.cohort.is_current(row.case, fingerprint):
+            self.cohort.note_inputs(row.case, inputs)
             return "unchanged", fingerprint
         case = read_case(row, contrasts)
         snapshots = Snapshots(case)
@@ -55,7 +58,7 @@ class CaseWork:
             snapshots.after(step, now)
 
         prepared, records = run_steps(case, self.plan.steps, watch=watch)
-        self.cohort.write_case(row, prepared, records, fingerprint)
+        self.cohort.write_case(row, prepared, records, fingerprint, inputs)
         snapshots.write(self.cohort.folder, prepared, records)
         return "made", fingerprint
 
