@@ -1,4 +1,4 @@
-"""What a preparation does to each case: from a recipe, or from --steps; and what steps learn from the training split."""
+"""What a preparation does to each case: a recipe, or --steps; and what steps learn from the training split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans as a scanner gives them, other grids and a head that moved, through the whole way and back to their own space."""
+"""Scans as a scanner gives them, other grids and a moved head, through the whole way and back to their own space."""
 
 from __future__ import annotations
 
