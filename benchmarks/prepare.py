@@ -54,6 +54,7 @@ class Watch(threading.Thread):
         self.going = True
 
     def run(self) -> None:
+        """Look until told to stop."""
         me = psutil.Process()
         while self.going:
             total = 0
