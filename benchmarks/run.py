@@ -23,7 +23,9 @@ BENCHMARKS = (
     "register",
     "train",
     "storage",
+    "prepare",
     "prepare_steps",
+    "intensity",
     "synthesize",
     "metrics",
     "noise_loss",
@@ -34,6 +36,8 @@ BENCHMARKS = (
 def main() -> None:
     """Run the chosen benchmarks (all by default); rows of the others stay as they are in RESULTS.md."""
     chosen = sys.argv[1:] or BENCHMARKS
+    if unknown := set(chosen) - set(BENCHMARKS):
+        sys.exit(f"No benchmark named {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
     for name in chosen:
         print(f"{name} …", file=sys.stderr)
         done = subprocess.run(
