@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,3 +67,47 @@ def test_workers_follow_cores_and_memory():
     assert Workers(1).in_process
     assert not Workers(2).in_process
     assert not Workers(1, "tcp://somewhere:1").in_process
+
+
+class FakeSlurm:
+    """Stands in for dask-jobqueue's cluster: there is no SLURM here."""
+
+    asked: tuple[int, ...] = ()
+
+    def __init__(self) -> None:
+        import distributed
+
+        self.local = distributed.LocalCluster(n_workers=1, processes=True, dashboard_address="127.0.0.1:0")
+        self.scheduler_address = self.local.scheduler_address
+
+    def __enter__(self):
+        return self.local
+
+    def __exit__(self, *error):
+        self.local.close()
+
+    def scale(self, jobs: int) -> None:
+        FakeSlurm.asked = (*FakeSlurm.asked, jobs)
+
+
+class NotConfigured:
+    def __init__(self) -> None:
+        raise ValueError("You must specify how many cores to use per job")
+
+
+def test_slurm_is_asked_for_as_many_jobs_as_workers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=FakeSlurm))
+    found, _ = answers([3, 13], Workers(2, "slurm"))
+    assert found[3][0] == 9
+    assert FakeSlurm.asked == (2,)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [(None, "pip install 'mrsynth"), (SimpleNamespace(SLURMCluster=NotConfigured), "how many cores")],
+)
+def test_slurm_that_cannot_be_used_is_explained(monkeypatch, module, message):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", module)
+    with pytest.raises(InputError) as error:
+        answers([1], Workers(1, "slurm"))
+    assert message in str(error.value)

@@ -17,6 +17,9 @@ R = TypeVar("R")
 GIB_A_WORKER = 3.0
 """Memory that one worker is given: a study of four contrasts at 1 mm stays below it (benchmarks/RESULTS.md)."""
 
+KEPT_BYTES = 2**28
+"""Freed memory that a worker keeps for its next images."""
+
 TOPIC = "mrsynth"
 
 CONNECT_S = 10.0
@@ -155,9 +158,16 @@ def _own_cluster(workers: Workers) -> Iterator[Any]:
         import dask
         import distributed
 
-        # A case whose worker died (out of memory) is tried once more, not three times; and a worker holds no case in
-        # stock, so that none is blamed for the death of another.
-        settings = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}
+        settings = {
+            # A case whose worker died (out of memory) is tried once more, not three times; and a worker holds no case
+            # in stock, so that none is blamed for the death of another.
+            "distributed.scheduler.allowed-failures": 1,
+            "distributed.scheduler.worker-saturation": 1.0,
+            # Dask gives freed memory back at once by default; images are large, and getting it anew took half the time.
+            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
+            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
+            "distributed.worker.profile.enabled": False,
+        }
         with (
             dask.config.set(settings),
             distributed.LocalCluster(
@@ -183,6 +193,6 @@ def _own_cluster(workers: Workers) -> Iterator[Any]:
             expected="queue, cores and memory in dask-jobqueue's own configuration (jobqueue.slurm)",
             do="write it once: https://jobqueue.dask.org",
         ) from error
-    with cluster:
+    with cluster as running:
         cluster.scale(jobs=workers.number)
-        yield cluster
+        yield running
