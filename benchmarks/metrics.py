@@ -51,7 +51,8 @@ def main() -> None:
     ssim_rows("uniform")
     ssim_rows("gaussian")
     for preset in PRESETS:
-        evaluation_row(preset)
+        if PRESETS[preset].data_range in (None, 1.0):  # the others are for CT
+            evaluation_row(preset)
 
 
 if __name__ == "__main__":

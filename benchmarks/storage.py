@@ -25,7 +25,8 @@ from mrsynth.io.chunks import fill_box, open_chunked, write_chunked
 from mrsynth.prepare import run_steps
 from mrsynth.simulate import SubjectSettings, simulate_subject
 from mrsynth.train.loader import Loader, Samples
-from mrsynth.train.patches import PatchSampler, PatchSet, PatchSettings
+from mrsynth.train.patches import PatchSampler, PatchSet
+from mrsynth.train.settings import PatchSettings
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "brats"
 CASES, WORKERS, BATCH, SAMPLES = 6, 2, 4, 24

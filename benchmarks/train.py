@@ -13,12 +13,13 @@ from benchmarks.machine import environment, medians, row
 from mrsynth.image import Case, Image
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.losses import build_loss
+from mrsynth.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.fit import fit
 from mrsynth.train.history import read_history
-from mrsynth.train.memory import keep_freed_memory
+from mrsynth.train.supervised import Supervised
 
 SLICES, BATCH, EPOCHS = 96, 32, 2
 
@@ -40,7 +41,8 @@ def with_data_path(cohort: PreparedCohort, folder: Path, in_memory_gb: float) ->
     """Return the steps a second of mrsynth's training (median epoch, the first left out)."""
     settings = load_recipe("osman2022", [f"train.epochs={EPOCHS + 1}", "train.batch_size=32"]).train
     sets = [SliceSet(cohort, s, (["t1"], "t2"), 0.1, in_memory_gb) for s in ("train", "val")]
-    fit(build_net("unet2d"), build_loss({"mse": 1.0}), (sets[0], sets[1]), settings, folder, progress=False)
+    module = Supervised(build_net("unet2d"), build_loss({"mse": 1.0}), settings)
+    fit(module, (sets[0], sets[1]), settings, folder, progress=False)
     seconds = [r["seconds"] for r in read_history(folder / "log" / "history.csv")][1:]
     return SLICES / BATCH / medians([seconds])[0]
 

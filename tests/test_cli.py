@@ -272,12 +272,12 @@ def test_prepare_resumes_and_lists_what_is_broken(
     assert 0 < done < 5
     assert run(monkeypatch, *words, "--workers", 1) == 1
     captured = capfd.readouterr()
-    assert f"{4 - done} cases prepared, {done} were up to date, 1 failed" in captured.out
+    assert f"{4 - done} cases prepared, {done} up to date, 1 failed" in captured.out
     assert broken.parent.name in captured.err
     assert "Not prepared" in (tmp_path / "p" / "qc.html").read_text()
     broken.write_bytes(good)
     assert run(monkeypatch, *words, "--workers", 1) == 0
-    assert "1 cases prepared, 4 were up to date, 0 failed" in capfd.readouterr().out
+    assert "1 case prepared, 4 up to date, 0 failed" in capfd.readouterr().out
 
 
 def test_index_says_why_and_obeys_the_found_table(

@@ -75,7 +75,7 @@ def test_preparing_goes_on_after_ctrl_c(tmp_path: Path):
     times = {p: (p / "record.json").stat().st_mtime_ns for p in finished}
     command = [sys.executable, "-m", "mrsynth", *map(str, words)]
     said = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
-    assert f"{len(finished)} were up to date" in said
+    assert f"{len(finished)} up to date" in said
     assert len(PreparedCohort.open(out).cases()) == cases
     assert all((p / "record.json").stat().st_mtime_ns == t for p, t in times.items())
     assert not [p for p in out.rglob(".*") if p.is_file() or p.is_dir()]

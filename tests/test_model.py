@@ -18,6 +18,8 @@ CONTRACT = {
     "target": "t2",
     "net": "unet2d",
     "net_settings": SMALL,
+    "patch": None,
+    "flags": False,
     "steps": STEPS,
     "range": [0, 1],
     "intensity": [],
@@ -75,7 +77,7 @@ def test_missing_broken_and_foreign_contracts(run: Path, tmp_path: Path):
         contract.write_text(bad)
         with pytest.raises(ModelError, match="not a model contract"):
             load_contract(run)
-    contract.write_text(good.replace('"format": 1', '"format": 99'))
+    contract.write_text(good.replace('"format": 2', '"format": 99'))
     with pytest.raises(ModelError, match="another format"):
         load_contract(run)
     contract.write_text(good)

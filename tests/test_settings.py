@@ -33,6 +33,7 @@ def test_spellings_of_public_data_sets():
         assert contrast_name(spelling) == name
     assert image_name("seg") == "lesion"
     assert image_name("notes") is None
+    assert image_name("dwi_b٣") is None  # a digit, but not one of ours
     with pytest.raises(InputError, match="did you mean 'flair'"):
         contrast_name("flare")
 

@@ -12,6 +12,7 @@ from laws import brain_case
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
+from mrsynth.train.settings import TrainSettings
 
 STEPS = [
     {"brain_mask": {"source": "auto", "max_fraction": 0.6}},
@@ -21,6 +22,24 @@ STEPS = [
     {"field_of_view": {"size_mm": [280, 280]}},
     {"resize": {"size": [32, 32], "antialias": False}},
 ]
+TRAIN = TrainSettings(
+    epochs=4,
+    batch_size=8,
+    learning_rate=0.002,
+    betas=(0.9, 0.999),
+    patience=10,
+    samples_per_epoch=None,
+    stages={},
+    seed=3,
+    in_memory_gb=1,
+    workers=0,
+    channels_last=False,
+    precision="32-true",
+    accelerator="cpu",
+    devices=1,
+    nodes=1,
+    strategy="auto",
+)
 BRATS_NAMES = {"t1": "t1n", "t2": "t2w"}
 SPLITS = ("train", "train", "train", "val", "test")
 

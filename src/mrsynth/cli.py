@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +30,7 @@ class PhantomProfile(StrEnum):
     brats = "brats"
     ct = "ct"
     dose = "dose"
+    tumour = "tumour"
 
 
 class Units(StrEnum):
@@ -37,6 +39,21 @@ class Units(StrEnum):
     range = "range"
     input = "input"
     training = "training"
+
+
+class Missing(StrEnum):
+    """What to do where an input of a model is missing."""
+
+    refuse = "refuse"
+    zeros = "zeros"
+
+
+class Precision(StrEnum):
+    """The numbers a network computes with."""
+
+    full = "32"
+    bf16 = "bf16"
+    half = "16"
 
 
 class Scale(StrEnum):
@@ -154,6 +171,7 @@ def prepare(
     from mrsynth.io import read_cohort
     from mrsynth.recipes.recipe import load_recipe
     from mrsynth.recipes.stages.cluster import Workers
+    from mrsynth.recipes.stages.index import counted
     from mrsynth.recipes.stages.plan import Plan
     from mrsynth.recipes.stages.prepare import prepare as run
 
@@ -165,7 +183,8 @@ def prepare(
     else:
         plan = Plan.of_steps(steps or "", table, [name for name in contrasts.split(",") if name])
     done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first, progress=not quiet)
-    print(f"{len(done.made)} cases prepared, {len(done.unchanged)} were up to date, {len(done.failed)} failed: {out}")
+    up_to_date = f"{len(done.unchanged)} up to date, {len(done.failed)} failed"
+    print(f"{counted(len(done.made), 'case')} prepared, {up_to_date}: {out}")
     print(f"Look at {done.page} in a browser.")
     _print_failed(done.failed)
 
@@ -210,32 +229,49 @@ def synthesize(
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Predict every case of this table.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="With --cohort: only train, val or test.")] = None,
     like: Annotated[
-        str | None, typer.Option("--like", help="The input whose grid the result gets; the model's first by default.")
+        str | None, typer.Option("--like", help="The input whose grid the result gets; the first there is by default.")
     ] = None,
     units: Annotated[
         Units, typer.Option("--units", help="The model's range, the intensities of --like, or the training scans'.")
     ] = Units.range,
+    missing: Annotated[
+        Missing, typer.Option("--missing", help="A missing input: refuse it, or let the network see zeros.")
+    ] = Missing.refuse,
+    impute: Annotated[
+        list[str] | None, typer.Option("--impute", help="contrast=run folder that makes a missing input. Repeatable.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option("--precision", help="Of the network's numbers.")] = Precision.full,
+    compile_net: Annotated[bool, typer.Option("--compile", help="Compile the network first (many cases).")] = False,
+    overlap: Annotated[
+        int, typer.Option("--overlap", min=0, help="Slices that neighbouring slabs of a 3-D model share.")
+    ] = 0,
+    memory_gib: Annotated[
+        float | None, typer.Option("--memory-gib", min=0.1, help="Memory beside weights and volume.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda …; a GPU where there is one.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make the missing image from the ones at hand, on the patient's own grid."""
     from mrsynth.io import read_cohort
     from mrsynth.recipes.stages import synthesize as stage
+    from mrsynth.recipes.stages.index import counted
+    from mrsynth.synthesize import Inference, MissingInputs
 
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
+    place = stage.Place(like, units.value, device)
+    gaps = MissingInputs(missing.value, _pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
+    how = Inference(precision=precision.value, compile=compile_net, overlap=overlap, memory_gib=memory_gib)
+    options: dict[str, Any] = {"place": place, "missing": gaps, "inference": how}
     if cohort is not None:
         made, failed = stage.synthesize_cohort(
-            model, read_cohort(cohort), out, split=split, place=stage.Place(like, units.value), progress=not quiet
+            model, read_cohort(cohort), out, split=split, progress=not quiet, **options
         )
-        print(f"{len(made)} synthetic images in {out}, {len(failed)} failed.")
+        print(f"{counted(len(made), 'synthetic image')} in {out}, {len(failed)} failed.")
         _print_failed(failed)
     else:
-        pairs = [text.partition("=") for text in inputs or ()]
-        wrong = [text for text, (name, _, path) in zip(inputs or (), pairs, strict=True) if not name or not path]
-        if wrong:
-            raise InputError(f"--input {wrong[0]}: not an input.", expected="contrast=file, e.g. t1=scan.nii.gz")
-        files = {name: Path(path) for name, _, path in pairs}
-        print(f"Synthetic image: {stage.synthesize_files(model, files, out, stage.Place(like, units.value))}")
+        files = _pairs("--input", inputs, "contrast=file, e.g. t1=scan.nii.gz")
+        print(f"Synthetic image: {stage.synthesize_files(model, files, out, progress=not quiet, **options)}")
 
 
 @app.command()
@@ -280,18 +316,38 @@ def report(run: Annotated[Path, typer.Argument(help="The run folder.")]) -> None
 
 @app.command()
 def reproduce(
-    recipe: Annotated[str, typer.Argument(help="Recipe, e.g. osman2022.")],
+    study: Annotated[str, typer.Argument(help="Study, e.g. chen2022, or a YAML file.")],
     scale: Annotated[Scale, typer.Option("--scale", help="How large.")],
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Real scans; by default phantoms are made.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; runs/RECIPE-SCALE by default.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; runs/STUDY-SCALE by default.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Cells side by side, the cores shared.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="A Dask scheduler's address (tcp://host:8786), or slurm.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Run this cell or job alone. Repeatable.")] = None,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Run nothing; write the tables of what is there.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a paper's whole study and write its table, published beside measured."""
+    """Run a paper's whole study and write its tables, published beside measured. Run it again to go on."""
     from mrsynth.recipes.reproduce import reproduce as run
+    from mrsynth.recipes.stages.cluster import Workers
 
-    path = run(recipe, scale.value, out or Path("runs") / f"{recipe}-{scale.value}", cohort, progress=not quiet)
-    print(path.read_text())
-    print(f"The table is in {path}.")
+    done = run(
+        study,
+        scale.value,
+        out or Path("runs") / f"{Path(study).stem}-{scale.value}",
+        cohort,
+        workers=Workers(workers, scheduler),
+        only=only or (),
+        tables_only=tables_only,
+        progress=not quiet,
+    )
+    for path in done.tables:
+        print(path.read_text(encoding="utf-8"))
+    print(f"Open {done.page} in a browser; the tables are in {done.page.parent / 'tables'}.")
+    _print_failed(done.failed)
 
 
 @recipes_app.command("list")
@@ -328,13 +384,28 @@ def recipes_check(
     print(f"{recipe} is valid: {loaded.translation}, {loaded.net.name} with {parameters:,} parameters.")
 
 
-def _print_failed(failed: object) -> None:
+def _pairs(option: str, texts: list[str] | None, expected: str) -> dict[str, Path]:
+    """Return the paths of an option's name=path by name; raises InputError where one is none."""
+    parts = [text.partition("=") for text in texts or ()]
+    for name, _, path in parts:
+        if not name or not path:
+            raise InputError(f"{option} {name}: not of the form name=path.", expected=expected)
+    return {name: Path(path) for name, _, path in parts}
+
+
+def _print_failed(failed: Sequence[tuple[str, str]]) -> None:
     """Print the cases that failed and end with exit code 1 where there are any."""
-    pairs = list(failed)  # type: ignore[call-overload]
-    for case, why in pairs:
-        print(f"\n{case}\n{why}", file=sys.stderr)
-    if pairs:
+    for case, why in failed:
+        print(f"\n{_shown(case)}\n{_shown(why)}", file=sys.stderr)
+    if failed:
         raise typer.Exit(1)
+
+
+def _shown(message: object) -> str:
+    """Return a message for the terminal, line by line: names of files in it may hold escape sequences."""
+    from mrsynth.io.files import printable
+
+    return "\n".join(printable(line) for line in str(message).split("\n"))
 
 
 def main() -> None:
@@ -342,11 +413,11 @@ def main() -> None:
     try:
         app()
     except MrsynthError as error:
-        print(f"mrsynth: {error}", file=sys.stderr)
+        print(f"mrsynth: {_shown(error)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"mrsynth: {error.strerror or error}{where}", file=sys.stderr)
+        print(f"mrsynth: {_shown(f'{error.strerror or error}{where}')}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:

@@ -17,7 +17,7 @@ from mrsynth.errors import ModelError, RecipeError
 from mrsynth.io.files import atomic_folder
 from mrsynth.settings import Settings, parse
 
-FORMAT = 1
+FORMAT = 2
 MAX_WEIGHTS_BYTES = 4 * 2**30
 """Larger weight files are refused: no network of the project comes near."""
 
@@ -25,6 +25,8 @@ MAX_WEIGHTS_BYTES = 4 * 2**30
 class Contract(Settings):
     """What a model was trained on and expects: everything that synthesis needs, nothing of the training data.
 
+    patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices. flags: whether
+    each input is followed by a channel that is 1 where the input is there and 0 where it is missing.
     steps: the preparation as the recipe writes it; range: of the values the network sees and returns. intensity: median
     of each intensity step's record of the target over the training cases, to bring a prediction to scanner-like units.
     training: what a user should know of the run (cases, epochs, best validation loss, seed, device, commit).
@@ -36,6 +38,8 @@ class Contract(Settings):
     target: str
     net: str
     net_settings: dict[str, Any]
+    patch: list[int | None] | None
+    flags: bool
     steps: list[dict[str, Any]]
     range: tuple[float, float]
     intensity: list[dict[str, Any]]

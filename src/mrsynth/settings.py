@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,13 +52,17 @@ def _keys_beside(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]
     """Return the valid keys of the section in which the last part of loc stands."""
     section: Any = kind
     for part in loc[:-1]:
-        field = (
-            section.model_fields.get(str(part))
-            if isinstance(section, type) and issubclass(section, BaseModel)
-            else None
-        )
-        if field is None:
-            break
-        section = field.annotation
+        section = _part_of(section, str(part))
     fields = getattr(section, "model_fields", None)
     return list(fields) if fields else list(kind.model_fields)
+
+
+def _part_of(section: Any, name: str) -> Any:
+    """Return the kind of settings, or of a table of settings, that stands under a name; None where there is none."""
+    if get_origin(section) is dict:
+        found = get_args(section)[1]
+    else:
+        fields = getattr(section, "model_fields", {})
+        found = fields[name].annotation if name in fields else None
+    options = get_args(found) if get_origin(found) in (Union, UnionType) else (found,)  # `X | None`
+    return next((o for o in options if hasattr(o, "model_fields") or get_origin(o) is dict), None)

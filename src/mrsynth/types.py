@@ -12,7 +12,7 @@ CONTRASTS: tuple[str, ...] = ("t1", "t1ce", "t1ld", "t2", "flair", "adc", "dwi",
 """The images of a case. t1ld is a T1 after a fraction of the full contrast dose. Beside these a case may hold the
 diffusion-weighted images that an ADC is fitted from, one a b-value: dwi_b0, dwi_b500, dwi_b1000 …"""
 
-_DIFFUSION = re.compile(r"(?:dwi_?)?b_?(\d{1,5})", re.IGNORECASE)
+_DIFFUSION = re.compile(r"(?:dwi_?)?b_?([0-9]{1,5})", re.IGNORECASE)
 
 MASKS: tuple[str, ...] = ("brain", "lesion", "enhancing")
 """The masks of a case. `lesion` holds integer labels, the others 0 and 1."""
@@ -64,7 +64,7 @@ def dwi_name(b_s_mm2: int) -> str:
 
 def b_of(name: str) -> int | None:
     """Return the b-value in s/mm² that a contrast's name carries (dwi_b1000 → 1000), None for all others."""
-    found = re.fullmatch(r"dwi_b(\d+)", name)
+    found = re.fullmatch(r"dwi_b([0-9]+)", name)
     return int(found.group(1)) if found else None
 
 

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrsynth.errors import InputError, RecipeError
-from mrsynth.evaluate import PRESETS, MetricRecord, PairInfo, build_regions, evaluate_pair
+from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair
 
 SHAPE = (24, 26, 22)
+COMMON = ("default", "osman2022", "chen2022")
+"""Presets of errors and similarity alone; those with metrics of their own have tests of their own."""
 
 
 def subject(seed: int = 0) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -73,11 +75,11 @@ def test_fitting_by_hand_is_the_linear_record() -> None:
         assert value(records, metric, "lesion", "linear") == pytest.approx(value(by_hand, metric, "lesion"), rel=1e-9)
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", COMMON)
 def test_a_perfect_match(preset: str) -> None:
     _, truth, regions = subject()
     records = evaluate_pair(truth, truth.copy(), regions, 1.0, preset)
-    for record in records:
+    for record in (r for r in records if not r.reason):
         perfect = {"psnr": math.inf, "ssim": 1.0, "ssim_range2": 1.0, "mse": 0.0, "mae": 0.0, "nmi": 2.0}[record.metric]
         if record.fit == "none":
             assert record.value == pytest.approx(perfect, abs=1e-12)
@@ -86,7 +88,7 @@ def test_a_perfect_match(preset: str) -> None:
             assert record.value > 200 or record.value == pytest.approx(perfect, abs=1e-6)
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("preset", COMMON)
 def test_psnr_and_mse_tell_the_same_within_a_slice_or_region(preset: str) -> None:
     prediction, truth, regions = subject()
     one = np.zeros(SHAPE, bool)

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrsynth.evaluate import PRESETS, LinearIdentity, build_regions, evaluate_pair
+from mrsynth.evaluate import LinearIdentity, build_regions, evaluate_pair
 
 
 @pytest.mark.real
@@ -21,7 +21,11 @@ def test_the_same_prediction_scores_apart_by_convention(real_data: Path) -> None
     baseline.update({"t1": t1}, t2, brain)
     prediction = baseline.predict({"t1": t1}, brain)
     regions = build_regions(t2.shape, brain, image["seg"])
-    records = [r for preset in PRESETS for r in evaluate_pair(prediction, t2.astype(np.float32), regions, 1.0, preset)]
+    records = [
+        r
+        for preset in ("default", "osman2022", "chen2022")
+        for r in evaluate_pair(prediction, t2.astype(np.float32), regions, 1.0, preset)
+    ]
     assert all(r.value is not None and np.isfinite(r.value) for r in records)
     psnr = {(r.preset, r.region): r.value for r in records if r.metric == "psnr" and r.fit == "none"}
     assert psnr["osman2022", "volume"] > psnr["default", "brain"] + 5

@@ -85,6 +85,19 @@ def test_separate_stems_see_one_contrast_each():
     assert torch.equal(torch.cat(seen, dim=1), x)
 
 
+def test_a_stem_sees_its_contrast_and_the_flag_of_it():
+    net = HRFCN(inputs=6, per_stem=2, mode="2d", widths=(4, 4, 4), blocks=1).eval()
+    x = torch.rand(1, 6, 8, 8)
+    seen: list[torch.Tensor] = []
+    for stem in net.stems:
+        stem.register_forward_hook(lambda _m, inputs, _out: seen.append(inputs[0]))
+    assert net(x).shape == (1, 1, 8, 8)
+    assert [part.shape[1] for part in seen] == [2, 2, 2]
+    assert torch.equal(torch.cat(seen, dim=1), x)
+    with pytest.raises(ValueError, match="3 inputs cannot be dealt to stems of 2"):
+        HRFCN(inputs=3, per_stem=2)
+
+
 def test_inference_in_bfloat16_stays_near():
     torch.manual_seed(0)
     net = HRFCN(mode="2d", widths=(4, 4, 4), blocks=1, norm="none").eval()

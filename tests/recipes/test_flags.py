@@ -23,7 +23,7 @@ def case() -> Case:
 
 def flags(case: Case) -> list[str]:
     prepared, records = run_steps(case, STEPS)
-    return flags_of(case, prepared, records)
+    return flags_of(prepared, records)
 
 
 def with_t2(case: Case, data: np.ndarray) -> Case:
@@ -60,4 +60,4 @@ def test_a_brain_that_is_cut_off_is_named(case: Case):
 
 def test_what_a_normalisation_clipped_is_named(case: Case):
     prepared, records = run_steps(case, [*STEPS, {"window": {"low": 0, "high": 1}}])
-    assert any("window clipped" in flag and "t1" in flag for flag in flags_of(case, prepared, records))
+    assert any("window clipped" in flag and "t1" in flag for flag in flags_of(prepared, records))

@@ -11,6 +11,8 @@ from mrsynth.recipes.recipe import dump_recipe, list_recipes, load_recipe, merge
 
 SIX = ["t1-t2", "t2-t1", "t1-flair", "flair-t1", "t2-flair", "flair-t2"]
 
+GAME = "game={critic: {name: %s, settings: {}}, weight: 1, features: 0, style: 0, learning_rate: 1, betas: [0, 1]}"
+
 
 @pytest.mark.parametrize("name", list(list_recipes()))
 def test_every_recipe_and_every_variant_is_valid(name: str):
@@ -79,6 +81,17 @@ def test_a_recipe_survives_being_written(tmp_path: Path):
         ("osman2022", ["net.name=unet2"], "did you mean 'unet2d'"),
         ("osman2022", ["net.settings.width=[1]"], "unexpected keyword"),
         ("osman2022", ["net.settings.inputs=2"], "do not fit the task"),
+        ("osman2022", ["missing={drop: 0.3, flags: true}"], "net.settings.inputs=2"),
+        ("osman2022", ["missing={drop: 1, flags: true}"], "missing.drop"),
+        ("osman2022", ["game={critic: {name: critic_path, settings: {}}}"], "game.weight"),
+        ("osman2022", ["game={weigth: 1}"], r"'game.weigth'[\s\S]*one of betas, critic, features[\s\S]*'weight'"),
+        ("osman2022", [GAME % "critic_path"], "did you mean 'critic_patch'"),
+        ("osman2022", [GAME % "critic_patch", "missing={drop: 0.3, flags: false}"], "set game or missing to null"),
+        ("osman2022", ["samples.patch={size: [8, 8, 8], per_epoch: 4, within: brain}"], r"expected: slices \(x, y\)"),
+        ("osman2022", ["net={name: hrfcn}", "net.settings=null"], "net.settings"),
+        ("osman2022", ["train.stages={a: {from_epoch: 120, learning_rate: 1, loss: {}}}"], "no epoch is left"),
+        ("osman2022", ["train.stages={a: {from_epoch: 1, learning_rate: 1, loss: {maee: 1}}}"], "did you mean 'mae'"),
+        ("osman2022", ["train.stages={a: {from: 1}}"], r"'train.stages.a.from'[\s\S]*did you mean 'from_epoch'"),
         ("osman2022", ["task.target=t1"], "both input and target"),
         ("osman2022", ["task.target=adc"], "does not prepare"),
         ("osman2022", ["prepare=[{zscor: {}}]"], "did you mean 'zscore'"),

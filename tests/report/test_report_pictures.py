@@ -5,15 +5,15 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.image import imread
 
 from mrsynth.errors import InputError
 from mrsynth.report import learning_curves, overview_png, panel_png
+from mrsynth.report.display import display
 from mrsynth.report.figures import best_epoch
-from mrsynth.report.inputs import Panel
-from mrsynth.report.panels import crop_box, difference_limit, display, side_labels, tile_png
+from mrsynth.report.inputs import Panel, read_history
+from mrsynth.report.panels import crop_box, difference_limit, side_labels, tile_png
 
 MakeRun = Callable[..., Path]
 META = {"case": "a", "window": [0, 1], "axis": "axial"}
@@ -87,7 +87,15 @@ def test_learning_curves_are_written_and_stand_unfinished_epochs(tmp_path: Path)
     path.write_text("epoch,train_loss,val_loss,lr,seconds\n0,1,2,.1,1\n1,.5,.9,.1,1\n2,.2,,.1,1\n3,0,nan,.1,1\n")
     assert learning_curves(path, tmp_path / "curves.png") == tmp_path / "curves.png"
     assert imread(tmp_path / "curves.png").shape[2] == 4
-    assert best_epoch(pd.read_csv(path)) == 1
+    assert best_epoch(read_history(path)) == 1
+
+
+def test_the_best_epoch_is_one_of_the_last_stage(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    rows = ["epoch,stage,train_loss,val_loss", "0,0,1,0.1", "1,1,9,9", "2,1,9,8", "3,1,9,8.5"]
+    path.write_text("\n".join(rows) + "\n")
+    assert best_epoch(read_history(path)) == 2
+    assert learning_curves(path, tmp_path / "curves.png").stat().st_size > 10_000
 
 
 def test_learning_curves_without_epochs_is_an_error(tmp_path: Path) -> None:

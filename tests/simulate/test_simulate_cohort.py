@@ -10,7 +10,7 @@ import pytest
 
 from mrsynth.errors import InputError
 from mrsynth.simulate import simulate_cohort
-from mrsynth.simulate.cohort import MIXTURE, patient_settings
+from mrsynth.simulate.cohort import MIXTURE, SITES, patient_settings
 
 
 def test_a_case_does_not_depend_on_the_size_of_the_cohort() -> None:
@@ -30,7 +30,7 @@ def test_the_mixture_of_lesions_and_sites(profile: str) -> None:
     assert sum(MIXTURE[profile].values()) == pytest.approx(1.0)
     for kind, share in MIXTURE[profile].items():
         assert kinds[kind] / 400 == pytest.approx(share, abs=0.08)
-    assert {settings.site for settings in drawn} == {"site-A", "site-B"}
+    assert {settings.site for settings in drawn} == set(SITES.get(profile, ("site-A", "site-B")))
 
 
 def test_impossible_cohorts_are_refused() -> None:

@@ -1,27 +1,30 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from laws import brain_case
 from mrsynth.errors import InputError, ModelError
+from mrsynth.image import Case, Image
 from mrsynth.model import Contract
-from mrsynth.synthesize import Synthesizer
-from mrsynth.synthesize.slices import predict_slices
+from mrsynth.prepare import run_on_grid_of
+from mrsynth.synthesize import MissingInputs, Synthesizer
+from mrsynth.synthesize.impute import Imputer
 from tiny import STEPS
 
 CONTRACT = Contract(
-    format=1,
+    format=2,
     recipe="tiny",
     inputs=["t1"],
     target="t2",
     net="unet2d",
     net_settings={},
+    patch=None,
+    flags=False,
     steps=STEPS,
     range=(0, 1),
     intensity=[
@@ -31,25 +34,22 @@ CONTRACT = Contract(
     training={},
     weights_sha256="",
 )
+PAIR = CONTRACT.model_copy(update={"inputs": ["t1", "t2"], "target": "t1ce"})
 
 
-@settings(max_examples=15, deadline=None)
-@given(shape=st.tuples(*[st.integers(1, 9)] * 3), channels=st.integers(1, 3), batch=st.integers(1, 20))
-def test_slices_of_the_identity_are_the_identity(shape: tuple[int, int, int], channels: int, batch: int):
-    volumes = [np.random.default_rng(c).random(shape, dtype=np.float32) for c in range(channels)]
-    out = predict_slices(lambda x: x[:, -1:], volumes, batch=batch)
-    np.testing.assert_array_equal(out, volumes[-1])
+def mean(x: torch.Tensor) -> torch.Tensor:
+    """A network whose image is the mean of its inputs."""
+    return x.mean(dim=1, keepdim=True)
 
 
-def test_every_slice_is_predicted_once():
-    seen: list[int] = []
+def without(case: Case, *names: str) -> Case:
+    """The case without some of its images."""
+    return replace(case, images={name: image for name, image in case.images.items() if name not in names})
 
-    def count(x: torch.Tensor) -> torch.Tensor:
-        seen.append(len(x))
-        return x
 
-    predict_slices(count, [np.zeros((4, 4, 37), np.float32)], batch=16)
-    assert seen == [16, 16, 5]
+def imputer(inputs: list[str], target: str, net: Callable[[torch.Tensor], torch.Tensor]) -> Imputer:
+    """A model of the same preparation that makes an input."""
+    return Imputer(CONTRACT.model_copy(update={"inputs": inputs, "target": target}), lambda: net, f"runs/{target}")
 
 
 def test_a_network_that_copies_gives_the_normalised_input_on_the_patients_grid():
@@ -93,3 +93,135 @@ def test_further_images_do_not_change_the_prediction():
     alone = replace(case, images={"t1": case.images["t1"]})
     synthesizer = Synthesizer(lambda x: x, CONTRACT)
     np.testing.assert_array_equal(synthesizer(case).data, synthesizer(alone).data)
+
+
+def test_zeros_are_exactly_the_network_of_zeros():
+    case = brain_case(contrasts=("t1", "t2"))
+    found = Synthesizer(mean, PAIR, missing=MissingInputs("zeros"))(without(case, "t2"))
+    zeroed = Synthesizer(lambda x: mean(torch.cat([x[:, :1], torch.zeros_like(x[:, 1:])], dim=1)), PAIR)(case)
+    np.testing.assert_array_equal(found.data, zeroed.data)
+    assert found.data.max() > 0.4
+
+
+def test_a_missing_first_input_gives_its_place_to_the_next():
+    case = brain_case(contrasts=("t1", "t2"))
+    found = Synthesizer(lambda x: x[:, 1:], PAIR, missing=MissingInputs("zeros"))(without(case, "t1"))
+    np.testing.assert_array_equal(found.data, Synthesizer(lambda x: x[:, 1:], PAIR)(case).data)
+    with pytest.raises(InputError, match="no input t1"):
+        Synthesizer(mean, PAIR, missing=MissingInputs("zeros"))(without(case, "t1"), like="t1")
+
+
+def test_an_input_that_is_imputed_right_changes_nothing():
+    case = brain_case(contrasts=("t1", "t2"))
+    case = replace(case, images={**case.images, "t2": replace(case.images["t1"], contrast="t2")})
+    full = Synthesizer(mean, PAIR)(case)
+    copy = {"t2": imputer(["t1"], "t2", lambda x: x)}
+    np.testing.assert_array_equal(Synthesizer(mean, PAIR, imputers=copy)(without(case, "t2")).data, full.data)
+
+
+def test_what_is_there_is_not_imputed():
+    def never(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("this network is not needed")
+
+    case = brain_case(contrasts=("t1", "t2"))
+    found = Synthesizer(mean, PAIR, imputers={"t2": imputer(["t1"], "t2", never)})(case)
+    np.testing.assert_array_equal(found.data, Synthesizer(mean, PAIR)(case).data)
+
+
+def test_a_chain_runs_in_order_and_stays_in_the_range():
+    """t2 = flair / 2 = (t1 · 3, clipped to 1) / 2."""
+    case = brain_case(contrasts=("t1",))
+    imputers = {
+        "t2": imputer(["flair"], "t2", lambda x: x / 2),
+        "flair": imputer(["t1"], "flair", lambda x: 3 * x),
+    }
+    found = Synthesizer(lambda x: x[:, 1:], PAIR, imputers=imputers)(case)
+    expected = Synthesizer(lambda x: (3 * x).clamp(0, 1) / 2, CONTRACT)(case)
+    np.testing.assert_array_equal(found.data, expected.data)
+
+
+def test_an_imputer_of_another_preparation_is_refused():
+    other = imputer(["t1"], "t2", lambda x: x)
+    other = replace(other, contract=other.contract.model_copy(update={"steps": STEPS[:-1]}))
+    with pytest.raises(ModelError, match="prepared differently"):
+        Synthesizer(mean, PAIR, imputers={"t2": other})
+
+
+@pytest.mark.parametrize("missing", ["t1", "t2", None])
+def test_flags_are_seen_by_the_network(missing: str | None):
+    case = without(brain_case(contrasts=("t1", "t2")), missing or "")
+    flagged = PAIR.model_copy(update={"flags": True})
+    for channel, name in ((1, "t1"), (3, "t2")):
+        flag = Synthesizer(lambda x, c=channel: x[:, c : c + 1], flagged)(case).data
+        brain = next(iter(case.images.values())).data > 0
+        assert np.all(np.abs(flag[brain] - (name != missing)) < 1e-6)
+    if missing == "t2":
+        copied = Synthesizer(lambda x: x[:, :1], flagged)(case)
+        np.testing.assert_array_equal(copied.data, Synthesizer(lambda x: x[:, :1], PAIR)(brain_case()).data)
+
+
+def test_sources_say_what_each_input_was():
+    synthesizer = Synthesizer(
+        mean,
+        PAIR.model_copy(update={"inputs": ["t1", "t2", "adc"]}),
+        missing=MissingInputs("zeros"),
+        imputers={"t2": imputer(["flair"], "t2", mean), "flair": imputer(["t1"], "flair", mean)},
+    )
+    sources = synthesizer.sources(synthesizer.supply(["t1"]))
+    assert {name: found["source"] for name, found in sources.items()} == {
+        "t1": "scan",
+        "t2": "imputed",
+        "flair": "imputed",
+        "adc": "zeros",
+    }
+    assert sources["t2"]["run"] == "runs/t2"
+    assert sources["t2"]["inputs"] == ["flair"]
+
+
+def test_steps_that_name_a_missing_input_take_what_is_there():
+    steps = [{"resample": {"to": "t2"}}, {"adc": {}}, *STEPS]
+    case = without(brain_case(contrasts=("t1", "t2")), "t2")
+    found = Synthesizer(mean, PAIR.model_copy(update={"steps": steps}), missing=MissingInputs("zeros"))(case)
+    plain = Synthesizer(mean, PAIR, missing=MissingInputs("zeros"))(case)
+    np.testing.assert_array_equal(found.data, plain.data)
+
+
+def test_an_adc_that_is_synthesized_is_not_fitted():
+    case, steps = brain_case(), [{"adc": {}}, *STEPS]
+    makes_adc = CONTRACT.model_copy(update={"target": "adc", "steps": steps})
+    np.testing.assert_array_equal(Synthesizer(mean, makes_adc)(case).data, Synthesizer(mean, CONTRACT)(case).data)
+
+
+@pytest.mark.parametrize("first", ["adc", "resample"])
+def test_with_nothing_but_diffusion_the_image_lies_where_it_lay(first: str):
+    """The ADC is fitted on its own grid (first) or on the common one; its scan has other voxels than the others."""
+    case = brain_case(shape=(24, 28, 20), contrasts=("t1",), spacing_mm=(5, 5, 5))
+    s0, affine = case.images["t1"].data, case.images["t1"].affine
+    scans = {f"dwi_b{b}": Image(s0 * np.float32(np.exp(-b * 1e-3)), affine, f"dwi_b{b}") for b in (0, 1000)}
+    case = replace(case, images=scans)
+    steps = sorted([{"adc": {}}, {"resample": {"spacing_mm": [4, 4, 4]}}], key=lambda step: first not in step)
+    contract = CONTRACT.model_copy(update={"inputs": ["t1", "adc"], "steps": [*steps, *STEPS[:2], STEPS[-1]]})
+    synthesizer = Synthesizer(lambda x: 500 * x[:, 1:], contract, missing=MissingInputs("zeros"))
+    image = synthesizer(case)
+    assert image.data.shape == (24, 28, 20)
+    assert np.array_equal(image.affine, affine)
+    middle = image.data[8:16, 10:18, 8:12]
+    np.testing.assert_allclose(middle, 0.5, atol=0.02)
+    assert synthesizer.place(synthesizer.supply(case.images), None) == "dwi_b0"
+    true = run_on_grid_of(case, contract.steps, "dwi_b0").images["adc"]
+    assert np.array_equal(true.affine, affine)
+    np.testing.assert_allclose(500 * true.data[8:16, 10:18, 8:12], middle, atol=0.02)
+
+
+def test_a_model_of_boxes_gets_boxes():
+    seen: set[tuple[int, ...]] = set()
+
+    def net(x: torch.Tensor) -> torch.Tensor:
+        seen.add(tuple(x.shape[1:2]) + tuple(x.shape[-1:]))
+        return x[:, :1]
+
+    slabs = PAIR.model_copy(update={"patch": [None, None, 3], "flags": True})
+    case = brain_case()
+    found = Synthesizer(net, slabs)(case)
+    np.testing.assert_allclose(found.data, Synthesizer(lambda x: x[:, :1], PAIR)(case).data, atol=1e-5)
+    assert seen == {(4, 3)}

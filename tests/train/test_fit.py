@@ -14,26 +14,8 @@ from mrsynth.train.batches import EpochSampler, SliceSet, kept_slices
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Loader
-from mrsynth.train.settings import TrainSettings
-from tiny import tiny_prepared
-
-SETTINGS = TrainSettings(
-    epochs=4,
-    batch_size=8,
-    learning_rate=0.002,
-    betas=(0.9, 0.999),
-    patience=10,
-    samples_per_epoch=None,
-    seed=3,
-    in_memory_gb=1,
-    workers=0,
-    channels_last=False,
-    precision="32-true",
-    accelerator="cpu",
-    devices=1,
-    nodes=1,
-    strategy="auto",
-)
+from mrsynth.train.supervised import Supervised
+from tiny import TRAIN, tiny_prepared
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +28,11 @@ def sets(prepared: PreparedCohort, in_memory_gb: float = 1) -> tuple[SliceSet, S
 
 
 def run(prepared: PreparedCohort, folder: Path, *, resume: bool = False, **changes: object) -> FitResult:
-    settings = SETTINGS.model_copy(update=changes)
+    settings = TRAIN.model_copy(update=changes)
     torch.manual_seed(0)
     net = build_net("unet2d", widths=[4, 8, 8], dropout=[0.1, 0.1, 0.2])
-    return fit(net, build_loss({"mse": 1.0}), sets(prepared), settings, folder, resume=resume, progress=False)
+    module = Supervised(net, build_loss({"mse": 1.0}), settings)
+    return fit(module, sets(prepared), settings, folder, resume=resume, progress=False)
 
 
 def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(prepared: PreparedCohort, tmp_path: Path):

@@ -10,7 +10,8 @@ from mrsynth.errors import CohortError
 from mrsynth.image import Case, Image
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.train.loader import Loader
-from mrsynth.train.patches import PatchSampler, PatchSet, PatchSettings
+from mrsynth.train.patches import PatchSampler, PatchSet
+from mrsynth.train.settings import PatchSettings
 
 SHAPE = (20, 24, 10)
 SIZES = {"cube": (8, 8, 8), "slab": (None, None, 3), "larger": (30, 8, 16)}

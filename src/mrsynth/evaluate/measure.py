@@ -1,4 +1,4 @@
-"""The two ways to measure a pair, in regions of the volume and slice by slice; a preset is one of them and data."""
+"""Two ways to measure a pair, in regions of the volume and slice by slice; a preset is a way to measure and data."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def measure_regions(pair: Pair, preset: Preset) -> list[MetricRecord]:
     union = np.logical_or.reduce([pair.regions[name] for name in names])
     box = bounding_box(union, margin=window_radius(preset.window)) or (slice(0, 1),) * 3
     prediction, truth = (np.ascontiguousarray(image[box]) for image in (pair.prediction, pair.truth))
-    moments = local_moments(_batch(prediction[None]), _batch(truth[None]), window=preset.window)
+    moments = local_moments(batch_of(prediction[None]), batch_of(truth[None]), window=preset.window)
     flat = Moments(*(moment.reshape(1, 1, -1) for moment in moments))
     records: list[MetricRecord] = []
     for name in names:
@@ -101,6 +101,13 @@ def measure_slices(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """
     if "brain" not in pair.regions:
         raise InputError(f"preset {preset.name} needs a brain mask to choose slices.", do="give a region named 'brain'")
+    require_normalised(pair, preset)
+    values = _slice_values(pair, brain_slices(pair), preset.window)
+    return [_slice_record(pair, preset, metric, values[metric]) for metric in preset.metrics]
+
+
+def require_normalised(pair: Pair, preset: Preset) -> None:
+    """Raise InputError where the truth lies far out of [0, range]."""
     low, high = float(pair.truth.min()) / pair.data_range, float(pair.truth.max()) / pair.data_range
     if low < -0.5 or high > 1.5:
         raise InputError(
@@ -108,13 +115,14 @@ def measure_slices(pair: Pair, preset: Preset) -> list[MetricRecord]:
             found=f"a reference from {pair.truth.min():g} to {pair.truth.max():g}",
             do="normalise each volume to its least and greatest value",
         )
-    covered = pair.regions["brain"].mean(axis=(0, 1))
-    slices = np.flatnonzero(covered > pair.info.min_brain_fraction)
-    values = _slice_values(pair, slices, preset.window)
-    return [_slice_record(pair, preset, metric, values[metric]) for metric in preset.metrics]
 
 
-def _batch(images: np.ndarray) -> torch.Tensor:
+def brain_slices(pair: Pair) -> np.ndarray:
+    """Return the axial slices (n,) of which brain covers more than pair.info.min_brain_fraction."""
+    return np.flatnonzero(pair.regions["brain"].mean(axis=(0, 1)) > pair.info.min_brain_fraction)
+
+
+def batch_of(images: np.ndarray) -> torch.Tensor:
     """Return images (b, *space) as a tensor (b, 1, *space)."""
     return torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1)
 
@@ -133,7 +141,7 @@ def _region_records(pair: Pair, preset: Preset, region: str, voxels: Voxels) -> 
             why = reason or ("" if value is not None else "both images are constant in the region")
             how = "mean of the map" if metric == "ssim" else "voxels"
             records.append(
-                _record(pair, preset, metric, value, region=region, aggregation=how, fit=fit, n=n, reason=why)
+                make_record(pair, preset, metric, value, region=region, aggregation=how, fit=fit, n=n, reason=why)
             )
     return records
 
@@ -147,7 +155,9 @@ def _contrast_records(pair: Pair, preset: Preset) -> list[MetricRecord]:
         reason = "no enhancing lesion" if lesion is None else "no brain outside of the lesion"
         blank = [name + end for name in ENHANCEMENT_MEASURES for end in ("", "_truth", "_error")]
         return [
-            _record(pair, preset, name, None, region="enhancing", aggregation="voxels", fit="none", n=0, reason=reason)
+            make_record(
+                pair, preset, name, None, region="enhancing", aggregation="voxels", fit="none", n=0, reason=reason
+            )
             for name in blank
         ]
     region, mask = lesion
@@ -161,7 +171,9 @@ def _contrast_records(pair: Pair, preset: Preset) -> list[MetricRecord]:
             why = "" if value is not None else "division by zero"
             n = int(mask.sum())
             records.append(
-                _record(pair, preset, metric, value, region=region, aggregation="voxels", fit="none", n=n, reason=why)
+                make_record(
+                    pair, preset, metric, value, region=region, aggregation="voxels", fit="none", n=n, reason=why
+                )
             )
     return records
 
@@ -179,7 +191,7 @@ def _slice_values(pair: Pair, slices: np.ndarray, window: Window) -> dict[str, n
         parts["mse"].append(squared)
         parts["mae"].append(np.abs(difference).mean(axis=(1, 2)))
         parts["psnr"].append(np.array([psnr(float(value), pair.data_range) for value in squared]))
-        moments = local_moments(_batch(prediction), _batch(truth), window=window)
+        moments = local_moments(batch_of(prediction), batch_of(truth), window=window)
         for name, data_range in (("ssim", pair.data_range), ("ssim_range2", 2 * pair.data_range)):
             similarity = ssim_from_moments(moments, data_range)[inner].mean(dim=(1, 2), dtype=torch.float64)
             parts[name].append(similarity.numpy())
@@ -196,10 +208,10 @@ def _slice_record(pair: Pair, preset: Preset, metric: str, values: np.ndarray) -
     else:
         value, reason = float(finite.mean()), f"{perfect} perfect slices left out" if perfect else ""
     how = {"region": "volume", "aggregation": "mean of slices", "fit": "none"}
-    return _record(pair, preset, metric, value, n=values.size, reason=reason, **how)
+    return make_record(pair, preset, metric, value, n=values.size, reason=reason, **how)
 
 
-def _record(
+def make_record(
     pair: Pair, preset: Preset, metric: str, value: float | None, *, n: int, reason: str, **how: str
 ) -> MetricRecord:
     """Return a record; how: region, aggregation and fit."""

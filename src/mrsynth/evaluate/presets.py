@@ -8,6 +8,11 @@ import numpy as np
 
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.evaluate.measure import Preset, measure_regions, measure_slices
+from mrsynth.evaluate.measure_brasyn import BRASYN
+from mrsynth.evaluate.measure_li2022 import LI2022
+from mrsynth.evaluate.measure_pinetz2023 import PINETZ2023
+from mrsynth.evaluate.measure_synthrad import SYNTHRAD2023, SYNTHRAD2025
+from mrsynth.evaluate.measure_tumour import measure_tumour
 from mrsynth.evaluate.pair import PairInfo, checked_pair
 from mrsynth.evaluate.record import MetricRecord
 from mrsynth.settings import nearest
@@ -43,6 +48,28 @@ PRESETS: dict[str, Preset] = {
             dimension=2,
             data_range=1.0,
         ),
+        Preset(
+            name="chen2022",
+            note=(
+                "Chen et al. 2022, section IV-A, on images in [0, 1]: MAE and PSNR (maximum 1) over all voxels of the "
+                "brain and of the tumour; SSIM of each axial slice, averaged over the slices that hold brain. The "
+                "paper's tumour masks were drawn by experts who are not described further; here `tumour` is the core: "
+                "enhancing and non-enhancing tumour and necrosis, without the oedema; `lesion` is all of it. The paper "
+                "says that all metrics are 'computed based on the brain region' and not how SSIM's window meets its "
+                "edge: the map is that of the whole slice, whose background is 0 in both images, and its mean is taken "
+                "inside the brain. The window is the loss's: Gaussian, 1.5 voxels, 11 taps, population covariance."
+            ),
+            measure=measure_tumour,
+            metrics=("psnr", "mae", "mse", "ssim"),
+            dimension=3,
+            data_range=1.0,
+            window="gaussian",
+        ),
+        PINETZ2023,
+        LI2022,
+        BRASYN,
+        SYNTHRAD2023,
+        SYNTHRAD2025,
     )
 }
 """Every preset by name."""

@@ -21,7 +21,7 @@ ROUNDING = 1e-6
 class Contextual(nn.Module):
     """−log CX of the features of prediction and target.
 
-    features: maps images (b, c, x, y) to feature maps (b, f, …), e.g. VGG-19 up to conv5_4 (the paper's) or a feature
+    features: maps images (b, c, …) to feature maps (n, f, …), e.g. VGG-19 up to conv5_4 (the paper's) or a feature
     network trained here; what it expects of its input (channels, mean and deviation) is its own affair. As a module it
     moves with the loss; freeze it before. bandwidth h = 0.5 and epsilon = 1e-5 are the paper's (equations 4, 5).
     tile: pairs of points held at once; memory is linear in the points, the value does not depend on it.
@@ -38,7 +38,7 @@ class Contextual(nn.Module):
         self.features, self.bandwidth, self.epsilon, self.tile = features, bandwidth, epsilon, tile
 
     def forward(
-        self, prediction: Float[Tensor, "b c x y"], target: Float[Tensor, "b c x y"], inputs: Tensor | None = None
+        self, prediction: Float[Tensor, "b c *space"], target: Float[Tensor, "b c *space"], inputs: Tensor | None = None
     ) -> Float[Tensor, ""]:
         """Return the mean over the batch; 0 at a perfect match, the gradient goes to the prediction alone."""
         synthetic = self.features(prediction)

@@ -9,26 +9,41 @@ from torch import Tensor
 
 from mrsynth.errors import RecipeError
 from mrsynth.losses.enhancement import EnhancementMAE
+from mrsynth.losses.entropy import bce
+from mrsynth.losses.feature_terms import ContextualTerm, FeatureSource, FeatureTerm, PerceptualTerm
 from mrsynth.losses.pixel import Loss, mae, mse
 from mrsynth.losses.structure import SliceSSIM
 from mrsynth.settings import nearest, parse
 
-LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE]] = {
+LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE] | type[FeatureTerm]] = {
     "mse": mse,
     "mae": mae,
+    "bce": bce,
     "slice_ssim": SliceSSIM,
     "enhancement_mae": EnhancementMAE,
+    "contextual": ContextualTerm,
+    "perceptual": PerceptualTerm,
 }
 
 
-def build_loss(terms: Mapping[str, int | float | Mapping[str, Any]], inputs: Sequence[str] = ()) -> Loss:
+def build_loss(
+    terms: Mapping[str, int | float | Mapping[str, Any]],
+    inputs: Sequence[str] = (),
+    features: FeatureSource | None = None,
+) -> Loss:
     """Return the weighted sum of losses by name.
 
     terms: {"mse": 1.0}, or a loss's settings beside its weight: {"mae": 1, "enhancement_mae": {"weight": 10, "delta":
     0.1}}; a weight of 0 leaves the term out. inputs: the contrasts of the network's channels in order; enhancement_mae
-    finds the native T1 among them. Raises RecipeError that names the nearest loss or setting.
+    finds the native T1 among them. features: gives the networks that contextual and perceptual look through
+    (train.features.feature_source); without it their settings are checked, but they cannot be computed. Raises
+    RecipeError that names the nearest loss or setting.
     """
-    weighted = [(weight, term) for weight, term in (_term(n, s, inputs) for n, s in terms.items()) if weight]
+    weighted: list[tuple[float, Loss]] = []
+    for name, spec in terms.items():
+        weight, term = _term(name, spec, inputs)
+        if weight:
+            weighted.append((weight, _with_features(name, term, features) if isinstance(term, FeatureTerm) else term))
     if not weighted:
         raise RecipeError("The recipe names no loss.", expected="one or more of " + ", ".join(LOSSES))
 
@@ -42,7 +57,18 @@ def build_loss(terms: Mapping[str, int | float | Mapping[str, Any]], inputs: Seq
     return total
 
 
-def _term(name: str, spec: int | float | Mapping[str, Any], inputs: Sequence[str]) -> tuple[float, Loss]:
+def _with_features(name: str, term: FeatureTerm, features: FeatureSource | None) -> Loss:
+    """Return a feature loss with its network, or one that refuses to be computed."""
+
+    def refuse(_: Tensor) -> Tensor:
+        raise RecipeError(
+            f"Loss {name} has no feature network here.", do="train with mrsynth train, which gives it one"
+        )
+
+    return term.build(refuse if features is None else features(term.features))
+
+
+def _term(name: str, spec: int | float | Mapping[str, Any], inputs: Sequence[str]) -> tuple[float, Loss | FeatureTerm]:
     """Return the weight and the loss of one entry."""
     if name not in LOSSES:
         raise RecipeError(

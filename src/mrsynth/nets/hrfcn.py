@@ -30,7 +30,8 @@ STAGE_4 = {1: (1, 2, 4), 2: (1, 2, 4), 4: (1, 2, 4)}
 class HRFCN(nn.Module):
     """Three branches at 1×, 2× and 4× that keep their resolution and exchange what they found.
 
-    inputs: how many contrasts, one channel each. mode: "slab" is the paper's (three slices, scaled in plane only),
+    inputs: channels; with separate stems each takes per_stem of them: 1, a contrast, or 2, a contrast and the flag that
+    says whether it is there. mode: "slab" is the paper's (three slices, scaled in plane only),
     "cube" scales all axes, "2d" is the paper's "Ours (2D)". widths: feature maps at 1×, 2×, 4×. blocks: ResBlocks in
     each FCN module φ. Ablations (Table V): A stems="single"; B branches=(1,); C branches=(2, 4); D fusion=False.
     """
@@ -42,6 +43,7 @@ class HRFCN(nn.Module):
         widths: Sequence[int] = (64, 128, 256),
         blocks: int = 4,
         stems: Literal["separate", "single"] = "separate",
+        per_stem: int = 1,
         branches: Sequence[int] = (1, 2, 4),
         fusion: bool = True,
         norm: Norm = "batch",
@@ -53,11 +55,13 @@ class HRFCN(nn.Module):
             raise ValueError(f"expected 3 widths, 1 block and 1 input at least: {list(widths)}, {blocks}, {inputs}")
         if stems not in ("separate", "single"):
             raise ValueError(f"stems is {stems!r}, expected separate or single")
+        if per_stem < 1 or inputs % per_stem:
+            raise ValueError(f"{inputs} inputs cannot be dealt to stems of {per_stem} channels")
         self.inputs, self.branches = inputs, tuple(branches)
         self.stride = per_axis(mode, max(branches))
         width = dict(zip((1, 2, 4), widths, strict=True))
-        per_stem = 1 if stems == "separate" else inputs
-        self.stems = nn.ModuleList(_fcn(per_stem, width[1], blocks, mode, norm) for _ in range(inputs // per_stem))
+        channels = per_stem if stems == "separate" else inputs
+        self.stems = nn.ModuleList(_fcn(channels, width[1], blocks, mode, norm) for _ in range(inputs // channels))
         stem = width[1] * len(self.stems)
         self.enter = nn.ModuleDict()
         if 1 in branches:

@@ -6,6 +6,7 @@ deep inside the head only: images that were stripped with one mask share its edg
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -15,6 +16,7 @@ import numpy as np
 from mrsynth.errors import InputError
 from mrsynth.image import Image
 from mrsynth.prepare.transform import Grid, bring, crop_or_pad, regular_grid
+from mrsynth.types import b_of, in_order
 
 GRID_MM = 2.0
 REACH_MM = 8.0
@@ -47,6 +49,23 @@ class Misalignment:
     def shifted(self) -> bool:
         """Whether the images lie apart: by about 2 mm or more (flagged from 1.5 mm on)."""
         return self.distance_mm >= FLAG_MM
+
+
+def misalignments(images: Mapping[str, Image]) -> Iterator[tuple[str, str, Misalignment | InputError]]:
+    """Yield (first contrast, contrast, how it lies on the first one) for each image of a case but the first.
+
+    Each is compared once; of the diffusion-weighted images, which move together, that of the lowest b-value. Where too
+    little is seen to tell, the InputError that says so is given.
+    """
+    names = in_order(images)
+    weighted = [name for name in names if b_of(name) is not None]
+    for name in [name for name in names if name not in weighted[1:]][1:]:
+        found: Misalignment | InputError
+        try:
+            found = misalignment(images[names[0]], images[name])
+        except InputError as error:
+            found = error
+        yield names[0], name, found
 
 
 def misalignment(fixed: Image, moving: Image) -> Misalignment:
@@ -147,7 +166,7 @@ def _best_shift(fixed: np.ndarray, moving: np.ndarray, reach: np.ndarray) -> tup
         best = step
 
 
-def _refined(best: tuple[int, ...], reach: np.ndarray, information) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _refined(best: tuple[int, ...], reach: np.ndarray, information: Callable[[tuple[int, ...]], float]) -> np.ndarray:
     """Return the top of the parabola through the best whole shift and its neighbours along each axis."""
     shift = np.array(best, dtype=float)
     for axis in range(3):

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from mrsynth.errors import InputError
 from mrsynth.image import Image
-from mrsynth.prepare.brain_stripped import AIR_BELOW_HU, LARGEST_BRAIN_ML, SMALLEST_BRAIN_ML, filled_region, volume_ml
+from mrsynth.prepare.brain_stripped import AIR_BELOW_HU, brain_region, filled_region
 
 BONE_ABOVE_HU = 200.0
 TISSUE_BELOW_HU = 100.0
@@ -42,18 +41,13 @@ def watershed_mask(case: str, image: Image) -> np.ndarray:
     mask = inside[np.ix_(*nearest)]
     mask = ndimage.binary_dilation(mask, iterations=max(steps)) if max(steps) > 1 else mask
     mask = ndimage.binary_opening(mask & (image.data < TISSUE_BELOW_HU) & (image.data > AIR_BELOW_HU))
-    if mask.any():
-        mask = filled_region(mask)
-    volume = volume_ml(mask, image)
-    if not SMALLEST_BRAIN_ML <= volume <= LARGEST_BRAIN_ML:
-        raise InputError(
-            f"{case}: no brain found in the CT.",
-            found=f"{volume:.0f} mL of soft tissue that the skull closes in; values from {image.data.min():g} to "
-            f"{image.data.max():g}",
-            expected=f"a head in HU: {SMALLEST_BRAIN_ML:.0f} to {LARGEST_BRAIN_ML:.0f} mL inside bone",
-            do="check that the file is in HU and shows the skull (mrsynth check), or give a brain mask",
-        )
-    return mask
+    return brain_region(
+        mask,
+        image,
+        f"{case}: no brain found in the CT.",
+        looked_at=f" of soft tissue inside bone; values from {image.data.min():g} to {image.data.max():g}",
+        do="check that the file is in HU and shows the skull (mrsynth check), or give a brain mask",
+    )
 
 
 def _inside_skull(hu: np.ndarray, spacing_mm: list[float]) -> np.ndarray:

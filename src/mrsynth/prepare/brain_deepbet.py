@@ -15,7 +15,7 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.image import Image, describe_grid
-from mrsynth.prepare.brain_stripped import LARGEST_BRAIN_ML, SMALLEST_BRAIN_ML, filled_region, volume_ml
+from mrsynth.prepare.brain_stripped import brain_region
 
 COARSEST_MM = 4.5
 """In-plane voxels above this were not tried and are refused (measured: 1 to 4 mm, slices up to 6 mm)."""
@@ -51,14 +51,9 @@ def deepbet_mask(case: str, image: Image, threshold: float) -> np.ndarray:
         mask = probability > threshold
     except (AssertionError, ValueError):  # deepbet's own words where its first network sees no brain
         mask = np.zeros(data.shape, dtype=bool)
-    if mask.any():
-        mask = filled_region(mask)
-    volume = volume_ml(mask, image)
-    if not SMALLEST_BRAIN_ML <= volume <= LARGEST_BRAIN_ML:
-        raise InputError(
-            f"{case}: the images are not skull-stripped, and deepbet finds no brain in {image.contrast}.",
-            found=f"{volume:.0f} mL",
-            expected=f"{SMALLEST_BRAIN_ML:.0f} to {LARGEST_BRAIN_ML:.0f} mL",
-            do="check orientation and spacing (mrsynth check), choose another contrast (`of`), or give a brain mask",
-        )
-    return mask
+    return brain_region(
+        mask,
+        image,
+        f"{case}: the images are not skull-stripped, and deepbet finds no brain in {image.contrast}.",
+        do="check orientation and spacing (mrsynth check), choose another contrast (`of`), or give a brain mask",
+    )

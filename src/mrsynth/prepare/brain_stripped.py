@@ -104,6 +104,23 @@ def filled_region(mask: np.ndarray) -> np.ndarray:
     return result
 
 
+def brain_region(mask: np.ndarray, image: Image, what: str, *, looked_at: str = "", do: str) -> np.ndarray:
+    """Return the largest region of a mask with its holes filled, bool (x, y, z), where it has the volume of a brain.
+
+    Raises InputError where it has not; what, do: for its message; looked_at: what was found beside the volume.
+    """
+    region = filled_region(mask) if mask.any() else mask
+    volume = volume_ml(region, image)
+    if SMALLEST_BRAIN_ML <= volume <= LARGEST_BRAIN_ML:
+        return region
+    raise InputError(
+        what,
+        found=f"{volume:.0f} mL{looked_at}",
+        expected=f"{SMALLEST_BRAIN_ML:.0f} to {LARGEST_BRAIN_ML:.0f} mL",
+        do=do,
+    )
+
+
 def volume_ml(mask: np.ndarray, image: Image) -> float:
     """Return the volume of a mask on an image's grid in mL."""
     return float(np.count_nonzero(mask) * abs(np.linalg.det(np.asarray(image.affine, float)[:3, :3])) / 1000.0)

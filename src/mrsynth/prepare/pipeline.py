@@ -27,6 +27,7 @@ from mrsynth.prepare.scale import Q95, UNIT, ZSCORE
 from mrsynth.prepare.step import Record, Step
 from mrsynth.prepare.window import CLIP, CT_WINDOW, WINDOW
 from mrsynth.settings import Settings, nearest, parse
+from mrsynth.types import b_of
 
 STEPS: Mapping[str, Step] = {
     "adc": ADC,
@@ -156,14 +157,16 @@ def run_on_grid_of(case: Case, steps: Steps, like: str) -> Case:
     interpolation, none for `like` itself), intensities are normalised; other changes of the grid are left out. Raises
     InputError as `run_steps` does, and where the case has no such image.
     """
-    own = case.image(like)
+    own, place = case.image(like), like
     changed: list[dict[str, dict[str, Any]]] = []
     for step in complete_steps(steps):
         name, settings = next(iter(step.items()))
         if name == "resample":
-            changed.append({name: {**settings, "to": like, "spacing_mm": None, "shape": None}})
+            changed.append({name: {**settings, "to": place, "spacing_mm": None, "shape": None}})
         elif name == "register" or STEPS[name].kind == "intensity":
             changed.append(step)
+        if name == "adc" and b_of(like) is not None:
+            place = "adc"  # the diffusion images may be gone from here on; their map lies where they lay
     done, _ = run_steps(case, changed)
     # Where `like` itself was moved onto another image, all of them go back with it.
     images = {name: replace(image, affine=own.affine, native=own.native) for name, image in done.images.items()}

@@ -20,8 +20,9 @@ Order = Literal["linear", "cubic", "bspline"]
 WHOLE_VOXEL = 1e-3
 """A grid whose voxels lie this close (in voxels) to those of another at every corner shares them."""
 
-MAX_VOXELS = 2**30
-"""A grid of more voxels than this is a mistake, refused before memory is asked for it (1024³: 4 GiB in float32)."""
+MAX_VOXELS = 2**29
+"""A grid of more voxels than this is a mistake, refused before memory is asked for it (2 GiB in float32). The readers
+have the same limit (io.nifti_header)."""
 
 
 @dataclass(frozen=True, eq=False)

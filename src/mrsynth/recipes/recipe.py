@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field
 
 from mrsynth.errors import RecipeError
 from mrsynth.settings import Settings, nearest, parse
-from mrsynth.train.settings import TrainSettings
+from mrsynth.train.settings import (
+    GameSettings,
+    MissingSettings,
+    NetSettings,
+    SampleSettings,
+    TrainSettings,
+    stage_terms,
+    stages_in_order,
+)
 from mrsynth.types import contrast_name
 
 
@@ -21,19 +29,6 @@ class TaskSettings(Settings):
 
     inputs: list[str] = Field(min_length=1)
     target: str
-
-
-class SampleSettings(Settings):
-    """Which slices are trained and evaluated on: those whose brain covers at least this share of the slice."""
-
-    min_brain_fraction: float = Field(ge=0, le=1)
-
-
-class NetSettings(Settings):
-    """The network by name and its constructor's arguments."""
-
-    name: str
-    settings: dict[str, Any]
 
 
 class EvaluateSettings(Settings):
@@ -50,22 +45,6 @@ class PublishedTable(Settings):
     translations: dict[str, dict[str, tuple[float, float]]]
 
 
-class ScaleSettings(Settings):
-    """One size of a reproduction: the phantom cohort it makes (where none is given), and how the recipe is changed."""
-
-    subjects: int = Field(ge=3)
-    spacing_mm: float = Field(ge=1)
-    variants: list[str]
-    set: list[str]
-
-
-class ReproduceSettings(Settings):
-    """What `mrsynth reproduce` runs: every translation at a scale. The scale `paper` wants the paper's own cohort."""
-
-    translations: list[str] = Field(min_length=1)
-    scales: dict[Literal["smoke", "small", "paper"], ScaleSettings]
-
-
 class Recipe(Settings):
     """One method. The YAML file is the only home of its numbers: no field has a default."""
 
@@ -79,10 +58,11 @@ class Recipe(Settings):
     samples: SampleSettings
     net: NetSettings
     loss: dict[str, float | dict[str, Any]]
+    game: GameSettings | None
+    missing: MissingSettings | None
     train: TrainSettings
     evaluate: EvaluateSettings
     variants: dict[str, dict[str, Any]]
-    reproduce: ReproduceSettings
     published: PublishedTable | None
 
     @property
@@ -102,9 +82,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
     name: `osman2022`, `osman2022/t2-t1/small` (variants, applied in this order) or a path to a YAML file.
     overrides: "train.epochs=5", the value in YAML. Steps come with all their settings, those left out from
-    prepare/defaults.yaml. Raises RecipeError that names the nearest valid recipe, variant or
-    key.
+    prepare/defaults.yaml. Raises RecipeError that names the nearest valid recipe, variant or key.
     """
+    from mrsynth.prepare import complete_steps  # here: `mrsynth --help` need not load it
+
     path, variants = _find(name)
     try:
         data = yaml.safe_load(path.read_text())
@@ -114,8 +95,6 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} cannot be read.", found=error.strerror) from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a recipe.", found=type(data).__name__, expected="a mapping of sections")
-    from mrsynth.prepare import complete_steps
-
     known = data.get("variants") or {}
     for variant in variants:
         if variant not in known:
@@ -163,22 +142,29 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with the keys of change; mappings are merged, everything else (lists too) is replaced."""
+    """Return base with the keys of change; mappings are merged, everything else (lists too) is replaced.
+
+    A network that comes with another name and settings is replaced too: the old one's settings are not its own.
+    """
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
         # `loss` and a net's `settings` are tables of free keys, but a change of one entry still means that entry alone.
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _names_another(old, value):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
     return merged
+
+
+def _names_another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Say whether two entries are networks (or the like) of different names, the new one with settings of its own."""
+    return "settings" in new and "name" in new and new["name"] != old.get("name")
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError where a name in the recipe does not exist or its parts do not fit together."""
-    import torch
-
     from mrsynth.evaluate.presets import PRESETS
-    from mrsynth.losses import build_loss
-    from mrsynth.nets import build_net
 
     task = recipe.task
     for name in [*task.inputs, task.target, *recipe.contrasts]:
@@ -192,16 +178,9 @@ def check_recipe(recipe: Recipe) -> None:
             found=", ".join(absent),
             expected=", ".join(recipe.contrasts),
         )
-    channels = recipe.net.settings.get("inputs")
-    if channels is not None and channels != len(task.inputs):
-        raise RecipeError(
-            f"Recipe {recipe.name}: the network's inputs do not fit the task.",
-            found=f"net.settings.inputs={channels}, task.inputs={task.inputs}",
-            do=f"--set net.settings.inputs={len(task.inputs)}",
-        )
-    build_loss(recipe.loss, task.inputs)
-    with torch.device("meta"):  # the shapes alone: large networks would take seconds and gigabytes
-        build_net(recipe.net.name, **recipe.net.settings)
+    _check_training(recipe)
+    _check_networks(recipe)
+    _check_critic(recipe)
     for preset in recipe.evaluate.presets:
         if preset not in PRESETS:
             raise RecipeError(
@@ -209,6 +188,72 @@ def check_recipe(recipe: Recipe) -> None:
                 expected=", ".join(PRESETS),
                 do=nearest(preset, list(PRESETS)),
             )
+
+
+def _check_training(recipe: Recipe) -> None:
+    """Check the losses of every stage, and that modality dropout stands where it can be done."""
+    from mrsynth.losses import build_loss
+
+    build_loss(recipe.loss, recipe.task.inputs)
+    for stage in stages_in_order(recipe.train).values():
+        build_loss(stage_terms(recipe.loss, stage.loss), recipe.task.inputs)
+    if recipe.missing is not None and recipe.game is not None:
+        raise RecipeError(
+            f"Recipe {recipe.name}: inputs are not dropped in adversarial training.", do="set game or missing to null"
+        )
+
+
+def _check_networks(recipe: Recipe) -> None:
+    """Check that the networks can be built, and that the first one fits the inputs and the samples."""
+    import torch
+    from torch import nn
+
+    from mrsynth.nets import build_net
+
+    flags = recipe.missing is not None and recipe.missing.flags
+    expected, channels = len(recipe.task.inputs) * (2 if flags else 1), recipe.net.settings.get("inputs")
+    if channels != expected and (flags or channels is not None):
+        raise RecipeError(
+            f"Recipe {recipe.name}: the network's inputs do not fit the task.",
+            found=f"net.settings.inputs={channels}, task.inputs={recipe.task.inputs}, flags {str(flags).lower()}",
+            expected="a channel an input" + (", and one that says whether it is there" if flags else ""),
+            do=f"--set net.settings.inputs={expected}",
+        )
+    with torch.device("meta"):  # the shapes alone: large networks would take seconds and gigabytes
+        net = build_net(recipe.net.name, **recipe.net.settings)
+    volumes = any(isinstance(module, nn.Conv3d) for module in net.modules())
+    if volumes != (recipe.samples.patch is not None):
+        kinds = ("boxes (x, y, z)", "slices (x, y)")
+        raise RecipeError(
+            f"Recipe {recipe.name}: the network {recipe.net.name} does not fit the samples.",
+            found=f"{kinds[volumes]} by samples.patch",
+            expected=kinds[not volumes],
+            do="set samples.patch to {size: [null, null, 3], per_epoch: 600, within: brain}"
+            if volumes
+            else "--set samples.patch=null, or take the network's 3-D version",
+        )
+
+
+def _check_critic(recipe: Recipe) -> None:
+    """Check that the critic can be built, and that it takes the samples' inputs and the image to judge."""
+    import torch
+    from torch import nn
+
+    from mrsynth.nets import build_net
+
+    if recipe.game is None:
+        return
+    with torch.device("meta"):
+        critic = build_net(recipe.game.critic.name, **recipe.game.critic.settings)
+    inputs, volumes = len(recipe.task.inputs), recipe.samples.patch is not None
+    layer = next(module for module in critic.modules() if isinstance(module, nn.Conv2d | nn.Conv3d))
+    if layer.in_channels != inputs + 1 or isinstance(layer, nn.Conv3d) != volumes:
+        raise RecipeError(
+            f"Recipe {recipe.name}: the critic does not fit the task.",
+            found=f"{layer.in_channels} channels, {'3-D' if isinstance(layer, nn.Conv3d) else '2-D'}",
+            expected=f"{inputs} inputs and the image to judge, {'3-D' if volumes else '2-D'}",
+            do=f"--set game.critic.settings.inputs={inputs}, and game.critic.settings.mode to the network's",
+        )
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -1,105 +1,199 @@
-"""mrsynth reproduce: a paper's table, published beside measured, by one command that resumes."""
+"""mrsynth reproduce: a paper's study as one command that resumes: cells, jobs, tables beside the published ones."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from mrsynth.errors import RecipeError
-from mrsynth.io import Cohort, PreparedCohort, read_cohort
-from mrsynth.io.files import write_text
-from mrsynth.recipes.recipe import Recipe, ScaleSettings, load_recipe
-from mrsynth.recipes.stages.evaluate import evaluate_run
+from mrsynth.errors import CohortError, MrsynthError, OutputError, RecipeError
+from mrsynth.io import Cohort, read_cohort
+from mrsynth.recipes.stages.cells import StudyWork, write_failed
+from mrsynth.recipes.stages.cluster import Failure, Workers, run_each
+from mrsynth.recipes.stages.plan import Plan
 from mrsynth.recipes.stages.prepare import prepare
-from mrsynth.recipes.stages.progress import CONSOLE
+from mrsynth.recipes.stages.progress import CONSOLE, CaseProgress
 from mrsynth.recipes.stages.simulate import simulate
-from mrsynth.recipes.stages.synthesize import synthesize_cohort
-from mrsynth.recipes.stages.train import train
-from mrsynth.report import build_report
+from mrsynth.recipes.stages.study_pictures import picture_study
+from mrsynth.recipes.stages.study_plan import Cell, Item, choose, plan_study, require_unchanged
+from mrsynth.recipes.stages.study_record import header_lines, read_study_record, write_study_record
+from mrsynth.recipes.stages.study_tables import Results, build_table, write_table
+from mrsynth.recipes.study import Scale, ScaleSettings, Study, load_study
 
-SEED = 1
-PREDICTORS = ("model", "identity", "training_mean")
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came of a study. page: study.html; tables: Markdown; failed: (cell or job, why) of what failed now."""
+
+    page: Path
+    tables: tuple[Path, ...]
+    failed: tuple[tuple[str, str], ...]
 
 
-def reproduce(name: str, scale: str, out: Path, cohort: Path | None = None, *, progress: bool = True) -> Path:
-    """Run a recipe's study at a scale and return the path of the table (Markdown; a CSV lies beside it).
+def reproduce(
+    name: str,
+    scale: Scale,
+    out: Path,
+    cohort: Path | None = None,
+    *,
+    workers: Workers | None = None,
+    only: Sequence[str] = (),
+    tables_only: bool = False,
+    progress: bool = True,
+) -> Reproduced:
+    """Run a study (a name or a YAML file) at a scale into a folder, and write its tables, pictures and record.
 
-    cohort: a cohort table; without one a phantom cohort of the scale's size is made. What is finished already is kept,
-    so that an interrupted study goes on. Raises RecipeError for an unknown scale, or for `paper` without a cohort.
+    cohort: a cohort table; without one a phantom cohort of the scale's size is made. workers: where cells run (by
+    default here, one after the other). only: cells and jobs to run, all by default. tables_only: nothing is run, the
+    tables are made of what is there. What is finished is kept and what was interrupted goes on; a cell that fails stops
+    no other. Raises RecipeError for a scale or a name that does not exist, for a folder or a cell that was begun with
+    another scale or recipe, and for `paper` without a cohort.
     """
-    study = load_recipe(name).reproduce
+    study, out, workers = load_study(name), out.absolute(), workers or Workers()
     if scale not in study.scales:
-        raise RecipeError(f"There is no scale '{scale}'.", expected=", ".join(study.scales))
-    if scale == "paper" and cohort is None:
+        raise RecipeError(f"Study {study.name} has no scale '{scale}'.", expected=", ".join(study.scales))
+    before = read_study_record(out)
+    if (began := before.get("scale", scale)) != scale:
+        raise RecipeError(
+            f"{out} holds this study at another scale.",
+            found=began,
+            expected=scale,
+            do="name another folder with --out",
+        )
+    items = plan_study(study, scale, out)
+    wanted = choose(items, only)
+    if tables_only:
+        table = cohort or _known_cohort(out, before)
+        scans, phantom = read_cohort(table), cohort is None and bool(before.get("phantoms"))
+        failed: list[tuple[str, str]] = []
+    else:
+        require_unchanged(items)
+        table = (cohort or _phantoms(study.scales[scale], out, progress)).absolute()
+        scans, phantom = _with_all_splits(table), cohort is None
+        write_study_record(out, study, scale, items, (table, scans), phantom)
+        unprepared = _prepare(wanted, scans, workers, progress)
+        failed = _run(wanted, table, unprepared, workers, progress)
+    write_study_record(out, study, scale, items, (table, scans), phantom)
+    tables = _write_tables(study, scale, out, items, scans)
+    page = picture_study(out, study.plates, items, scans, progress=progress)
+    return Reproduced(page, tuple(tables), tuple(failed))
+
+
+def _phantoms(settings: ScaleSettings, out: Path, progress: bool) -> Path:
+    """Make the scale's phantom cohort and return its table."""
+    phantoms = settings.phantoms
+    if phantoms is None:
         raise RecipeError(
             "The scale `paper` needs the paper's cohort, which mrsynth may not carry.",
             expected="--cohort, a table made by mrsynth index of the data set that the recipe names",
             do="get the data from its owners, or take --scale small",
         )
-    settings = study.scales[scale]  # type: ignore[index]
-    table = cohort or simulate(
-        out / "phantoms", settings.subjects, SEED, "brats", spacing_mm=settings.spacing_mm, progress=progress
+    sizes = (phantoms.train, phantoms.val, phantoms.test)
+    table = simulate(
+        out / "phantoms",
+        sum(sizes),
+        phantoms.seed,
+        phantoms.profile,
+        spacing_mm=phantoms.spacing_mm,
+        fractions=sizes,
+        progress=progress,
     )
-    scans = read_cohort(table)
-    rows: list[dict[str, Any]] = []
-    for number, translation in enumerate(study.translations, start=1):
+    if (found := len(read_cohort(table).rows)) != sum(sizes):
+        raise CohortError(
+            f"{table.parent} holds other phantoms than the scale has now.",
+            found=f"{found} cases",
+            expected=sum(sizes),
+            do=f"remove {table.parent}, or name another folder with --out",
+        )
+    return table
+
+
+def _known_cohort(out: Path, record: Mapping[str, Any]) -> Path:
+    """Return the table that a study was run on."""
+    if "cohort" not in record:
+        raise CohortError(
+            f"{out} holds no study.", expected="study.json", do="run the study first, without --tables-only"
+        )
+    return Path(str(record["cohort"]))
+
+
+def _with_all_splits(table: Path) -> Cohort:
+    """Read a cohort; raises CohortError where a split is empty."""
+    cohort = read_cohort(table)
+    if empty := [split for split in ("train", "val", "test") if not cohort.select(split)]:
+        raise CohortError(
+            f"{table}: a study needs cases to train, to choose the epoch and to test.",
+            found=f"no case in {' and '.join(empty)}",
+            do="fill the column `split` (mrsynth index assigns it)",
+        )
+    return cohort
+
+
+def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers, progress: bool) -> dict[Path, str]:
+    """Prepare the cohort once for each distinct preparation; returns the folders where that failed, and why."""
+    failed = {}
+    recipes = {item.prepared: item.recipe for item in items if isinstance(item, Cell)}
+    for number, (folder, recipe) in enumerate(recipes.items(), start=1):
         if progress:
-            CONSOLE.print(f"[bold]{number}/{len(study.translations)}  {translation}")
-        recipe = load_recipe("/".join([name, translation, *settings.variants]), settings.set)
-        rows += _one(recipe, scans, out, progress)
-    frame = pd.DataFrame(rows)
-    write_text(out / "table.csv", frame.to_csv(index=False))
-    write_text(out / "table.md", _markdown(load_recipe(name), frame, scale, settings, cohort is None))
-    return out / "table.md"
+            CONSOLE.print(f"[bold]preparation {number}/{len(recipes)}[/bold] {folder.name}")
+        try:
+            done = prepare(cohort, Plan.of_recipe(recipe), folder, workers=workers, progress=progress)
+        except OutputError:
+            raise
+        except MrsynthError as error:
+            failed[folder] = str(error)
+            continue
+        for case, why in done.failed:
+            CONSOLE.print(f"{case} could not be prepared and is left out: {why}", markup=False)
+    return failed
 
 
-def _one(recipe: Recipe, cohort: Cohort, out: Path, progress: bool) -> list[dict[str, Any]]:
-    """Prepare, train, synthesize, evaluate and report one translation; returns its rows of the table."""
-    run = out / "runs" / recipe.translation
-    if not (run / "model").exists():
-        prepare(cohort, recipe, out / "prepared", progress=progress)
-        train(recipe, PreparedCohort.open(out / "prepared"), run, resume=True, progress=progress)
-    synthesize_cohort(run, cohort, run / "predictions", split="test", progress=progress)
-    metrics = evaluate_run(run, cohort, run / "predictions", recipe.evaluate.presets, progress=progress)
-    build_report(run)
-    summary = json.loads(metrics.read_text())["summary"]
-    return [{"translation": recipe.translation, **row} for row in summary]
+def _run(
+    items: Sequence[Item], table: Path, unprepared: Mapping[Path, str], workers: Workers, progress: bool
+) -> list[tuple[str, str]]:
+    """Run cells and jobs; returns those that failed, and why. A full disk stops all with its OutputError."""
+    failed: list[tuple[str, str]] = []
+    ready = []
+    for item in items:
+        if isinstance(item, Cell) and item.prepared in unprepared:
+            write_failed(item.place, unprepared[item.prepared])
+            failed.append((item.label, unprepared[item.prepared]))
+        else:
+            ready.append(item)
+    chosen = set(ready)
+    alone = workers.in_process
+    with CaseProgress("study", len(ready), progress and not alone) as bar:
+
+        def tell(label: str, what: str) -> None:
+            """Show what is being done: as lines between the bars of the work itself, or beside one bar."""
+            if not alone:
+                bar.tell(label, what)
+            elif progress:
+                CONSOLE.print(f"[bold]{label}[/bold] {what}")
+
+        work = StudyWork(table, progress and alone)
+        for item, result in run_each(work, ready, workers, tell, lambda one: [n for n in one.needs if n in chosen]):
+            bar.advance(item.label)
+            if isinstance(result, Failure):
+                if isinstance(result.stops, OutputError):
+                    raise result.stops
+                write_failed(item.place, result.why)
+                failed.append((item.label, result.why))
+    return failed
 
 
-def _markdown(recipe: Recipe, frame: pd.DataFrame, scale: str, settings: ScaleSettings, phantom: bool) -> str:
-    """Return the study's table: a row a translation and predictor, the paper's own numbers beside them."""
-    preset = recipe.evaluate.presets[0]
-    metrics = [m for m in ("psnr", "mae", "mse", "ssim", "ssim_range2") if m in set(frame["metric"])]
-    wanted = frame[(frame["preset"] == preset) & (frame["fit"] == "none") & (frame["region"] == "volume")]
-    lines = [
-        f"# {recipe.name} at scale {scale}, on {'phantoms' if phantom else 'the given cohort'}",
-        "",
-        f"Preset {preset}; mean ± SD over n test patients. Changes to the paper's recipe: "
-        + (", ".join([*settings.variants, *settings.set]) or "none")
-        + ".",
-        "",
-        "| translation | who | n | " + " | ".join(metrics) + " |",
-        "|---|---|---|" + "---|" * len(metrics),
-    ]
-    for translation in dict.fromkeys(frame["translation"]):
-        for predictor in PREDICTORS:
-            rows = wanted[(wanted["translation"] == translation) & (wanted["predictor"] == predictor)]
-            cells = {row["metric"]: row for row in rows.to_dict("records")}
-            n = next(iter(cells.values()))["n"] if cells else 0
-            shown = [_cell(cells[m]["mean"], cells[m]["sd"]) if m in cells else "" for m in metrics]
-            lines.append(f"| {translation} | {predictor.replace('_', ' ')} | {n} | " + " | ".join(shown) + " |")
-        table = recipe.published
-        if table is not None and translation in table.translations:
-            numbers = table.translations[translation]
-            shown = [_cell(*numbers[m]) if m in numbers else "" for m in metrics]
-            lines.append(f"| {translation} | *{table.source}* | {table.n} | " + " | ".join(shown) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(mean: float, sd: float | None) -> str:
-    """Return mean ± SD with digits that fit the size of the number."""
-    digits = 2 if abs(mean) >= 1 else 3 if abs(mean) >= 0.1 else 4
-    return f"{mean:.{digits}f}" if sd is None or pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+def _write_tables(study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort) -> list[Path]:
+    """Write every table and curve of the study; returns the Markdown files."""
+    by_name: dict[str, list[Item]] = {}
+    for item in items:
+        by_name.setdefault(item.name, []).append(item)
+    results = Results(by_name, {row.case: row.patient for row in cohort.rows})
+    header = header_lines(read_study_record(out))
+    paths = []
+    for name, table in study.all_tables(scale).items():
+        built = build_table(name, table, results, header)
+        if name in study.curves:
+            built["curve"] = {"x": study.curves[name].x, "log": study.curves[name].log}
+        paths.append(write_table(out / "tables", built))
+    return paths

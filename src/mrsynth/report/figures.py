@@ -41,7 +41,8 @@ THEMES = {"light": LIGHT, "dark": DARK}
 def learning_curves(history: Path, png: Path) -> Path:
     """Write the learning curves of a training history (CSV: epoch, train_loss, val_loss, …) as a picture; returns png.
 
-    Training and validation loss over epochs, loss axis logarithmic, the epoch of the least validation loss marked.
+    Training and validation loss over epochs, loss axis logarithmic, marked where a stage begins and the last stage's
+    epoch of the least validation loss.
     Raises InputError, OutputError.
     """
     content = learning_png(read_history(Path(history)), LIGHT)
@@ -51,8 +52,9 @@ def learning_curves(history: Path, png: Path) -> Path:
 
 
 def best_epoch(history: pd.DataFrame) -> int | None:
-    """Return the epoch of the least validation loss, None where no epoch has a finite one."""
-    loss = history["val_loss"].where(np.isfinite(history["val_loss"]))
+    """Return the last stage's epoch of the least validation loss, None where no epoch of it has a finite one."""
+    last = history["stage"] == history["stage"].max()
+    loss = history["val_loss"].where(np.isfinite(history["val_loss"]) & last)
     return int(history["epoch"].iloc[int(np.nanargmin(loss))]) if loss.notna().any() else None
 
 
@@ -60,13 +62,20 @@ def learning_png(history: pd.DataFrame, theme: Theme) -> bytes:
     """Return the learning curves as PNG bytes; raises InputError for a history without epochs."""
     if history.empty:
         raise InputError("The training history holds no epoch.", do="train for at least one epoch")
-    figure, (ax,) = _chart(7.6, 3.4, 1, theme, left=0.95)
+    figure, (ax,) = chart_axes(7.6, 3.4, 1, theme, left=0.95)
     epochs = history["epoch"].to_numpy(float)
-    marker = "o" if len(epochs) < 25 else ""
+    stages = [(history["stage"] == stage).to_numpy() for stage in sorted(set(history["stage"]))]
     for name, color, label in (("train_loss", theme.second, "training"), ("val_loss", theme.first, "validation")):
         loss = history[name].to_numpy(float)
         shown = np.where(np.isfinite(loss) & (loss > 0), loss, np.nan)
-        ax.plot(epochs, shown, color=color, label=label, linewidth=1.8, marker=marker, markersize=3.5)
+        for number, stage in enumerate(stages):  # not joined: another stage's losses weigh otherwise
+            style: dict[str, Any] = {"color": color, "label": None if number else label, "linewidth": 1.8}
+            marker = "o" if len(epochs) < 25 or stage.sum() == 1 else ""
+            ax.plot(epochs[stage], shown[stage], **style, marker=marker, markersize=3.5)
+    for stage in stages[1:]:
+        ax.axvline(epochs[stage][0] - 0.5, color=theme.ink, linewidth=0.8, alpha=0.6, zorder=1)
+    if len(stages) > 1:
+        ax.plot([], [], color=theme.ink, linewidth=0.8, alpha=0.6, label="another stage: other losses")
     best = best_epoch(history)
     if best is not None:
         least = float(history.loc[history["epoch"] == best, "val_loss"].min())
@@ -103,7 +112,7 @@ def strips_png(strips: Sequence[Strip], theme: Theme) -> bytes:
 
     Lines of cases in which the model is behind the identity are red. Infinite values cannot be drawn and are counted.
     """
-    figure, axes = _chart(2.3 * len(strips) + 0.4, 3.3, len(strips), theme)
+    figure, axes = chart_axes(2.3 * len(strips) + 0.4, 3.3, len(strips), theme)
     for ax, strip in zip(axes, strips, strict=True):
         pairs = np.stack([strip.identity, strip.model]).astype(float)
         drawn = np.isfinite(pairs).all(axis=0)
@@ -123,7 +132,7 @@ def strips_png(strips: Sequence[Strip], theme: Theme) -> bytes:
     return figure_png(figure)
 
 
-def _chart(width: float, height: float, columns: int, theme: Theme, left: float = 0.7) -> tuple[Figure, list[Axes]]:
+def chart_axes(width: float, height: float, columns: int, theme: Theme, left: float = 0.7) -> tuple[Figure, list[Axes]]:
     """Return a figure (inches, with a left margin) and a row of plain axes in a theme's colours."""
     figure = Figure(figsize=(width, height), dpi=170, facecolor=theme.ground)
     FigureCanvasAgg(figure)

@@ -118,6 +118,7 @@ def read_records(path: Path) -> pd.DataFrame:
 def read_history(path: Path) -> pd.DataFrame:
     """Read a training history (epoch, train_loss, val_loss, …) as float columns, one row an epoch.
 
+    `stage` is 0 throughout where the history has no stages.
     Raises InputError where the file is missing or lacks a column.
     """
     table = _csv(path, "no training history").apply(pd.to_numeric, errors="coerce")
@@ -129,6 +130,8 @@ def read_history(path: Path) -> pd.DataFrame:
             expected="epoch, train_loss, val_loss",
             do="train again, or leave the file out",
         )
+    if "stage" not in table:
+        table["stage"] = 0
     return table.dropna(subset=["epoch"]).astype(float)
 
 

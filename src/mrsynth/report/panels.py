@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from mrsynth.io.files import atomic_file
+from mrsynth.report.display import display
 from mrsynth.report.inputs import Panel, read_panel
 
 KINDS = ("input", "synthetic", "truth", "difference", "ssim")
@@ -24,11 +25,6 @@ SSIM_MAP = "viridis"
 BACKGROUND = "#0b0d10"
 TILE_PIXELS = 400
 """The long side of a picture in the page: large enough for burnt-in words, small enough for a page of many cases."""
-
-
-def display(array: np.ndarray) -> np.ndarray:
-    """Turn an (x, y) array of an RAS slice into rows and columns: anterior up, patient left on the picture's right."""
-    return np.asarray(array)[::-1, ::-1].T
 
 
 def side_labels(axis: object) -> tuple[str, str]:
@@ -42,8 +38,12 @@ def difference_limit(panels: Sequence[Panel]) -> float:
     It is the 99th percentile of |synthetic - truth| inside the masks, rounded up to 1, 1.5, 2, 3, 5 or 7.5 times a
     power of ten, in the units of the images.
     """
-    values = [np.abs(p.arrays["synthetic"] - p.arrays["truth"])[p.arrays["mask"] > 0] for p in panels]
-    flat = np.concatenate(values) if values else np.empty(0)
+    return round_limit([(p.arrays["synthetic"] - p.arrays["truth"])[p.arrays["mask"] > 0] for p in panels])
+
+
+def round_limit(values: Sequence[np.ndarray]) -> float:
+    """Return the 99th percentile of all |values| as `difference_limit` rounds it up; 1 where nothing differs."""
+    flat = np.abs(np.concatenate(values)) if values else np.empty(0)
     flat = flat[np.isfinite(flat)]
     top = float(np.percentile(flat, 99)) if flat.size else 0.0
     if top <= 0:

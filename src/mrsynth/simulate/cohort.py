@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from mrsynth.errors import InputError
 from mrsynth.image import Case
 from mrsynth.seeds import derive_seed, generator
-from mrsynth.simulate.draw import SubjectSettings
+from mrsynth.simulate.draw import Profile, SubjectSettings
 from mrsynth.simulate.scanner import sites
 from mrsynth.simulate.subject import simulate_subject
 
@@ -18,8 +17,12 @@ MIXTURE: dict[str, dict[str, float]] = {
     "ct": {"none": 0.6, "glioma_high": 0.2, "metastases": 0.2},
     "dose": {"glioma_high": 0.6, "metastases": 0.3, "none": 0.1},
     "full": {"glioma_high": 0.4, "glioma_low": 0.15, "metastases": 0.15, "ms": 0.15, "none": 0.15},
+    "tumour": {"glioma_high": 0.5, "metastases": 0.2, "glioma_low": 0.2, "none": 0.1},
 }
 """How often each kind of lesion occurs, by profile."""
+
+SITES: dict[str, tuple[str, ...]] = {"tumour": ("site-A",)}
+"""The sites of profiles that have not all of them: chen2022's patients were all scanned at 3 T in one hospital."""
 
 LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
 
@@ -37,16 +40,12 @@ class Member:
         return simulate_subject(self.seed, self.settings, self.name)
 
 
-def simulate_cohort(
-    seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
-) -> Iterator[Case]:
+def simulate_cohort(seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0) -> Iterator[Case]:
     """Yield the cases phantom-0000, phantom-0001, ...; raises InputError if there is no such profile or no subject."""
     return (member.simulate() for member in cohort_members(seed, subjects, profile, spacing_mm))
 
 
-def cohort_members(
-    seed: int, subjects: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float = 1.0
-) -> list[Member]:
+def cohort_members(seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0) -> list[Member]:
     """Return who is in a cohort; raises InputError if there is no such profile or no subject."""
     if subjects < 1:
         raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
@@ -62,9 +61,7 @@ def cohort_members(
     ]
 
 
-def patient_settings(
-    seed: int, index: int, profile: Literal["brats", "ct", "dose", "full"], spacing_mm: float
-) -> SubjectSettings:
+def patient_settings(seed: int, index: int, profile: Profile, spacing_mm: float) -> SubjectSettings:
     """Draw the kind of lesion, the site and the low dose of one patient of a cohort."""
     rng = generator(seed, "cohort", index)
     kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
@@ -73,7 +70,7 @@ def patient_settings(
             "profile": profile,
             "spacing_mm": spacing_mm,
             "lesion": str(rng.choice(kinds, p=weights)),
-            "site": str(rng.choice(sorted(sites()))),
+            "site": str(rng.choice(sorted(SITES.get(profile, sites())))),
             "doses": (float(rng.choice(LOW_DOSES)),),
         }
     )

@@ -14,14 +14,21 @@ from mrsynth.simulate.lesions import KINDS, draw_lesions
 from mrsynth.simulate.scanner import SiteProfile, site_profile, sites
 from mrsynth.simulate.shape import MEAN_SCALE, draw_shape
 from mrsynth.simulate.tissues import draw_jitter
+from mrsynth.types import b_of
 
 PROFILES: dict[str, tuple[str, ...]] = {
     "brats": ("t1", "t1ce", "t2", "flair"),
     "ct": ("ct", "t1", "t2"),
     "dose": ("t1", "t1ld", "t1ce"),
     "full": ("t1", "t1ce", "t2", "flair", "dwi", "adc", "ct"),
+    "tumour": ("t1", "t1ce", "t2", "flair", "dwi_b0", "dwi_b500", "dwi_b1000"),  # chen2022 §III-A, and FLAIR
 }
 """The contrasts of each profile."""
+
+Profile = Literal["brats", "ct", "dose", "full", "tumour"]
+
+STRIPPED: tuple[Profile, ...] = ("brats", "dose", "tumour")
+"""Profiles that show only the brain where the settings don't say."""
 
 
 class SubjectSettings(Settings):
@@ -29,12 +36,12 @@ class SubjectSettings(Settings):
 
     profile: which contrasts (see PROFILES); spacing_mm: 1 is the full resolution, 2 is quick; lesion: a kind of
     `KINDS` or "random"; site: a site's name or "random"; doses: of t1ld, as fractions of the full dose; stripped:
-    only the brain on BraTS's grid (by default for brats and dose) or the whole head; registered: False leaves the
-    patient's movement between contrasts in; variation: how far the shape departs from the template (0 none, 1 a
+    only the brain on BraTS's grid (by default in the profiles STRIPPED) or the whole head; registered: False leaves
+    the patient's movement between contrasts in; variation: how far the shape departs from the template (0 none, 1 a
     population).
     """
 
-    profile: Literal["brats", "ct", "dose", "full"] = "brats"
+    profile: Profile = "brats"
     spacing_mm: float = Field(default=1.0, ge=1.0, le=4.0)
     lesion: Literal["random", "glioma_high", "glioma_low", "metastases", "ms", "none"] = "random"
     site: str = "random"
@@ -46,7 +53,7 @@ class SubjectSettings(Settings):
     @property
     def skull_stripped(self) -> bool:
         """Whether only the brain is kept."""
-        return self.profile in ("brats", "dose") if self.stripped is None else self.stripped
+        return self.profile in STRIPPED if self.stripped is None else self.stripped
 
 
 def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict[str, Any]:
@@ -84,7 +91,8 @@ def dose_name(dose: float) -> str:
 
 
 def _scan_names(settings: SubjectSettings) -> list[str]:
-    contrasts = [c for c in PROFILES[settings.profile] if c not in ("t1ld", "adc")]
+    images = ["dwi" if b_of(c) is not None else c for c in PROFILES[settings.profile]]  # one scan gives all b-values
+    contrasts = [c for c in images if c not in ("t1ld", "adc")]
     doses = [dose_name(dose) for dose in settings.doses] if settings.profile == "dose" else []
     return list(dict.fromkeys([*contrasts, *doses]))
 

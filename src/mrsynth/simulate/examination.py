@@ -30,6 +30,7 @@ from mrsynth.simulate.shape import build_shape, rigid
 from mrsynth.simulate.signals import ct_hu, fit_adc_mm2_s
 from mrsynth.simulate.template import Grid
 from mrsynth.simulate.tissues import TissueTable, tissue_names, tissue_table, with_agent, with_jitter
+from mrsynth.types import b_of
 
 HEAD_GRID = Grid((176, 232, 184), (-88.0, -122.0, -82.0), 1.0)
 BRATS_GRID = Grid((240, 240, 155), (-120.0, -136.0, -68.0), 1.0)
@@ -101,11 +102,12 @@ class Examination:
             return self._finish(self._adc(), "adc")
         if scan == "ct":
             return self._finish(self._ct(), "ct")
-        protocol = self.site.contrasts["t1" if scan.startswith("t1") else scan]
+        b_s_mm2 = b_of(scan)
+        protocol = self.site.contrasts["t1" if scan.startswith("t1") else scan if b_s_mm2 is None else "dwi"]
         table = with_agent(self.table, self.site.agent, dose) if dose else self.table
-        data = self._scan(scan, protocol, tissue_signals(protocol, table))
+        data = self._scan(scan, protocol, tissue_signals(protocol, table, b_s_mm2))
         if scan == "dwi":
-            self.b_images = [self._scan("dwi", protocol, tissue_signals(protocol, table, 0.0), "b0"), data]
+            self.b_images = [self._scan("dwi_b0", protocol, tissue_signals(protocol, table, 0.0)), data]
         return self._finish(np.rint(data), "t1ld" if scan.startswith("t1ld") else scan)
 
     def masks(self) -> dict[str, Image]:
@@ -128,19 +130,22 @@ class Examination:
             self.table,
         )
 
-    def _scan(self, scan: str, protocol: Protocol, values: np.ndarray, part: str = "") -> np.ndarray:
-        """Return a magnitude image: ideal signal → movement → slices → coil field → noise, in the site's scale."""
-        draw = self.draws["scans"][scan]
+    def _scan(self, scan: str, protocol: Protocol, values: np.ndarray) -> np.ndarray:
+        """Return a magnitude image: ideal signal → movement → slices → coil field → noise, in the site's scale.
+
+        The images of a diffusion series (dwi_b0, dwi_b500 …) share one draw; each has its own noise.
+        """
+        b_s_mm2 = b_of(scan)
+        draw = self.draws["scans"][scan if b_s_mm2 is None else "dwi"]
         reference = tissue_signals(protocol, self.table)[self.table.index("white")]
         scale = protocol.scale * draw["gain"]
         clean = self.composition.mix(values * (scale / reference))
-        if not part:
-            self.clean[scan] = clean
-            self.movement[scan] = rigid(draw["rotation_deg"], draw["shift_mm"])
-            self.field[scan] = coil_field(self.draws["coil_seed"], draw["bias"], self.grid)
+        self.clean[scan] = clean
+        self.movement[scan] = rigid(draw["rotation_deg"], draw["shift_mm"])
+        self.field[scan] = coil_field(self.draws["coil_seed"], draw["bias"], self.grid)
         moved = move(clean, self.movement[scan], self.grid)
         sliced = thick_slices(moved, protocol.slice_mm, self.grid.spacing_mm)
-        rng = generator(draw["noise_seed"], part)
+        rng = generator(draw["noise_seed"], "" if b_s_mm2 is None else f"b{b_s_mm2}")
         return add_rician(sliced * self.field[scan], draw["noise"] * scale, rng)
 
     def _adc(self) -> np.ndarray:

@@ -1,5 +1,7 @@
 """synthesize: a trained model and a patient's scans → the missing image on the patient's own grid."""
 
+from mrsynth.synthesize.impute import REFUSE, MissingInputs
 from mrsynth.synthesize.predict import Synthesizer, Units, load_model
+from mrsynth.synthesize.volume import Inference
 
-__all__ = ["Synthesizer", "Units", "load_model"]
+__all__ = ["REFUSE", "Inference", "MissingInputs", "Synthesizer", "Units", "load_model"]

@@ -2,91 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mrsynth.errors import InputError, ModelError
+from mrsynth.errors import InputError, ModelError, RecipeError
 from mrsynth.image import Case, Image, same_grid
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.prepare import invert_steps, run_steps, split_at_geometry
-from mrsynth.synthesize.slices import predict_slices
-from mrsynth.types import b_of, in_order
+from mrsynth.prepare.absent import steps_without
+from mrsynth.prepare.pipeline import Kind
+from mrsynth.prepare.step import Record
+from mrsynth.synthesize.blocks import Tell
+from mrsynth.synthesize.impute import (
+    REFUSE,
+    Imputer,
+    MissingInputs,
+    Supply,
+    network_inputs,
+    read_imputers,
+    require_same_space,
+    supply_of,
+)
+from mrsynth.synthesize.volume import Inference, predict_volume
+from mrsynth.types import CONTRASTS, b_of, contrast_name, in_order
 
 Units = Literal["range", "input", "training"]
 
 
 class Synthesizer:
-    """synthesizer(case) → Image. net: any callable (b, c, x, y) → (b, 1, x, y); contract: what it was trained under."""
+    """synthesizer(case) → Image.
 
-    def __init__(self, net: Callable[[Tensor], Tensor], contract: Contract, device: str = "cpu") -> None:
+    net: any callable (b, c, x, y) → (b, 1, x, y), or with boxes (b, c, x, y, z) where contract.patch is set; contract:
+    what it was trained under; inference: how volumes are predicted; missing, imputers: what fills the gaps of a case
+    that lacks an input (see `impute`), imputers by the contrast that they make. Raises ModelError for an imputer whose
+    images are prepared in another way.
+    """
+
+    def __init__(
+        self,
+        net: Callable[[Tensor], Tensor],
+        contract: Contract,
+        device: str = "cpu",
+        *,
+        inference: Inference | None = None,
+        missing: MissingInputs = REFUSE,
+        imputers: Mapping[str, Imputer] | None = None,
+    ) -> None:
         self.net, self.contract, self.device = net, contract, device
+        self.inference, self.missing = inference or Inference(), missing
+        self.imputers = dict(imputers or {})
+        for name, imputer in self.imputers.items():
+            require_same_space(contract, name, imputer.contract, imputer.run)
 
-    def __call__(self, case: Case, like: str | None = None, units: Units = "range") -> Image:
+    def __call__(self, case: Case, like: str | None = None, units: Units = "range", tell: Tell | None = None) -> Image:
         """Return the synthetic image, 0 outside the brain.
 
-        The case needs the contract's inputs (further images are ignored) and, where its images are not skull-stripped
-        and the contract's steps make no mask, a brain mask. like: the input on whose own grid the image comes back, the
-        first by default. units: "range" of the contract; "input": the intensities of `like`, its normalisation undone;
-        "training": scanner-like units, the normalisation undone with the training targets' median parameters. Raises
+        The case needs the contract's inputs, or what `missing` and `imputers` ask for (further images are ignored)
+        and, where its images are not skull-stripped and the contract's steps make no mask, a brain mask. like: the
+        input on whose own grid the image comes back, by default the first that is there. units: "range" of the
+        contract; "input": the intensities of `like`, its normalisation undone; "training": scanner-like units, the
+        normalisation undone with the training targets' median parameters. tell: progress of each network. Raises
         InputError where an input is missing or cannot be prepared.
         """
-        like = self._check(case, like)
-        used = [name for name in case.images if name in self.contract.inputs or name in self._fitted_from(case)]
+        supply = self.supply(case.images)
+        like = self.place(supply, like)
         case = replace(
             case,
-            images={name: case.images[name] for name in in_order(used)},
+            images={name: case.images[name] for name in supply.read},
             masks={name: mask for name, mask in case.masks.items() if name == "brain"},
         )
-        on_native_grid, elsewhere = split_at_geometry(self.contract.steps)
+        lacking = [name for name in CONTRASTS if name not in supply.real]
+        gaps = [name for name in self.contract.inputs if name in lacking]
+        on_native_grid, elsewhere = split_at_geometry(steps_without(self.contract.steps, lacking, gaps))
         native, before = run_steps(case, on_native_grid)
-        prepared, records = run_steps(native, elsewhere)
-        inputs = [prepared.images[name].data for name in self.contract.inputs]
-        predicted = predict_slices(self.net, inputs, device=self.device)
-        image = prepared.images[self.contract.inputs[0]].with_data(
-            np.clip(predicted, *self.contract.range), self.contract.target
-        )
+        prepared, after = run_steps(native, elsewhere)
+        predicted = self._predicted(prepared, supply, tell)
+        image = prepared.images[supply.real[0]].with_data(predicted, self.contract.target)
         if units == "input":
-            image = invert_steps(image, [*before, *records], like=like)
+            image = _back(image, [*before, *after], ("geometry", "intensity"), like)
         else:
-            image = invert_steps(image, records, kinds=("geometry",), like=like)
+            image = _back(image, after, ("geometry",), like)
         if units == "training":
             image = self.to_training_units(image)
         # Masked on the patient's grid, where the brain's edge is sharp. The affine is the input's to the bit, not the
         # product of the way there and back.
         own, mask = case.images[like], native.masks.get("brain")
         if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
-            mask = invert_steps(prepared.masks["brain"], records, kinds=("geometry",), like=like)
+            mask = _back(prepared.masks["brain"], after, ("geometry",), like)
         data = image.data if mask is None else np.where(mask.data > 0, image.data, 0)
         return replace(image, data=data.astype(np.float32), affine=own.affine, native=own.native)
 
-    def _check(self, case: Case, like: str | None) -> str:
-        """Return the contrast whose grid the result gets; raises InputError where an input is missing."""
-        needed = self.contract.inputs
-        fitted = ["adc"] if self._fitted_from(case) else []
-        missing = [name for name in needed if name not in case.images and name not in fitted]
-        if missing:
-            raise InputError(
-                f"This model makes {self.contract.target} from {' + '.join(needed)}; "
-                f"{' and '.join(missing)} is missing.",
-                found=", ".join(case.images) or "no image",
-                expected=", ".join(needed),
-                do=f"give --input {missing[0]}=FILE, or take a model that was trained on the contrasts at hand",
-            )
-        if like is not None and like not in case.images:
-            raise InputError(f"There is no input {like}.", found=", ".join(case.images), do="name one of these")
-        return like or next(name for name in needed if name in case.images)
+    def supply(self, names: Iterable[str]) -> Supply:
+        """Return where the inputs come from in a case with images of these names.
 
-    def _fitted_from(self, case: Case) -> list[str]:
-        """Return the diffusion-weighted images that the steps will fit the ADC from, where the model needs one."""
-        wanted = "adc" in self.contract.inputs and any("adc" in step for step in self.contract.steps)
-        return [name for name in case.images if b_of(name) is not None] if wanted else []
+        Raises InputError where the model cannot predict such a case.
+        """
+        contracts = {name: imputer.contract for name, imputer in self.imputers.items()}
+        return supply_of(self.contract, names, self.missing, contracts)
+
+    def place(self, supply: Supply, like: str | None) -> str:
+        """Return the image on whose own grid the result comes back; raises InputError where `like` is not there.
+
+        For a fitted ADC it is that of the lowest b-value.
+        """
+        if like is not None and like not in (*supply.real, *supply.read):
+            raise InputError(f"There is no input {like}.", found=", ".join(supply.real), do="name one of these")
+        like = like or next(name for name in self.contract.inputs if name in supply.real)
+        return like if like in supply.read else next(name for name in supply.read if b_of(name) is not None)
+
+    def sources(self, supply: Supply) -> dict[str, dict[str, Any]]:
+        """Return for each input (and each image made on the way) what it was: a scan, imputed, zeros or left out."""
+        found: dict[str, dict[str, Any]] = {}
+        for name in in_order({*self.contract.inputs, *supply.made}):
+            if name in supply.made:
+                imputer = self.imputers[name]
+                found[name] = {
+                    "source": "imputed",
+                    "run": imputer.run,
+                    "weights_sha256": imputer.contract.weights_sha256,
+                    "inputs": list(imputer.contract.inputs),
+                }
+            elif name in supply.absent:
+                found[name] = {"source": "flagged as missing" if self.contract.flags else "zeros"}
+            else:
+                found[name] = {"source": "scan"}
+        return found
+
+    def _predicted(self, prepared: Case, supply: Supply, tell: Tell | None) -> np.ndarray:
+        """Return the prediction (x, y, z) in the prepared space, gaps filled on the way."""
+        images = {name: image.data for name, image in prepared.images.items()}
+        for name in supply.made:
+            imputer = self.imputers[name]
+            images[name] = self._run(imputer.net(), imputer.contract, images, tell)
+        return self._run(self.net, self.contract, images, tell)
+
+    def _run(
+        self, net: Callable[[Tensor], Tensor], model: Contract, images: Mapping[str, np.ndarray], tell: Tell | None
+    ) -> np.ndarray:
+        """Return a network's image of prepared images, in its range."""
+        how = self.inference.model_copy(update={"patch": model.patch})
+        predicted = predict_volume(net, network_inputs(model, images), how, device=self.device, tell=tell)
+        return np.clip(predicted, *model.range)
 
     def to_training_units(self, image: Image) -> Image:
         """Return a prediction in scanner-like units: the range undone with the training targets' median parameters."""
@@ -95,14 +159,56 @@ class Synthesizer:
         return invert_steps(image, self.contract.intensity)
 
 
-def load_model(run: Path | str, device: str | None = None) -> Synthesizer:
+def _back(image: Image, records: Sequence[Record], kinds: Sequence[Kind], like: str) -> Image:
+    """Take an image back to the place (and units) of one that was read; a diffusion image is the ADC once it is
+    fitted."""
+    if b_of(like) is None:
+        return invert_steps(image, records, kinds, like)
+    fitted = 1 + next((i for i, record in enumerate(records) if record["step"] == "adc"), -1)
+    return invert_steps(invert_steps(image, records[fitted:], kinds, "adc"), records[:fitted], kinds, like)
+
+
+def load_model(
+    run: Path | str,
+    device: str | None = None,
+    *,
+    inference: Inference | None = None,
+    missing: MissingInputs = REFUSE,
+) -> Synthesizer:
     """Load a run folder's model; device: a torch device name, by default a GPU where there is one.
 
-    Raises ModelError where the model is missing, altered or does not fit.
+    inference: how volumes are predicted. missing: what to do where inputs are missing; the imputers that the run itself
+    names (RUN/imputers.yaml) are used too, unless zeros were asked for. Raises ModelError where a model is missing,
+    altered or does not fit, RecipeError for a device that is not there.
     """
     run = Path(run)
+    device = _require_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     contract = load_contract(run)
-    net = load_weights(run, contract, build_net(contract.net, **contract.net_settings))
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Synthesizer(net, contract, device)
+    named = {**(read_imputers(run) if missing.policy == "refuse" else {}), **missing.imputers}
+    imputers = {contrast_name(name): _imputer(Path(other), device) for name, other in named.items()}
+    net = _load_net(run, contract, device)
+    return Synthesizer(net, contract, device, inference=inference, missing=missing, imputers=imputers)
+
+
+def _require_device(name: str) -> str:
+    """Return a device's name; raises RecipeError where torch cannot use it."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise RecipeError(
+            f"There is no device {name} to compute on.",
+            found=str(error).splitlines()[0],
+            expected="cpu, cuda, cuda:1 …",
+        ) from error
+    return name
+
+
+def _imputer(run: Path, device: str) -> Imputer:
+    """Return a run as an imputer; its weights are read once, when first needed."""
+    contract = load_contract(run)
+    return Imputer(contract, cache(partial(_load_net, run, contract, device)), str(run))
+
+
+def _load_net(run: Path, contract: Contract, device: str) -> nn.Module:
+    """Return a run's network with its weights on a device."""
+    return load_weights(run, contract, build_net(contract.net, **contract.net_settings)).to(device)

@@ -1,27 +1,26 @@
-"""A 2-D network over a volume, slice by slice, in batches."""
+"""A 2-D network over a volume, slice by slice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import torch
-from torch import Tensor
+
+from mrsynth.synthesize.blocks import Engine, Tell
 
 
-def predict_slices(
-    net: Callable[[Tensor], Tensor], inputs: list[np.ndarray], *, batch: int = 16, device: str = "cpu"
-) -> np.ndarray:
-    """Return net(inputs) over all axial slices.
+def predict_slices(engine: Engine, inputs: list[np.ndarray], tell: Tell | None = None) -> np.ndarray:
+    """Return the prediction of every axial slice, each predicted once.
 
-    net: (b, c, x, y) → (b, 1, x, y). inputs: c arrays (x, y, z) float32. Result (x, y, z) float32. Every slice is
-    predicted exactly once; memory is that of one batch.
+    engine: of a network (b, c, x, y) → (b, 1, x, y). inputs: c arrays (x, y, z). Result (x, y, z) float32.
     """
-    x, y, z = inputs[0].shape
-    result = np.empty((z, x, y), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, z, batch):
-            block = np.stack([np.moveaxis(a[..., start : start + batch], 2, 0) for a in inputs], axis=1)
-            tensor = torch.from_numpy(np.ascontiguousarray(block)).to(device, memory_format=torch.channels_last)
-            result[start : start + batch] = net(tensor)[:, 0].float().cpu().numpy()
-    return np.moveaxis(result, 0, 2)
+    x, y, slices = inputs[0].shape
+    result = np.empty((x, y, slices), dtype=np.float32)
+
+    def take(start: int, stop: int) -> np.ndarray:
+        parts = [np.moveaxis(a[..., start:stop], 2, 0) for a in inputs]
+        return np.stack(parts, axis=1).astype(np.float32, copy=False)
+
+    def put(start: int, predicted: np.ndarray) -> None:
+        result[..., start : start + len(predicted)] = np.moveaxis(predicted, 0, 2)
+
+    engine.run(take, put, slices, tell)
+    return result

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,18 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor, nn
+from torch import Tensor
 
-from mrsynth.io.files import atomic_file
-from mrsynth.losses.pixel import Loss
-from mrsynth.train.batches import EpochSampler, SliceSet
-from mrsynth.train.history import History, read_history
-from mrsynth.train.loader import Loader
-from mrsynth.train.memory import keep_freed_memory
+from mrsynth.memory import keep_freed_memory
+from mrsynth.train.batches import EpochSampler
+from mrsynth.train.checkpoints import AtomicCheckpoints, BestModel, LastState, latest
+from mrsynth.train.history import History
+from mrsynth.train.loader import Loader, Samples
+from mrsynth.train.patches import PatchSampler, PatchSet
 from mrsynth.train.settings import TrainSettings
-from mrsynth.train.supervised import Supervised
+from mrsynth.train.stages import Patience, Stage, Stages
 
 NOISE = (
     ".*does not have many workers.*",
@@ -39,8 +37,8 @@ NOISE = (
 
 @dataclass(frozen=True)
 class FitResult:
-    """weights: the state of the epoch with the least validation loss; epochs: how many were trained in all; is_main:
-    False in the helper processes of a run on several devices."""
+    """weights: the state of the last stage's epoch with the least validation loss; epochs: how many were trained in
+    all, also by the run it began from; is_main: False in the helper processes of a run on several devices."""
 
     weights: Mapping[str, Tensor]
     best_epoch: int
@@ -50,66 +48,59 @@ class FitResult:
     is_main: bool
 
 
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name and renames it: a full disk or a crash leaves the one before whole."""
+class TrainingData(L.LightningDataModule):
+    """Training and validation samples, slices or boxes; each rank takes its share of the training samples."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint; raises OutputError where the disk is full."""
-        with atomic_file(Path(path)) as temporary:
-            try:
-                torch.save(checkpoint, temporary)
-            except RuntimeError as error:  # torch's own writer hides the system's error
-                raise OSError(errno.ENOSPC, "no space left on device", str(path)) from error
-
-
-class SliceData(L.LightningDataModule):
-    """Training and validation slices; each rank takes its share of the training slices."""
-
-    def __init__(self, train: SliceSet, val: SliceSet, settings: TrainSettings) -> None:
+    def __init__(self, train: Samples, val: Samples, settings: TrainSettings) -> None:
         super().__init__()
         self.train, self.val, self.settings = train, val, settings
 
     def train_dataloader(self) -> Any:
-        """Shuffled by (seed, epoch)."""
-        s, trainer = self.settings, self.trainer
-        sampler = EpochSampler(len(self.train), s.seed, s.samples_per_epoch, trainer.global_rank, trainer.world_size)
+        """Chosen and shuffled by (seed, epoch)."""
+        s, rank, ranks = self.settings, self.trainer.global_rank, self.trainer.world_size
+        sampler = (
+            PatchSampler(len(self.train), rank, ranks)
+            if isinstance(self.train, PatchSet)
+            else EpochSampler(len(self.train), s.seed, s.samples_per_epoch, rank, ranks)
+        )
         return Loader(self.train, s.batch_size, sampler, s.workers)
 
     def val_dataloader(self) -> Any:
-        """All validation slices in order, on every rank."""
+        """All validation samples in order, the same in every epoch and on every rank."""
         return Loader(self.val, self.settings.batch_size, None, self.settings.workers)
 
 
 def fit(
-    net: nn.Module,
-    loss: Loss,
-    data: tuple[SliceSet, SliceSet],
+    module: L.LightningModule,
+    data: tuple[Samples, Samples],
     settings: TrainSettings,
     run: Path,
     *,
+    stages: Sequence[Stage] = (),
     resume: bool = False,
     progress: bool = True,
 ) -> FitResult:
     """Train a network and return its best weights.
 
-    data: (training, validation) slices. run: checkpoints go to run/checkpoints, logs (history.csv, TensorBoard) to
-    run/log. resume: continue from run/checkpoints/last.ckpt (weights, optimiser, learning rate, epoch, early stopping;
-    the random state follows from seed and epoch); a run without a checkpoint starts anew.
+    module: its attribute `net` is the network, `loss` is what a stage replaces; it logs train_loss and val_loss. data:
+    (training, validation) samples. stages: those after the first. run: checkpoints go to run/checkpoints, logs
+    (history.csv, TensorBoard) to run/log. resume: continue from the latest checkpoint (weights, optimisers, learning
+    rates, epoch, early stopping; the random state follows from seed and epoch); a run without one starts anew.
     Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full.
     """
     folder = run / "checkpoints"
-    best = ModelCheckpoint(folder, filename="best", monitor="val_loss", save_on_train_epoch_end=True)
+    best = BestModel(folder)
     with _quiet():
-        trainer = _trainer(settings, run, best, progress)
-    module = Supervised(net, loss, settings)
-    last = folder / "last.ckpt"
+        trainer = _trainer(
+            settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages, progress
+        )
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     handler = signal.getsignal(signal.SIGINT)
     try:
         with _quiet():
-            start = str(last) if resume and last.exists() else None
-            trainer.fit(module, datamodule=SliceData(*data, settings), ckpt_path=start, weights_only=True)
+            start = latest(folder) if resume else None
+            trainer.fit(module, datamodule=TrainingData(*data, settings), ckpt_path=start, weights_only=True)
     except SystemExit:  # Lightning exits on Ctrl-C and leaves SIGINT ignored
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
@@ -119,22 +110,20 @@ def fit(
         weights=weights,
         best_epoch=int(kept["epoch"]),
         best_val_loss=float(best.best_model_score),
-        epochs=len(read_history(run / "log" / "history.csv")),
+        epochs=trainer.current_epoch,
         is_main=trainer.is_global_zero,
         device=_device_name(trainer.strategy.root_device),
     )
 
 
-def _trainer(settings: TrainSettings, run: Path, best: ModelCheckpoint, progress: bool) -> L.Trainer:
+def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequence[Stage], progress: bool) -> L.Trainer:
     """Return Lightning's trainer for the settings."""
     callbacks: list[L.Callback] = [
-        History(run / "log" / "history.csv"),
-        EarlyStopping("val_loss", patience=settings.patience),
+        Stages(stages, best, run / "checkpoints"),
+        History(run / "log" / "history.csv", stages),
+        Patience(settings.patience, stages[-1].from_epoch if stages else 0),
         best,
-        # Not save_last of the one above: that follows the best epoch, and epochs since then would be lost.
-        ModelCheckpoint(
-            run / "checkpoints", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
+        LastState(run / "checkpoints"),  # Lightning's save_last follows the best epoch: those since would be lost
     ]
     callbacks += [RichProgressBar(leave=False)] if progress else []
     return L.Trainer(
@@ -154,6 +143,15 @@ def _trainer(settings: TrainSettings, run: Path, best: ModelCheckpoint, progress
         num_sanity_val_steps=0,
         default_root_dir=run,
     )
+
+
+def _strategy(module: L.LightningModule, settings: TrainSettings) -> str:
+    """Return the strategy. Where a module takes a step for each of two networks (adversarial training), DDP must be
+    told that a step leaves the other one's parameters unused."""
+    several = settings.devices != 1 or settings.nodes > 1
+    if several and not module.automatic_optimization and settings.strategy in ("auto", "ddp"):
+        return "ddp_find_unused_parameters_true"
+    return settings.strategy
 
 
 @contextmanager

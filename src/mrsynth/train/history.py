@@ -1,17 +1,23 @@
-"""The learning curve of a run as a CSV: one row an epoch, rewritten whole so that a resumed run has no double rows."""
+"""The learning curve of a run as a CSV: one row an epoch, rewritten whole so that a resumed run has no double rows.
+
+A run that began from another run's checkpoint has the rows from then on.
+"""
 
 from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from mrsynth.io.files import atomic_file
+from mrsynth.train.stages import Stage, stage_of
 
-COLUMNS = ("epoch", "train_loss", "val_loss", "lr", "seconds")
+LOGGED_BY_SOME = ("critic_loss", "game_loss")
+"""Further columns where the module logs them: adversarial training."""
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -23,10 +29,10 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 class History(L.Callback):
-    """Writes log/history.csv after each epoch."""
+    """Writes log/history.csv after each epoch. stage: 0 for the first; losses of two stages cannot be compared."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, stages: Sequence[Stage] = ()) -> None:
+        self.path, self.stages = path, stages
         self.started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -40,13 +46,15 @@ class History(L.Callback):
         found: dict[str, Any] = trainer.callback_metrics
         row = {
             "epoch": trainer.current_epoch,
+            "stage": stage_of(trainer.current_epoch, self.stages),
             "train_loss": float(found["train_loss"]),
             "val_loss": float(found["val_loss"]),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": time.monotonic() - self.started,
+            **{name: float(found[name]) for name in LOGGED_BY_SOME if name in found},
         }
         rows = [old for old in read_history(self.path) if old["epoch"] < row["epoch"]] + [row]
         with atomic_file(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, list(row))
             writer.writeheader()
-            writer.writerows({**r, "epoch": int(r["epoch"])} for r in rows)
+            writer.writerows({**r, "epoch": int(r["epoch"]), "stage": int(r["stage"])} for r in rows)

@@ -5,28 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from pydantic import Field
 from torch.utils.data import Sampler
 
 from mrsynth.errors import CohortError
 from mrsynth.io.chunks import fill_box
 from mrsynth.io.prepared import PreparedCohort
 from mrsynth.seeds import generator
-from mrsynth.settings import Settings
 from mrsynth.train.batches import common_shape
 from mrsynth.train.loader import Samples
-
-
-class PatchSettings(Settings):
-    """Which boxes are drawn.
-
-    size: voxels along x, y, z, null for the whole extent: [null, null, 3] is a slab of three whole slices, [64, 64, 64]
-    a cube. per_epoch: boxes an epoch. within: the mask in which a box has its centre; null for anywhere.
-    """
-
-    size: tuple[int | None, int | None, int | None]
-    per_epoch: int = Field(ge=1)
-    within: str | None
+from mrsynth.train.settings import PatchSettings
 
 
 class PatchSet(Samples):

@@ -10,36 +10,44 @@ from torch import Tensor, nn
 
 from mrsynth.losses.pixel import Loss
 from mrsynth.seeds import derive_seed
+from mrsynth.train.layout import channels_last, weights_channels_last
+from mrsynth.train.missing import ModalityDropout
 from mrsynth.train.settings import TrainSettings
 
 
 class Supervised(L.LightningModule):
-    """Adam on loss(net(inputs), target, inputs).
+    """Adam on loss(net(what it sees of inputs), target, inputs); validated with all inputs.
 
-    Dropout is drawn from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues to the bit.
+    missing: which inputs the network is denied in training; the loss gets them all. Dropout of either kind is drawn
+    from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues to the bit.
     """
 
-    def __init__(self, net: nn.Module, loss: Loss, settings: TrainSettings) -> None:
+    def __init__(
+        self, net: nn.Module, loss: Loss, settings: TrainSettings, missing: ModalityDropout | None = None
+    ) -> None:
         super().__init__()
-        self.net, self.loss, self.settings = net, loss, settings
+        self.net, self.loss, self.settings, self.missing = net, loss, settings, missing
         if settings.channels_last:
-            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            weights_channels_last(self.net)
 
-    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def _loss(self, batch: tuple[Tensor, Tensor], there: Tensor | None = None) -> Tensor:
         inputs, target = batch
-        if self.settings.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.loss(self.net(inputs), target, inputs)
+        seen = inputs if self.missing is None else self.missing.seen(inputs, there)
+        prediction = self.net(channels_last(seen) if self.settings.channels_last else seen)
+        return self.loss(prediction, target, inputs)
+
+    def _seed(self, purpose: str, index: int) -> int:
+        return derive_seed(self.settings.seed, purpose, self.current_epoch, index, self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Return the loss of a batch; raises FloatingPointError where it is not finite."""
-        torch.manual_seed(derive_seed(self.settings.seed, "batch", self.current_epoch, index, self.global_rank))
-        value = self._loss(batch)
+        torch.manual_seed(self._seed("batch", index))
+        samples, inputs = batch[0].shape[:2]
+        there = None if self.missing is None else self.missing.draw(samples, inputs, self._seed("missing", index))
+        value = self._loss(batch, there)
         if not torch.isfinite(value):
-            raise FloatingPointError(f"the training loss is {float(value)} in epoch {self.current_epoch}")
-        self.log(
-            "train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True
-        )
+            raise FloatingPointError(f"the training loss is {value.item()} in epoch {self.current_epoch}")
+        self.log("train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=samples, sync_dist=True)
         return value
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:

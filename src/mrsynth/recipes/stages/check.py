@@ -10,10 +10,9 @@ from rich.progress import Progress
 from mrsynth.errors import InputError
 from mrsynth.image import Case
 from mrsynth.io import Problem, check_cohort, read_cohort
-from mrsynth.prepare.alignment import misalignment
+from mrsynth.prepare.alignment import misalignments
 from mrsynth.recipes.stages.index import counted
 from mrsynth.recipes.stages.progress import CONSOLE
-from mrsynth.types import b_of, in_order
 
 
 def check(table: Path, *, progress: bool = True) -> tuple[list[str], int]:
@@ -30,23 +29,15 @@ def check(table: Path, *, progress: bool = True) -> tuple[list[str], int]:
 
 
 def alignment_problems(case: Case) -> Iterator[Problem]:
-    """Yield the contrasts that do not lie on the case's first one, or are mirrored left–right against it.
-
-    Each contrast is compared once; of the diffusion-weighted images, which move together, that of the lowest b-value.
-    """
-    names = in_order(case.images)
-    weighted = [name for name in names if b_of(name) is not None]
-    for name in [name for name in names if name not in weighted[1:]][1:]:
-        try:
-            found = misalignment(case.images[names[0]], case.images[name])
-        except InputError as error:
-            yield Problem(case.name, "warning", f"{case.name}: {error.what}", str(error.found), do=error.do)
-            continue
-        if found.mirrored:
+    """Yield the contrasts that do not lie on the case's first one, or are mirrored left–right against it."""
+    for first, name, found in misalignments(case.images):
+        if isinstance(found, InputError):
+            yield Problem(case.name, "warning", f"{case.name}: {found.what}", str(found.found), do=found.do)
+        elif found.mirrored:
             yield Problem(
                 case.name,
                 "warning",
-                f"{case.name}: {name} fits {names[0]} better when it is mirrored left–right.",
+                f"{case.name}: {name} fits {first} better when it is mirrored left–right.",
                 expected="left and right the same in all images of a case",
                 do="look at both side by side, and convert the wrong one again from DICOM",
             )
@@ -54,7 +45,7 @@ def alignment_problems(case: Case) -> Iterator[Problem]:
             yield Problem(
                 case.name,
                 "warning",
-                f"{case.name}: {name} does not lie on {names[0]}.",
+                f"{case.name}: {name} does not lie on {first}.",
                 found="about " + " ".join(f"{mm:+.0f}" for mm in found.shift_mm) + " mm along x y z",
                 expected="less than 2 mm",
                 do="prepare with register and resample",

@@ -67,12 +67,18 @@ def default_workers() -> int:
 
 
 def run_each(
-    work: Callable[[A, Tell], R], items: Sequence[A], workers: Workers, tell: Tell
+    work: Callable[[A, Tell], R],
+    items: Sequence[A],
+    workers: Workers,
+    tell: Tell,
+    needs: Callable[[A], Sequence[A]] = lambda item: (),
 ) -> Iterator[tuple[A, R | Failure]]:
-    """Yield (item, result or Failure) as items are finished, in no particular order with several workers.
+    """Yield (item, result or Failure) as items are finished; with several workers that is not quite the order in which
+    they are begun.
 
     work(item, tell) runs in another process where there are several workers: both it and the items are pickled, files
     are shared. An error of one item is its Failure and stops no other. Closing the iterator cancels what has not begun.
+    needs(item): what must be finished (or have failed) before it begins; the very items, which stand before it.
     """
     if workers.in_process or not items:
         for item in items:
@@ -82,7 +88,11 @@ def run_each(
         from distributed import as_completed
 
         client.subscribe_topic(TOPIC, lambda event: tell(*event[1]))
-        waiting = {client.submit(_on_worker, work, item, workers.number, pure=False): item for item in items}
+        futures: dict[int, Any] = {}  # by the item's id: an item need not be hashable
+        for turn, item in enumerate(items):
+            after = [futures[id(other)] for other in needs(item)]
+            futures[id(item)] = client.submit(_on_worker, work, item, workers.number, after, pure=False, priority=-turn)
+        waiting = {futures[id(item)]: item for item in items}
         try:
             for future in as_completed(list(waiting)):
                 yield waiting.pop(future), _result(future)
@@ -90,8 +100,10 @@ def run_each(
             client.cancel(list(waiting))
 
 
-def _on_worker(work: Callable[[A, Tell], R], item: A, workers: int) -> R | Failure:
-    """Do the work on one item in a worker process, which shares the machine's cores with the others."""
+def _on_worker(work: Callable[[A, Tell], R], item: A, workers: int, after: Sequence[object]) -> R | Failure:
+    """Do the work on one item in a worker process, which shares the machine's cores with the others.
+
+    after: what the items that it needs returned; Dask waits for them, nothing else is done with it."""
     from distributed import get_worker
 
     from mrsynth.prepare import limit_threads

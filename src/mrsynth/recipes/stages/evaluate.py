@@ -34,15 +34,22 @@ from mrsynth.seeds import generator
 
 
 def evaluate_run(
-    run: Path, cohort: Cohort, predictions: Path, presets: Sequence[str], *, progress: bool = True
+    run: Path,
+    cohort: Cohort,
+    predictions: Path,
+    presets: Sequence[str],
+    *,
+    out: Path | None = None,
+    progress: bool = True,
 ) -> Path:
-    """Judge a run's predictions of a cohort; writes metrics.csv, metrics.json and panels/ into the run.
+    """Judge a run's predictions of a cohort; writes metrics.csv, metrics.json and panels/ into out (by default: run).
 
     Only patients that the model was not trained on are judged. The truth is each case's own target on its own grid,
     its intensities normalised by the steps that the model was trained under; beside the model stand the identity and
     training-mean baselines of the training split.
     Returns the path of metrics.json.
     """
+    out = out or run
     contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
     index = _read_index(predictions, contract)
     identity, mean = read_baselines(run / "baselines.npz")
@@ -50,7 +57,8 @@ def evaluate_run(
     records: list[MetricRecord] = []
     panels: list[dict[str, Any]] = []
     for row in track(rows, "evaluate", len(rows), progress):
-        truth = read_truth(row, contract, index.get("like", contract.inputs[0]))
+        like = index.get("sources", {}).get(row.case, index).get("like", contract.inputs[0])
+        truth = read_truth(row, contract, like)
         prediction = read_image(predictions / safe_name(index["cases"][row.case]), contract.target)
         arrays = {name: image.data for name, image in truth.inputs.items()}
         candidates = {
@@ -59,13 +67,13 @@ def evaluate_run(
             "training_mean": mean.predict(truth.brain),
         }
         records += judge(truth, candidates, presets, contract, recipe)
-        panels.append(write_panel(truth, candidates, run / "panels", contract))
-    write_records(records, run / "metrics.csv")
-    write_json(run / "panels" / "panels.json", panels)
+        panels.append(write_panel(truth, candidates, out / "panels", contract))
+    write_records(records, out / "metrics.csv")
+    write_json(out / "panels" / "panels.json", panels)
     patients = {row.case: row.patient for row in rows}
     summary = summary_of(records, patients)
-    write_json(run / "metrics.json", {**summary, "published": published(recipe)})
-    return run / "metrics.json"
+    write_json(out / "metrics.json", {**summary, "published": published(recipe)})
+    return out / "metrics.json"
 
 
 def unseen(cohort: Cohort, predicted: Mapping[str, str], contract: Contract) -> list[CaseRow]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.image import Case, Image
-from mrsynth.prepare.alignment import misalignment
+from mrsynth.prepare.alignment import misalignments
+from mrsynth.prepare.brain_stripped import volume_ml
 
 BRAIN_ML = (700.0, 2100.0)
 """Volumes of a whole brain outside of which a mask is doubtful: small children to large adults, with margin."""
@@ -18,7 +19,7 @@ CLIPPED_SHARE = 0.02
 """Share of the brain beyond the range of a normalisation from which a flag is raised."""
 
 
-def flags_of(before: Case, prepared: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
+def flags_of(prepared: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the sentences about a prepared case, [] where nothing is unlikely."""
     return [*_mask_flags(prepared), *_place_flags(prepared), *_record_flags(prepared, records)]
 
@@ -28,11 +29,11 @@ def _mask_flags(case: Case) -> list[str]:
     if "brain" not in case.masks:
         return []
     mask = case.masks["brain"]
+    inside = mask.data > 0
+    ml = volume_ml(inside, mask)
     flags = []
-    ml = float((mask.data > 0).sum() * abs(np.linalg.det(np.asarray(mask.affine, float)[:3, :3])) / 1000)
     if not BRAIN_ML[0] <= ml <= BRAIN_ML[1]:
         flags.append(f"The brain mask holds {ml:.0f} ml (a brain has {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f}).")
-    inside = mask.data > 0
     faces = {
         "left": inside[0],
         "right": inside[-1],
@@ -49,16 +50,13 @@ def _mask_flags(case: Case) -> list[str]:
 def _place_flags(case: Case) -> list[str]:
     """Return which images do not lie on the first one."""
     flags = []
-    names = list(case.images)
-    for name in names[1:]:
-        try:
-            found = misalignment(_as_signal(case, names[0]), _as_signal(case, name))
-        except InputError:  # too small a part of a head to tell
+    for first, name, found in misalignments({name: _as_signal(case, name) for name in case.images}):
+        if isinstance(found, InputError):  # too small a part of a head to tell
             continue
         if found.mirrored:
-            flags.append(f"{name} fits {names[0]} better when it is mirrored left–right.")
+            flags.append(f"{name} fits {first} better when it is mirrored left–right.")
         elif found.shifted:
-            flags.append(f"{name} seems to lie {found.distance_mm:.1f} mm off {names[0]}.")
+            flags.append(f"{name} seems to lie {found.distance_mm:.1f} mm off {first}.")
     return flags
 
 
@@ -82,5 +80,4 @@ def _record_flags(case: Case, records: Sequence[Mapping[str, Any]]) -> list[str]
             if brain and found.get("clipped", 0) > CLIPPED_SHARE * brain:
                 share = 100 * found["clipped"] / brain
                 flags.append(f"{record['step']} clipped {share:.1f} % of the brain of {name}.")
-        flags += [str(note) for note in record.get("flags", ())]
     return flags

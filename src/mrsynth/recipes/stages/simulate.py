@@ -8,17 +8,27 @@ from typing import Literal
 
 from mrsynth.image import Case
 from mrsynth.io import index_folder, write_cohort, write_image
+from mrsynth.io.cohort import FRACTIONS
 from mrsynth.io.files import atomic_folder
 from mrsynth.recipes.stages.progress import track
 from mrsynth.simulate import Member, cohort_members
 
-Profile = Literal["brats", "ct", "dose"]
+Profile = Literal["brats", "ct", "dose", "tumour"]
 
 
 def simulate(
-    out: Path, subjects: int, seed: int, profile: Profile = "brats", *, spacing_mm: float = 1.0, progress: bool = True
+    out: Path,
+    subjects: int,
+    seed: int,
+    profile: Profile = "brats",
+    *,
+    spacing_mm: float = 1.0,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    progress: bool = True,
 ) -> Path:
     """Write `subjects` phantom cases below out and return the path of out/cohort.csv.
+
+    fractions: shares of patients in train, val and test.
 
     A case folder holds <contrast>.nii.gz, the masks and case.json (patient, field strength, dose, every random draw).
     A case that is there already is not made again, so that an interrupted run goes on where it stopped.
@@ -27,7 +37,7 @@ def simulate(
     for member in track(members, "simulate", subjects, progress):
         if not is_there(member, out / member.name):
             write_case_folder(member.simulate(), out / member.name)
-    cohort = index_folder(out, seed=seed)
+    cohort = index_folder(out, fractions, seed)
     write_cohort(cohort, out / "cohort.csv")
     return out / "cohort.csv"
 

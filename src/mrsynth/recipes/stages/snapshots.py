@@ -17,6 +17,7 @@ from skimage.transform import resize
 from mrsynth.image import Case, Image
 from mrsynth.io.files import atomic_folder, safe_name, write_json
 from mrsynth.recipes.stages.flags import flags_of
+from mrsynth.report.display import display
 
 STEP_PIXELS = 80
 FINAL_PIXELS = 168
@@ -51,12 +52,10 @@ class Snapshots:
                 mask = _slice(prepared.masks["brain"], at, axis, FINAL_PIXELS) > 0.5
                 self.pictures[f"outline/{plane}"] = (mask & ~ndimage.binary_erosion(mask)).astype(np.uint8)
         facts = {
-            "case": prepared.name,
-            "patient": str(prepared.metadata.get("patient", "")),
             "steps": self.steps,
             "contrasts": list(prepared.images),
             "reference": reference,
-            "flags": flags_of(self.before, prepared, records),
+            "flags": flags_of(prepared, records),
             "histograms": {
                 name: {"before": _histogram(self.before.images.get(name), None), "after": _histogram(image, prepared)}
                 for name, image in prepared.images.items()
@@ -80,7 +79,6 @@ def _middle(case: Case) -> np.ndarray:
     image = case.masks.get("brain") or next(iter(case.images.values()))
     voxel = (np.array(image.data.shape) - 1) / 2
     if image.contrast == "brain" and image.data.any():
-        # Above the middle, where the ventricles show how contrasts lie on each other.
         voxel = np.array([np.flatnonzero(image.data.any(axis=_others(a)))[[0, -1]].mean() for a in range(3)])
     return np.asarray(image.affine, float)[:3, :3] @ voxel + np.asarray(image.affine, float)[:3, 3]
 
@@ -100,7 +98,7 @@ def _slice(image: Image, at_mm: np.ndarray, axis: int, pixels: int) -> np.ndarra
     size_mm = np.array([plane.shape[0] * image.spacing_mm[first], plane.shape[1] * image.spacing_mm[second]])
     shape = np.maximum(1, np.rint(size_mm / size_mm.max() * pixels)).astype(int)
     small = resize(plane.astype(np.float32), tuple(shape), order=1, anti_aliasing=max(plane.shape) > 1.5 * pixels)
-    return np.asarray(small)[::-1, ::-1].T
+    return display(small)
 
 
 def _grey(picture: np.ndarray, image: Image) -> np.ndarray:

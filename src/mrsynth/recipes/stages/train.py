@@ -15,124 +15,138 @@ import numpy as np
 import torch
 
 import mrsynth
-from mrsynth.errors import CohortError, ModelError, RecipeError
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.io import PreparedCohort
 from mrsynth.io.files import atomic_file, write_json, write_text
 from mrsynth.losses import build_loss
 from mrsynth.model import Contract, save_model
 from mrsynth.nets import build_net, count_parameters
-from mrsynth.prepare import complete_steps
-from mrsynth.recipes.recipe import Recipe, dump_recipe, load_recipe
+from mrsynth.recipes.recipe import Recipe, dump_recipe
+from mrsynth.recipes.stages.train_checks import check_prepared, check_run, check_start
 from mrsynth.report.figures import learning_curves
 from mrsynth.seeds import derive_seed
+from mrsynth.train.adversarial import Adversarial
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
+from mrsynth.train.loader import Samples
+from mrsynth.train.missing import ModalityDropout
+from mrsynth.train.patches import PatchSet
+from mrsynth.train.stages import build_stages
+from mrsynth.train.supervised import Supervised
 
 
 def train(
-    recipe: Recipe, prepared: PreparedCohort, out: Path, *, resume: bool = False, progress: bool = True
+    recipe: Recipe,
+    prepared: PreparedCohort,
+    out: Path,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+    progress: bool = True,
 ) -> Contract:
     """Train a recipe's model and leave a complete run in out; returns its contract.
 
+    start: a checkpoints/stage-<k>.ckpt of another run whose stages up to k are the same: they are not trained again,
+    and the result equals to the bit that of training them. A resumed run that has gone beyond it goes on from where it
+    is.
     Raises RecipeError where the cohort was prepared by other steps, CohortError where it is stale, where a split is
     empty, or where a resumed run began on other data, ModelError where out holds a run already and resume is not asked
-    for.
+    for, or where start is not a checkpoint of such a run.
     """
-    _check_run(recipe, prepared, out, resume)
-    _check_prepared(recipe, prepared)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    if not resume and (out / "checkpoints").exists():
-        shutil.rmtree(out / "checkpoints")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
-    if not (resume and (out / "run.json").exists()):  # what a resumed run must find; the rest follows at the end
-        write_json(out / "run.json", {"data_fingerprint": prepared.fingerprint, "started": started})
-    task, settings = recipe.task, recipe.train
-    sets = [
-        SliceSet(prepared, split, (task.inputs, task.target), recipe.samples.min_brain_fraction, settings.in_memory_gb)
-        for split in ("train", "val")
-    ]
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(settings.seed, "weights"))
-        net = build_net(recipe.net.name, **recipe.net.settings)
-    result = fit(
-        net, build_loss(recipe.loss, task.inputs), (sets[0], sets[1]), settings, out, resume=resume, progress=progress
-    )
+    check_run(recipe, prepared, out, resume)
+    check_prepared(recipe, prepared)
+    if start is not None:
+        check_start(recipe, prepared, start)
+    began = _begin(recipe, prepared, out, resume, start)
+    samples = training_samples(recipe, prepared)
+    module = training_module(recipe)
+    stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs)
+    go_on = resume or start is not None
+    result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on, progress=progress)
     if not result.is_main:
         raise SystemExit(0)  # a helper process of a run on several devices: the main one writes
     write_baselines(recipe, prepared, out / "baselines.npz")
     record = {
         **run_record(recipe, prepared, result),
-        "parameters": count_parameters(net),
-        "started": started,
+        **began,
+        "parameters": count_parameters(module.net),
         "seconds": round(sum(epoch["seconds"] for epoch in read_history(out / "log" / "history.csv")), 1),
-        "slices": {"train": len(sets[0]), "val": len(sets[1])},
+        "samples": {"kind": "boxes" if recipe.samples.patch else "slices"}
+        | {split: len(part) for split, part in zip(("train", "val"), samples, strict=True)},
     }
     write_json(out / "run.json", record)
     learning_curves(out / "log" / "history.csv", out / "log" / "learning_curves.png")
     contract = {
         "recipe": recipe.name,
-        "inputs": task.inputs,
-        "target": task.target,
+        "inputs": recipe.task.inputs,
+        "target": recipe.task.target,
         "net": recipe.net.name,
         "net_settings": recipe.net.settings,
+        "patch": recipe.samples.patch.size if recipe.samples.patch else None,
+        "flags": recipe.missing is not None and recipe.missing.flags,
         "steps": prepared.steps,
         "range": recipe.range,
-        "intensity": median_intensity(prepared, task.target),
+        "intensity": median_intensity(prepared, recipe.task.target),
         "training": record,
     }
     return save_model(out / "model", result.weights, contract, card(recipe, record))
 
 
-def _check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool) -> None:
-    """Refuse to overwrite a run, and to resume another one or one of other data."""
-    if not resume and ((out / "model").exists() or (out / "checkpoints" / "last.ckpt").exists()):
-        raise ModelError(
-            f"{out} holds a run already.", do="go on with it by --resume, or name another folder with --out"
-        )
-    if resume and (out / "recipe.yaml").exists():
-        before = load_recipe(str(out / "recipe.yaml"))
-        for section in ("task", "net", "prepare", "loss", "samples"):
-            if getattr(before, section) != getattr(recipe, section):
-                raise RecipeError(
-                    f"{out} was trained with another `{section}`; it cannot be resumed with this recipe.",
-                    found=getattr(before, section),
-                    expected=getattr(recipe, section),
-                    do="resume with the recipe it was started with, or start a new run",
-                )
+def _begin(
+    recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool, start: Path | None
+) -> dict[str, str | None]:
+    """Leave in out what a resumed run must find; returns when and from which other run's checkpoint it began."""
+    if not resume and (out / "checkpoints").exists():
+        shutil.rmtree(out / "checkpoints")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    if start is not None:  # as if the run had trained it; `fit` goes on from it where there is nothing later
+        with atomic_file(out / "checkpoints" / start.name) as temporary:
+            shutil.copyfile(start, temporary)
     if resume and (out / "run.json").exists():
-        began_on = json.loads((out / "run.json").read_text(encoding="utf-8")).get("data_fingerprint")
-        if began_on != prepared.fingerprint:
-            raise CohortError(
-                f"{out} began on other prepared data; it cannot be resumed with {prepared.folder}.",
-                found=f"data fingerprint {prepared.fingerprint}",
-                expected=began_on,
-                do="resume with the cohort (and the splits) it began on, or start a new run",
-            )
+        before = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        return {"started": before["started"], "start": before["start"]}
+    began = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "start": f"{start.resolve().parent.parent.name}/{start.name}" if start else None,
+    }
+    write_json(out / "run.json", {"data_fingerprint": prepared.fingerprint, **began})
+    return began
 
 
-def _check_prepared(recipe: Recipe, prepared: PreparedCohort) -> None:
-    """Raise where the prepared cohort is not what the recipe asks for."""
-    if complete_steps(prepared.asked) != recipe.prepare:
-        raise RecipeError(
-            f"The cohort in {prepared.folder} was prepared by other steps than recipe {recipe.name} has.",
-            found=prepared.asked,
-            expected=recipe.prepare,
-            do="prepare it with this recipe (and the same variants and --set), into another folder",
-        )
-    for name in [*recipe.task.inputs, recipe.task.target]:
-        if name not in prepared.contrasts:
-            raise CohortError(
-                f"The cohort in {prepared.folder} has no {name}.", found=prepared.contrasts, do="prepare it again"
-            )
-    if stale := prepared.stale():
-        raise CohortError(
-            f"The cohort in {prepared.folder} is stale: {len(stale)} of {len(prepared.rows)} cases have changed.",
-            found="\n".join(f"{case}: {why}" for case, why in stale[:5]),
-            do="run mrsynth prepare again; only the changed cases are redone",
-        )
+def training_samples(recipe: Recipe, prepared: PreparedCohort) -> tuple[Samples, Samples]:
+    """Return the training and validation samples that the recipe asks for: slices or boxes.
+
+    Boxes are validated on a quarter as many as an epoch trains, the same ones in every epoch.
+    """
+    contrasts, memory = (recipe.task.inputs, recipe.task.target), recipe.train.in_memory_gb
+    patch = recipe.samples.patch
+    if patch is None:
+        least = recipe.samples.min_brain_fraction
+        train_set, val_set = (SliceSet(prepared, split, contrasts, least, memory) for split in ("train", "val"))
+        return train_set, val_set
+    fewer = patch.model_copy(update={"per_epoch": max(1, patch.per_epoch // 4)})
+    seed = recipe.train.seed
+    return (
+        PatchSet(prepared, "train", contrasts, patch, seed, memory),
+        PatchSet(prepared, "val", contrasts, fewer, seed, memory),
+    )
+
+
+def training_module(recipe: Recipe) -> Supervised | Adversarial:
+    """Return the recipe's network, its first weights drawn, with what trains it."""
+    loss, seed = build_loss(recipe.loss, recipe.task.inputs), recipe.train.seed
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "weights"))
+        net = build_net(recipe.net.name, **recipe.net.settings)
+        if recipe.game is not None:
+            torch.manual_seed(derive_seed(seed, "critic"))
+            critic = build_net(recipe.game.critic.name, **recipe.game.critic.settings)
+            return Adversarial(net, critic, loss, recipe.game, recipe.train)
+    missing = recipe.missing
+    dropout = ModalityDropout(missing.drop, missing.flags, recipe.range[0]) if missing is not None else None
+    return Supervised(net, loss, recipe.train, dropout)
 
 
 def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> None:
@@ -217,11 +231,12 @@ def commit() -> str:
 def card(recipe: Recipe, record: dict[str, Any]) -> str:
     """Return the model card in Markdown."""
     n = record["n_cases"]
+    any_subset = ", of which any but one may be missing" if recipe.missing is not None else ""
     return f"""# {recipe.name}: {recipe.translation}
 
 {recipe.title}. Research software, not a medical device: its images are synthetic.
 
-* Makes **{recipe.task.target}** from **{", ".join(recipe.task.inputs)}**; values in {list(recipe.range)}.
+* Makes **{recipe.task.target}** from **{", ".join(recipe.task.inputs)}**{any_subset}; values in {list(recipe.range)}.
 * Method: {recipe.paper}
 * Trained on {n["train"]} cases, {n["val"]} for validation, {n["test"]} held out, split by patient.
   Training patients: {", ".join(record["patients"]["train"])}.

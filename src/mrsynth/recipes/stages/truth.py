@@ -11,7 +11,9 @@ from mrsynth.image import Image
 from mrsynth.io import CaseRow, read_case
 from mrsynth.model import Contract
 from mrsynth.prepare import run_on_grid_of
+from mrsynth.prepare.absent import steps_without
 from mrsynth.recipes.stages.plan import contrasts_to_read
+from mrsynth.types import CONTRASTS
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Truth:
 
 def read_truth(row: CaseRow, contract: Contract, like: str) -> Truth:
     """Read a case and normalise its intensities on the own grid of one of its contrasts."""
-    contrasts = contrasts_to_read(row, [*contract.inputs, contract.target], contract.steps)
-    case = run_on_grid_of(read_case(row, contrasts), contract.steps, like)
+    names = [*contract.inputs, contract.target]
+    steps = steps_without(contract.steps, [name for name in CONTRASTS if name not in names])
+    case = run_on_grid_of(read_case(row, contrasts_to_read(row, names, steps)), steps, like)
     lesion = case.masks.get("lesion")
     return Truth(
         row,

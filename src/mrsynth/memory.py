@@ -1,4 +1,4 @@
-"""Keeps the memory that a CPU training step frees, instead of giving it back to the system and asking again."""
+"""Keeps the memory that a CPU step frees, instead of giving it back to the system and asking again."""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""A whole head through a 3-D network: ours (streamed), MONAI's sliding window and the bare network, in turns; memory.
+
+The head is 128³ for the times (MONAI's windows see each voxel 3.4 times there, as on 192×256×192) and 192×256×192 for
+our memory. MONAI is compared with where it is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.machine import environment, in_turns, medians, peak_mib, row
+from mrsynth.memory import keep_freed_memory
+from mrsynth.nets import build_net
+from mrsynth.nets.fold import fold_batch_norm
+from mrsynth.synthesize.volume import Inference, predict_volume
+
+HEAD, FULL_HEAD = (128, 128, 128), (192, 256, 192)
+PATCH = 64
+HOW = Inference(patch=[PATCH] * 3)
+
+
+def network() -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    return build_net("hrfcn", generator=generator, mode="cube", widths=[16, 32, 64], blocks=1).eval()
+
+
+def head(shape: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.random.default_rng(contrast).random(shape, dtype=np.float32) for contrast in range(3)]
+
+
+def ours(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], np.ndarray]:
+    return lambda: predict_volume(net, inputs, HOW)
+
+
+def bare(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], None]:
+    """Return the network on cubes that sum to the head's voxels, without margins: what no windows can beat."""
+    count = inputs[0].size // PATCH**3
+    cube = torch.rand(1, len(inputs), PATCH, PATCH, PATCH)
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(count):
+                net(cube)
+
+    return run
+
+
+def monai(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], object]:
+    from monai.inferers import SlidingWindowInferer
+
+    inferer = SlidingWindowInferer(roi_size=(96, 96, 96), sw_batch_size=1, overlap=0.25, mode="gaussian")
+
+    def run() -> object:
+        with torch.inference_mode():
+            return inferer(torch.from_numpy(np.stack(inputs))[None], net)
+
+    return run
+
+
+def memory_of(which: str, shape: tuple[int, ...]) -> float:
+    """Return the MiB that one prediction takes beside weights and volume, measured in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.full_head", which, *map(str, shape)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(json.loads(done.stdout)["mib"])
+
+
+def measure(which: str, shape: tuple[int, ...]) -> None:
+    """Run one way once, and print how much the process grew."""
+    net, inputs = network(), head(shape)
+    with torch.inference_mode():
+        net(torch.rand(1, 3, 8, 8, 8))  # what libraries set up at their first call is not the prediction's
+    before = peak_mib()
+    {"ours": ours, "bare": bare, "monai": monai}[which](net, inputs)()
+    # Our result is a volume too; inputs lie in torch's layout a second time.
+    print(json.dumps({"mib": peak_mib() - before}))
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        return measure(sys.argv[1], tuple(int(n) for n in sys.argv[2:]))
+    with_monai = find_spec("monai") is not None
+    place = environment("torch", *(["monai"] if with_monai else []))
+    keep_freed_memory()  # for all of them
+    net, inputs = network(), head(HEAD)
+    ways = [ours(net, inputs), bare(net, inputs), bare(fold_batch_norm(net), inputs)]
+    ways += [monai(net, inputs)] if with_monai else []
+    times = medians(in_turns(*ways, repeats=3))
+    with torch.inference_mode():
+        whole = net(torch.from_numpy(np.stack([a[:64, :64, :64] for a in inputs]))[None])[0, 0].numpy()
+    parts = predict_volume(net, [a[:64, :64, :64] for a in inputs], HOW.model_copy(update={"memory_gib": 0.05}))
+    name = "hrfcn (cube, widths 16, 32, 64), 128³"
+    row("full_head", f"{name}: seconds", times[0], "s", **place)
+    row(
+        "full_head",
+        "time over that of the bare network on as many voxels",
+        times[0] / times[1],
+        "×",
+        "≤ 1.2 ×",
+        **place,
+    )
+    row("full_head", "… of the bare network with folded normalisation", times[0] / times[2], "×", **place)
+    if with_monai:
+        row(
+            "full_head",
+            "MONAI's sliding window (96³, overlap 0.25) over ours",
+            times[3] / times[0],
+            "×",
+            "≥ 2.5 ×",
+            **place,
+        )
+    error = float(np.abs(parts - whole).max() / np.abs(whole).max())
+    row(
+        "full_head",
+        "largest difference from the volume in one piece, of its maximum (64³)",
+        error,
+        "",
+        "≤ 1e-4",
+        **place,
+    )
+    row(
+        "full_head",
+        "memory beside weights and volume, 192×256×192",
+        memory_of("ours", FULL_HEAD),
+        "MiB",
+        "≤ 2048 MiB",
+        **place,
+    )
+    row("full_head", "… 128³", memory_of("ours", HEAD), "MiB", "≤ 2048 MiB", **place)
+    row("full_head", "… 128³, bare network on cubes of 64³", memory_of("bare", HEAD), "MiB", **place)
+    if with_monai:
+        row("full_head", "… 128³, MONAI", memory_of("monai", HEAD), "MiB", **place)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Weights that others trained, from a file or from PyTorch's own cache; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mrsynth.errors import ModelError
+from mrsynth.nets.vgg import VGG
+
+CACHED: Mapping[str, str] = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}
+"""torchvision's files of ImageNet weights; the name ends with the first digits of the file's SHA-256."""
+
+
+def load_vgg(network: str, layer: str, weights: str) -> VGG:
+    """Return a feature network with weights.
+
+    weights: a file (safetensors or a PyTorch state dict, named as torchvision names it), or "cache" for torchvision's
+    file in PyTorch's cache ($TORCH_HOME/hub/checkpoints). Raises ModelError that says how to get the weights where they
+    are missing, or what is wrong with them; ValueError for an unknown network or layer.
+    """
+    net = VGG(network, layer)
+    path = cached(network) if weights == "cache" else Path(weights).expanduser()
+    _check_digest(path)
+    state = {name: value for name, value in read_state(path).items() if name.startswith("features.")}
+    own = net.state_dict()
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    if wrong:
+        raise ModelError(
+            f"The weights {path} do not fit {network}.",
+            found=f"{len(wrong)} of {len(own)} tensors missing or of other sizes, the first '{wrong[0]}'",
+            expected=f"weights of {network} without batch normalisation, named as torchvision names them",
+        )
+    net.load_state_dict({name: state[name] for name in own})
+    return net
+
+
+def cached(network: str) -> Path:
+    """Return torchvision's file in PyTorch's cache; raises ModelError that says how to get it."""
+    if network not in CACHED:
+        raise ModelError(
+            f"There are no public weights of the feature network '{network}'.",
+            expected="one of " + ", ".join(CACHED),
+            do="weights: trained, which trains it on the cohort, or the path of such weights",
+        )
+    path = Path(torch.hub.get_dir()) / "checkpoints" / CACHED[network]
+    if not path.is_file():
+        raise ModelError(
+            f"The ImageNet weights of {network} are not here, and mrsynth downloads nothing without being asked.",
+            found=f"no file {path}",
+            do=f"put torchvision's {CACHED[network]} there, or where there is a network let torchvision fetch it: "
+            f"python -c 'import torchvision; torchvision.models.{network}(weights=\"IMAGENET1K_V1\")'; "
+            "or name a file by `weights: PATH`; or take a feature network trained on the cohort itself: "
+            "features: {network: small, layer: conv4_2, weights: trained}",
+        )
+    return path
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict without running any code of the file's; raises ModelError where it is none."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise ModelError(
+            f"The weights {path} cannot be read.",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
+            expected="a safetensors file or a PyTorch state dict",
+        ) from error
+
+
+def _check_digest(path: Path) -> None:
+    """Raise ModelError where the name carries digits of the SHA-256 (name-0123abcd.pth) and the content has others."""
+    named = re.search(r"-([0-9a-f]{8,64})$", path.stem)
+    if named is None or not path.is_file():
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(named[1]):
+        raise ModelError(
+            f"{path} is damaged or another file: its content does not belong to its name.",
+            found=f"SHA-256 {found[:16]}…",
+            expected=f"{named[1]}…",
+            do="get the file again",
+        )

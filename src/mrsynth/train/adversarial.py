@@ -1,0 +1,98 @@
+"""Training against a patch critic, as a Lightning module: Pix2Pix, LA-GANs and MedGAN (chen2022, Table IV)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mrsynth.errors import RecipeError
+from mrsynth.losses.features import feature_loss, style_loss
+from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
+from mrsynth.losses.pixel import Loss
+from mrsynth.nets.critic_patch import PatchCritic
+from mrsynth.train.layout import channels_last, weights_channels_last
+from mrsynth.train.settings import GameSettings, TrainSettings
+from mrsynth.train.supervised import Supervised
+
+
+class Adversarial(Supervised):
+    """Two Adams a batch, one step each: first the critic, then the generator `net` (Isola et al. 2017, §3.3).
+
+    The critic lowers patch_critic_loss on (target, inputs) against (prediction, inputs). The generator lowers the
+    recipe's image loss plus the game: weight · patch_generator_loss + features · feature_loss + style · style_loss
+    (MedGAN's terms, on the critic's maps). Logged are train_loss and val_loss, the image loss alone, so that the best
+    epoch is chosen as it is for supervised systems; critic_loss; game_loss, the weighted sum that is added. With all
+    three weights 0 the generator trains as `Supervised` trains it, to the bit.
+    """
+
+    def __init__(
+        self, net: nn.Module, critic: nn.Module, loss: Loss, game: GameSettings, settings: TrainSettings
+    ) -> None:
+        super().__init__(net, loss, settings)
+        if not isinstance(critic, PatchCritic):
+            raise RecipeError("This network cannot be a critic here.", found=game.critic.name, expected="critic_patch")
+        self.critic, self.game = critic, game
+        if settings.channels_last:
+            weights_channels_last(critic)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Train critic and generator on a batch and return its image loss; raises FloatingPointError where a loss is
+        not finite."""
+        torch.manual_seed(self._seed("batch", index))
+        inputs, target = batch
+        prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)
+        image = self.loss(prediction, target, inputs)
+        generator_adam, critic_adam = self.optimizers()
+        judged = patch_critic_loss(self.critic(target, inputs), self.critic(prediction.detach(), inputs))
+        self._lower(judged, critic_adam)
+        self.critic.requires_grad_(False)  # the generator's step leaves no gradients in it
+        game = self._game(prediction, target, inputs)
+        losses = {"train_loss": image, "critic_loss": judged, "game_loss": game}
+        self._check_finite(losses)
+        self._lower(image + game, generator_adam)
+        self.critic.requires_grad_(True)
+        for name, value in losses.items():
+            shown = name == "train_loss"
+            self.log(name, value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=len(inputs), sync_dist=True)
+        return image.detach()
+
+    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
+        """Raise FloatingPointError that names the losses that are not finite."""
+        values = torch.stack([value.detach() for value in losses.values()]).tolist()  # one wait for the device
+        found = [f"{name} {value}" for name, value in zip(losses, values, strict=True) if not math.isfinite(value)]
+        if found:
+            raise FloatingPointError(f"not finite in epoch {self.current_epoch}: {', '.join(found)}")
+
+    def _game(self, prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
+        """Return what the generator lowers beside the image loss; the critic is not trained by it."""
+        game, value = self.game, prediction.new_zeros((), dtype=torch.float32)
+        if not game.weight + game.features + game.style:
+            return value
+        maps = self.critic.features(prediction, inputs)
+        if game.weight:
+            value = value + game.weight * patch_generator_loss(self.critic.head(maps[-1]))
+        if game.features or game.style:
+            with torch.no_grad():
+                real = self.critic.features(target, inputs)
+            if game.features:
+                value = value + game.features * feature_loss(maps, real)
+            if game.style:
+                value = value + game.style * style_loss(maps, real)
+        return value
+
+    def _lower(self, value: Tensor, optimiser: Any) -> None:
+        """Take one step of an optimiser, outside autocast: it would run the gradients of float32 losses in half."""
+        optimiser.zero_grad()
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(value)
+            optimiser.step()
+
+    def configure_optimizers(self) -> Any:
+        """Adam for the generator (the recipe's `train`), then Adam for the critic (its `game`)."""
+        critic = torch.optim.Adam(self.critic.parameters(), lr=self.game.learning_rate, betas=self.game.betas)
+        return [super().configure_optimizers(), critic]

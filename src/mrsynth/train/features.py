@@ -1,0 +1,172 @@
+"""Feature networks for the perceptual and contextual losses: found, or trained here on the cohort's own slices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from mrsynth.errors import ModelError, RecipeError
+from mrsynth.io.files import atomic_file, sha256_file, write_json
+from mrsynth.io.prepared import PreparedCohort
+from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTraining
+from mrsynth.nets.initial import initialise
+from mrsynth.nets.vgg import SHAPES, VGG
+from mrsynth.nets.weights import load_vgg
+from mrsynth.seeds import derive_seed, generator
+from mrsynth.settings import Settings, parse
+from mrsynth.train.batches import SliceSet
+from mrsynth.train.feature_task import CHANGES, cut_pieces, draw_pieces
+
+NETWORK, LAST = "small", "relu4_2"
+IN_MEMORY_GB = 4.0
+JUDGED = 50
+"""Accuracies are those of the last this many steps: their pieces are new, their slices are those of the training."""
+
+
+class FeatureRecord(Settings):
+    """What is known of a trained feature network; stands beside its weights as JSON.
+
+    accuracy: of the two questions at the end of the training; chance: of guessing.
+    """
+
+    network: str
+    training: FeatureTraining
+    contrasts: list[str]
+    split: str
+    data_fingerprint: str | None
+    slices: int
+    accuracy: dict[str, float]
+    chance: dict[str, float]
+    seconds: float
+    torch: str
+    weights: str
+    weights_sha256: str
+
+
+def feature_source(
+    cohort: PreparedCohort, names: Sequence[str], out: Path, tell: Callable[[str], None] | None = None
+) -> FeatureSource:
+    """Return what gives a loss its feature network (build_loss): loaded, or trained on the training split into `out`.
+
+    names: the contrasts to train on; out: RUN/features; tell: is told that a training begins. A network that lies in
+    `out` and was trained by the same settings on the same data is taken as it is. The source raises ModelError where
+    weights are missing or damaged, RecipeError for a layer that the network does not have.
+    """
+    found: dict[FeatureSettings, VGG] = {}
+
+    def source(settings: FeatureSettings) -> VGG:
+        if settings not in found:
+            try:
+                if settings.weights == "trained":
+                    record = train_features(cohort, "train", names, settings.training, out, tell)
+                    found[settings] = load_features(out / record.weights, settings.layer)
+                else:
+                    found[settings] = load_vgg(settings.network, settings.layer, settings.weights)
+            except ValueError as error:
+                raise RecipeError(f"The feature network of the loss: {error}.") from error
+        return found[settings]
+
+    return source
+
+
+def train_features(
+    cohort: PreparedCohort,
+    split: str,
+    names: Sequence[str],
+    settings: FeatureTraining,
+    out: Path,
+    tell: Callable[[str], None] | None = None,
+) -> FeatureRecord:
+    """Train the network `small` on the slices of a split by the task of feature_task.py, on the CPU.
+
+    Leaves small_<digest>.safetensors and .json in out and returns what the latter holds; the digest is that of
+    settings, contrasts, split and data, and where these files lie already nothing is trained. Interrupted, it begins
+    anew. Raises CohortError where the split has no slice, OutputError where out cannot be written.
+    """
+    what = [settings.model_dump(), list(names), split, cohort.fingerprint]
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    path = out / f"{NETWORK}_{key}.safetensors"
+    if path.with_suffix(".json").is_file():
+        return load_record(path)
+    slices = SliceSet(cohort, split, (list(names[:-1]), names[-1]), settings.min_brain_fraction, IN_MEMORY_GB)
+    if tell is not None:
+        tell(f"training a feature network on {len(slices)} slices of {', '.join(names)}: {settings.steps} steps")
+    began = time.monotonic()
+    net, accuracy = _learn(slices, len(names), settings)
+    data = save({name: value.contiguous() for name, value in net.state_dict().items()})
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+    record = FeatureRecord(
+        network=NETWORK,
+        training=settings,
+        contrasts=list(names),
+        split=split,
+        data_fingerprint=cohort.fingerprint,
+        slices=len(slices),
+        accuracy=accuracy,
+        chance={"contrast": 1 / len(names), "change": 1 / len(CHANGES)},
+        seconds=round(time.monotonic() - began, 1),
+        torch=torch.__version__,
+        weights=path.name,
+        weights_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    write_json(path.with_suffix(".json"), record.model_dump(mode="json"))
+    return record
+
+
+def load_features(path: Path, layer: str) -> VGG:
+    """Return a feature network that `train_features` left, up to a layer; raises ModelError where it is damaged."""
+    record = load_record(path)
+    if not path.is_file() or sha256_file(path) != record.weights_sha256:
+        raise ModelError(
+            f"{path} is not the file that its record describes.",
+            found="no such file" if not path.is_file() else "another SHA-256",
+            expected=f"{record.weights_sha256[:16]}…",
+            do="remove both files; the network is trained again when the run is resumed",
+        )
+    return load_vgg(record.network, layer, str(path))
+
+
+def load_record(path: Path) -> FeatureRecord:
+    """Read the record beside a trained feature network's weights; raises ModelError."""
+    where = path.with_suffix(".json")
+    try:
+        return parse(FeatureRecord, json.loads(where.read_text(encoding="utf-8")), f"{where}")
+    except (OSError, ValueError, TypeError, RecipeError) as error:
+        raise ModelError(
+            f"{where} is not the record of a feature network.", found=str(error), do="remove it; it is made again"
+        ) from error
+
+
+def _learn(slices: SliceSet, contrasts: int, settings: FeatureTraining) -> tuple[VGG, dict[str, float]]:
+    """Return the trained network and the accuracy of each question."""
+    classes = {"contrast": contrasts, "change": len(CHANGES)}
+    with torch.random.fork_rng(devices=[]):  # layers draw first weights, which are replaced
+        net = VGG(NETWORK, LAST)
+        head = nn.Linear(SHAPES[NETWORK].widths[-1], sum(classes.values()))
+    initialise(net, "he_normal", torch.Generator().manual_seed(derive_seed(settings.seed, "features", "weights")))
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    net.requires_grad_(True).train()
+    optimiser = torch.optim.Adam([*net.parameters(), *head.parameters()], lr=settings.learning_rate)
+    random = generator(settings.seed, "features", "pieces")
+    right: list[Tensor] = []
+    for _ in range(settings.steps):
+        draws = draw_pieces(random, settings.batch_size, len(slices), contrasts)
+        images, truth = cut_pieces(slices, draws, settings.crop)
+        answers = head(net(images).mean((2, 3))).split(list(classes.values()), dim=1)
+        loss = sum((nn.functional.cross_entropy(a, t) for a, t in zip(answers, truth.T, strict=True)), torch.zeros(()))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        right.append(torch.stack([(a.argmax(1) == t).float().mean() for a, t in zip(answers, truth.T, strict=True)]))
+    share: Any = torch.stack(right[-JUDGED:]).mean(0).tolist()
+    return net.requires_grad_(False).eval(), dict(zip(classes, (round(s, 4) for s in share), strict=True))

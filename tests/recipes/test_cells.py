@@ -1,0 +1,130 @@
+"""The work on one cell or job: done once, gone on with, judged in its own folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from mrsynth.errors import CohortError, ModelError
+from mrsynth.io import Cohort, read_cohort
+from mrsynth.model import load_contract
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.recipes.stages.cells import is_done, read_state, run_cell, run_job
+from mrsynth.recipes.stages.prepare import prepare
+from mrsynth.recipes.stages.study_plan import Cell, Item, Job, plan_study
+from mrsynth.recipes.study import load_study
+from mrsynth.train.history import read_history
+from tiny_study import study_cohort, study_data, study_recipe, write_study
+
+
+@dataclass
+class World:
+    items: dict[str, Item]
+    cohort: Cohort
+    folder: Path
+
+    def cell(self, name: str) -> Cell:
+        return cast(Cell, self.items[name])
+
+
+def quiet(label: str, what: str) -> None:
+    """Show nothing."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The tiny study with its cohort prepared and three of its cells trained."""
+    folder = tmp_path_factory.mktemp("cells")
+    table = study_cohort(folder)
+    study = load_study(write_study(folder, study_data(study_recipe(folder))))
+    items = {item.name: item for item in plan_study(study, "smoke", folder / "out")}
+    world = World(items, read_cohort(table), folder)
+    prepare(world.cohort, world.cell("both").recipe, world.cell("both").prepared, progress=False)
+    for name in ("both", "strong", "fill"):
+        run_cell(world.cell(name), world.cohort, quiet, False)
+    return world
+
+
+def test_a_cell_is_a_run_with_everything(world: World):
+    cell = world.cell("both")
+    names = {path.name for path in cell.run.iterdir()}
+    assert {"model", "predictions", "metrics.csv", "metrics.json", "report.html", "state.json", "recipe.yaml"} <= names
+    state = read_state(cell.run)
+    assert state["state"] == "done"
+    assert set(state["seconds"]) == {"train", "synthesize", "evaluate", "report"}
+    assert len(json.loads((cell.run / "predictions" / "predictions.json").read_text())["cases"]) == 2
+
+
+def test_a_cell_that_shares_a_stage_equals_one_that_is_trained_whole(world: World):
+    """The law that lets a sweep cost only its own stage: equal weights, to the bit."""
+    strong = world.cell("strong")
+    assert strong.start is not None
+    whole = replace(strong, start=None, run=world.folder / "whole")
+    run_cell(whole, world.cohort, quiet, False)
+    assert len(read_history(strong.run / "log" / "history.csv")) <= len(read_history(whole.run / "log" / "history.csv"))
+    shared, alone = load_contract(strong.run), load_contract(whole.run)
+    assert shared.weights_sha256 == alone.weights_sha256
+    assert shared.weights_sha256 != load_contract(world.cell("both").run).weights_sha256
+
+
+def test_without_the_others_state_a_cell_is_trained_whole(world: World):
+    strong = world.cell("strong")
+    nowhere = replace(world.cell("both"), run=world.folder / "nowhere")
+    alone = replace(strong, start=(nowhere, 0), run=world.folder / "alone")
+    run_cell(alone, world.cohort, quiet, False)
+    assert load_contract(alone.run).weights_sha256 == load_contract(strong.run).weights_sha256
+
+
+def test_a_finished_cell_is_left_alone_and_judged_again_where_the_presets_changed(world: World):
+    cell = world.cell("fill")
+    files = [cell.run / "model" / "weights.safetensors", cell.run / "metrics.csv"]
+    before = [file.stat().st_mtime_ns for file in files]
+    said: list[str] = []
+    run_cell(cell, world.cohort, lambda label, what: said.append(what), False)
+    assert said == []
+    assert [file.stat().st_mtime_ns for file in files] == before
+    evaluate = cell.recipe.evaluate.model_copy(update={"presets": ["default"]})
+    other = replace(cell, recipe=cast(Recipe, cell.recipe.model_copy(update={"evaluate": evaluate})))
+    run_cell(other, world.cohort, lambda label, what: said.append(what), False)
+    assert said == ["synthesize", "evaluate", "report"]
+    assert files[0].stat().st_mtime_ns == before[0]
+    assert json.loads((cell.run / "metrics.json").read_text())["preset"] == ["default"]
+
+
+def test_a_job_leaves_the_runs_own_metrics_as_they_are(world: World):
+    job = cast(Job, world.items["no-t2"])
+    own = (job.cell.run / "metrics.csv").read_bytes()
+    run_job(job, world.cohort, quiet, False)
+    assert (job.cell.run / "metrics.csv").read_bytes() == own
+    assert (job.place / "metrics.csv").read_bytes() != own
+    assert (job.place / "panels" / "panels.json").exists()
+    said: list[str] = []
+    run_job(job, world.cohort, lambda label, what: said.append(what), False)
+    assert said == []
+
+
+def test_a_job_is_done_again_where_it_has_changed(world: World):
+    job = cast(Job, world.items["filled"])
+    run_job(job, world.cohort, quiet, False)
+    asked = read_state(job.place)["asked"]
+    assert set(asked["weights_sha256"]) == {"both", "fill"}
+    assert is_done(job.place, asked)
+    assert not is_done(job.place, asked | {"presets": ["default"]})
+
+
+def test_a_job_whose_cell_has_no_model_says_so(world: World):
+    job = cast(Job, world.items["no-t2"])
+    with pytest.raises(ModelError, match=r"Cell t1, which no-t2 needs, has no model(.|\n)*it was not trained"):
+        run_job(replace(job, cell=world.cell("t1")), world.cohort, quiet, False)
+
+
+def test_a_cell_that_was_trained_on_other_data_says_so(world: World, tmp_path: Path):
+    cell = world.cell("both")
+    fewer = Cohort(tuple(row for row in world.cohort.rows if row is not world.cohort.select("train")[0]))
+    prepare(fewer, cell.recipe, tmp_path / "prepared", progress=False)
+    with pytest.raises(CohortError, match="was trained on other prepared data"):
+        run_cell(replace(cell, prepared=tmp_path / "prepared"), fewer, quiet, False)

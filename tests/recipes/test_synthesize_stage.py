@@ -1,0 +1,175 @@
+"""mrsynth synthesize over a cohort whose rows lack inputs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from mrsynth.cli import main
+from mrsynth.errors import ModelError
+from mrsynth.io import CaseRow, Cohort
+from mrsynth.model import load_contract, save_model
+from mrsynth.nets import build_net
+from mrsynth.prepare import complete_steps
+from mrsynth.recipes.stages.synthesize import synthesize_cohort, synthesize_files
+from mrsynth.synthesize import MissingInputs
+from tiny import STEPS, tiny_scans
+
+ZEROS = MissingInputs("zeros")
+
+
+def save_run(folder: Path, inputs: list[str], target: str, seed: int) -> Path:
+    """A run whose network has its first weights."""
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {"inputs": len(inputs), "widths": [4, 4], "dropout": [0.0, 0.0]}
+    contract = {"recipe": "tiny", "inputs": inputs, "target": target, "net": "unet2d", "net_settings": settings}
+    rest = {"steps": complete_steps(STEPS), "range": [0, 1], "intensity": [], "training": {}}
+    net = build_net("unet2d", **settings)
+    save_model(folder / "model", net.state_dict(), {**contract, **rest, "patch": None, "flags": False}, "# card\n")
+    return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """Two cases with T1 and T2, a model of both, and one that makes T2 from T1."""
+    tiny_scans(tmp_path / "scans", cases=2)
+    save_run(tmp_path / "main", ["t1", "t2"], "flair", 1)
+    save_run(tmp_path / "t1-t2", ["t1"], "t2", 2)
+    return tmp_path
+
+
+def cohort(world: Path, *lacking: int) -> Cohort:
+    """The table of the two cases; these have no T2."""
+    rows = []
+    for number, folder in enumerate(sorted((world / "scans").iterdir())):
+        files = {"t1": next(folder.glob("*t1n*")), "t2": next(folder.glob("*t2w*"))}
+        if number in lacking:
+            del files["t2"]
+        rows.append(CaseRow(f"p{number}", f"case-{number}", "test", files))
+    return Cohort(tuple(rows))
+
+
+def synthesize(world: Path, *lacking: int, out: str = "out", **options: Any) -> tuple[list[str], list[tuple[str, str]]]:
+    return synthesize_cohort(world / "main", cohort(world, *lacking), world / out, progress=False, **options)
+
+
+def index(world: Path, out: str = "out") -> dict[str, Any]:
+    return dict(json.loads((world / out / "predictions.json").read_text()))
+
+
+def inputs_of(world: Path, case: str, out: str = "out") -> dict[str, str]:
+    sources: Mapping[str, Any] = index(world, out)["sources"][case]["inputs"]
+    return {name: found["source"] for name, found in sources.items()}
+
+
+def voxels(world: Path, case: str, out: str = "out") -> np.ndarray:
+    return np.asarray(nib.load(world / out / f"{case}.nii.gz").get_fdata())
+
+
+def test_a_row_that_lacks_an_input_fails_alone(world: Path):
+    made, failed = synthesize(world, 1)
+    assert made == ["case-0"]
+    assert failed[0][0] == "case-1"
+    assert "t2 is missing" in failed[0][1]
+    assert "--missing zeros" in failed[0][1]
+
+
+def test_each_row_is_filled_as_the_policy_says_and_recorded(world: Path):
+    assert synthesize(world, 1, missing=ZEROS) == (["case-0", "case-1"], [])
+    assert inputs_of(world, "case-0") == {"t1": "scan", "t2": "scan"}
+    assert inputs_of(world, "case-1") == {"t1": "scan", "t2": "zeros"}
+    imputers = {"t2": world / "t1-t2"}
+    assert synthesize(world, 1, out="imputed", missing=MissingInputs(imputers=imputers))[1] == []
+    assert inputs_of(world, "case-1", "imputed")["t2"] == "imputed"
+    found = index(world, "imputed")["sources"]["case-1"]["inputs"]["t2"]
+    assert found["weights_sha256"] == load_contract(world / "t1-t2").weights_sha256
+    np.testing.assert_array_equal(voxels(world, "case-0", "imputed"), voxels(world, "case-0"))
+    assert not np.array_equal(voxels(world, "case-1", "imputed"), voxels(world, "case-1"))
+
+
+def test_a_run_names_its_imputers_itself(world: Path):
+    synthesize(world, 1, out="asked", missing=MissingInputs(imputers={"t2": world / "t1-t2"}))
+    (world / "main" / "imputers.yaml").write_text("t2: ../t1-t2\n")
+    assert synthesize(world, 1) == (["case-0", "case-1"], [])
+    np.testing.assert_array_equal(voxels(world, "case-1"), voxels(world, "case-1", "asked"))
+    # Zeros that were asked for are zeros.
+    synthesize(world, 1, missing=ZEROS)
+    assert inputs_of(world, "case-1")["t2"] == "zeros"
+    save_run(world / "t1-t2", ["t1"], "adc", 3)
+    with pytest.raises(ModelError, match="does not make t2"):
+        synthesize(world)
+
+
+def test_what_is_left_out_on_purpose_is_as_if_it_were_not_there(world: Path):
+    synthesize(world, 0, 1, missing=ZEROS)
+    synthesize(world, out="left", missing=replace(ZEROS, without=("t2",)))
+    for case in ("case-0", "case-1"):
+        np.testing.assert_array_equal(voxels(world, case), voxels(world, case, "left"))
+    synthesize(world, out="first", missing=replace(ZEROS, without=("t1",)))
+    assert index(world, "first")["like"] == "t2"
+
+
+def test_only_what_was_made_in_the_same_way_is_kept(world: Path):
+    def times() -> list[int]:
+        return [(world / "out" / f"case-{n}.nii.gz").stat().st_mtime_ns for n in (0, 1)]
+
+    synthesize(world, 1, missing=ZEROS)
+    before = times()
+    synthesize(world, 1, missing=ZEROS)
+    assert times() == before
+    synthesize(world, missing=ZEROS)  # the second case has its T2 now
+    assert times()[0] == before[0]
+    assert times()[1] != before[1]
+    before = times()
+    synthesize(world, missing=replace(ZEROS, without=("t2",)))
+    assert all(now != then for now, then in zip(times(), before, strict=True))
+
+
+def test_a_single_examination_says_where_its_inputs_came_from(world: Path):
+    files = {"T1": cohort(world).rows[0].files["t1"]}
+    missing = MissingInputs(imputers={"t2w": world / "t1-t2"})
+    synthesize_files(world / "main", files, world / "one.nii.gz", missing=missing, progress=False)
+    sidecar = json.loads((world / "one.json").read_text())
+    assert sidecar["sources"]["t1"] == {"source": "scan"}
+    assert sidecar["sources"]["t2"]["source"] == "imputed"
+    assert sidecar["like"] == "t1"
+    synthesize(world, 0, out="cohort", missing=missing)
+    np.testing.assert_array_equal(nib.load(world / "one.nii.gz").get_fdata(), voxels(world, "case-0", "cohort"))
+
+
+def command(monkeypatch: pytest.MonkeyPatch, world: Path, *words: object) -> int:
+    """Run `mrsynth synthesize` with the main model on the first case's T1 and return its exit code."""
+    scan = cohort(world).rows[0].files["t1"]
+    start = ["mrsynth", "synthesize", "--model", world / "main", "--input", f"t1={scan}", "--quiet"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in (*start, *words)])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_the_command_line_fills_gaps(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = world / "o.nii.gz"
+    assert command(monkeypatch, world, "-o", out) == 2
+    assert "t2 is missing" in capsys.readouterr().err
+    assert not out.exists()
+    assert command(monkeypatch, world, "-o", out, "--missing", "zeros", "--device", "cpu") == 0
+    assert json.loads((world / "o.json").read_text())["sources"]["t2"] == {"source": "zeros"}
+    assert command(monkeypatch, world, "-o", out, "--impute", f"t2={world / 't1-t2'}") == 0
+    assert json.loads((world / "o.json").read_text())["sources"]["t2"]["source"] == "imputed"
+    assert command(monkeypatch, world, "-o", out, "--missing", "zeros", "--device", "abacus") == 2
+    assert "no device abacus" in capsys.readouterr().err
+    for wrong, said in (("t2", "--impute"), ("t5=run", "'t5' is not a contrast"), ("t2=main\x1b[31m", r"\x1b[31m")):
+        capsys.readouterr()
+        assert command(monkeypatch, world, "-o", out, "--impute", wrong) == 2
+        assert said in capsys.readouterr().err
