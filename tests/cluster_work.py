@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 from mrsynth.errors import InputError, OutputError
 
@@ -20,3 +22,12 @@ def square(item: int, tell: Callable[[str, str], None]) -> tuple[int, int]:
     if item == 16:
         os._exit(1)  # as the kernel ends a process that took all memory
     return item * item, os.getpid()
+
+
+def write_and_look(item: tuple[Path, Path | None], tell: Callable[[str, str], None]) -> bool:
+    """Write a file slowly; say whether the file that was needed lay there before."""
+    own, needed = item
+    there = needed is None or needed.exists()
+    time.sleep(0.5)
+    own.write_text("done")
+    return there

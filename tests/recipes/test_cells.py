@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -13,11 +14,11 @@ from mrsynth.errors import CohortError, ModelError
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.model import load_contract
 from mrsynth.recipes.recipe import Recipe
-from mrsynth.recipes.stages.cells import is_done, read_state, run_cell, run_job
+from mrsynth.recipes.stages.cells import StudyWork, is_done, read_state, run_cell, run_job
+from mrsynth.recipes.stages.cluster import Workers, run_each
 from mrsynth.recipes.stages.prepare import prepare
 from mrsynth.recipes.stages.study_plan import Cell, Item, Job, plan_study
 from mrsynth.recipes.study import load_study
-from mrsynth.train.history import read_history
 from tiny_study import study_cohort, study_data, study_recipe, write_study
 
 
@@ -29,6 +30,10 @@ class World:
 
     def cell(self, name: str) -> Cell:
         return cast(Cell, self.items[name])
+
+
+def weights(cell: Cell) -> str:
+    return load_contract(cell.run).weights_sha256
 
 
 def quiet(label: str, what: str) -> None:
@@ -60,23 +65,28 @@ def test_a_cell_is_a_run_with_everything(world: World):
 
 
 def test_a_cell_that_shares_a_stage_equals_one_that_is_trained_whole(world: World):
-    """The law that lets a sweep cost only its own stage: equal weights, to the bit."""
-    strong = world.cell("strong")
-    assert strong.start is not None
-    whole = replace(strong, start=None, run=world.folder / "whole")
+    """The law that lets a sweep cost only its own stage: equal weights, to the bit. Where the other's state is missing
+    a cell is trained whole."""
+    strong, both = world.cell("strong"), world.cell("both")
+    assert strong.start == (both, 0)
+    nowhere = replace(both, run=world.folder / "nowhere")
+    whole = replace(strong, start=(nowhere, 0), run=world.folder / "whole")
     run_cell(whole, world.cohort, quiet, False)
-    assert len(read_history(strong.run / "log" / "history.csv")) <= len(read_history(whole.run / "log" / "history.csv"))
-    shared, alone = load_contract(strong.run), load_contract(whole.run)
-    assert shared.weights_sha256 == alone.weights_sha256
-    assert shared.weights_sha256 != load_contract(world.cell("both").run).weights_sha256
+    assert weights(strong) == weights(whole) != weights(both)
 
 
-def test_without_the_others_state_a_cell_is_trained_whole(world: World):
-    strong = world.cell("strong")
-    nowhere = replace(world.cell("both"), run=world.folder / "nowhere")
-    alone = replace(strong, start=(nowhere, 0), run=world.folder / "alone")
-    run_cell(alone, world.cohort, quiet, False)
-    assert load_contract(alone.run).weights_sha256 == load_contract(strong.run).weights_sha256
+def test_worker_processes_train_to_the_same_bits(world: World):
+    """Lightning runs in a thread of a Dask worker; a cell waits for the one that it begins from."""
+    both = replace(world.cell("both"), run=world.folder / "there" / "both")
+    strong = replace(world.cell("strong"), start=(both, 0), run=world.folder / "there" / "strong")
+    work = StudyWork(world.folder / "cohort.csv", False)
+    done = dict(run_each(work, [both, strong], Workers(2), quiet, lambda item: item.needs))
+    assert done == {both: None, strong: None}
+    for name, there in (("both", both), ("strong", strong)):
+        assert weights(there) == weights(world.cell(name))
+    device = json.loads((both.run / "run.json").read_text())["device"]
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    assert device == f"CPU, {threads} threads" or not device.startswith("CPU")
 
 
 def test_a_finished_cell_is_left_alone_and_judged_again_where_the_presets_changed(world: World):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster_work import square
+from cluster_work import square, write_and_look
 from mrsynth.errors import InputError, OutputError
 from mrsynth.recipes.stages import cluster
 from mrsynth.recipes.stages.cluster import Failure, Workers, default_workers, run_each
@@ -40,6 +40,15 @@ def test_a_worker_that_dies_takes_only_its_own_item_with_it():
     assert [found[n][0] for n in (2, 4, 6, 8)] == [4, 16, 36, 64]
     assert isinstance(found[16], Failure)
     assert "--workers" in found[16].why
+
+
+@pytest.mark.parametrize("workers", [Workers(1), Workers(2)], ids=["here", "two processes"])
+def test_an_item_waits_for_what_it_needs(workers, tmp_path):
+    first, other = (tmp_path / "first", None), (tmp_path / "other", None)
+    last = (tmp_path / "last", tmp_path / "first")
+    items = [first, other, last]
+    found = dict(run_each(write_and_look, items, workers, lambda *_: None, lambda i: [first] if i is last else []))
+    assert found == dict.fromkeys(items, True)
 
 
 def test_no_item_needs_no_cluster():

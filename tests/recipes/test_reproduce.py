@@ -1,4 +1,4 @@
-"""A whole study by one call, here and in worker processes: it resumes, a failure stops no other, tables say all."""
+"""A whole study by one call: it resumes, a failure stops no other, tables say all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from mrsynth.errors import CohortError, RecipeError
 from mrsynth.recipes.reproduce import reproduce
-from mrsynth.recipes.stages.cluster import Workers
 from tiny_study import study_cohort, study_data, study_recipe, write_study
 
 
@@ -58,22 +57,6 @@ def test_a_study_goes_on_and_a_cell_that_fails_stops_no_other(given: dict[str, A
         reproduce(study, "smoke", out, given["cohort"], progress=False)
     with pytest.raises(RecipeError, match="at another scale"):
         reproduce(study, "small", out, given["cohort"], progress=False)
-
-
-def test_workers_train_to_the_same_bits_as_one_process(given: dict[str, Any], tmp_path: Path):
-    """Two processes of one thread each: Lightning runs in a thread of a Dask worker, a sweep waits for its first."""
-    data = given["data"] | {"jobs": {}, "tables": {}}
-    data["cells"] = {name: data["cells"][name] for name in ("both", "strong")}
-    data["scales"] = {"smoke": data["scales"]["smoke"]}
-    study = write_study(tmp_path, data)
-    here, there = tmp_path / "here", tmp_path / "there"
-    assert reproduce(study, "smoke", here, given["cohort"], progress=False).failed == ()
-    done = reproduce(study, "smoke", there, given["cohort"], workers=Workers(2), progress=False)
-    assert done.failed == ()
-    for cell in ("both", "strong"):
-        assert weights(here, cell).read_bytes() == weights(there, cell).read_bytes()
-    record = json.loads((there / "runs" / "both" / "run.json").read_text())
-    assert "CPU, " in record["device"]
 
 
 def test_tables_of_what_is_there(given: dict[str, Any], tmp_path: Path):
