@@ -29,9 +29,12 @@ BENCHMARKS = (
     "intensity",
     "synthesize",
     "full_head",
+    "low_dose",
+    "multiplanar",
     "metrics",
     "noise_loss",
     "contextual_loss",
+    "ct_to_mr",
 )
 
 

@@ -249,13 +249,23 @@ def synthesize(
         float | None, typer.Option("--memory-gib", min=0.1, help="Memory beside weights and volume.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda …; a GPU where there is one.")] = None,
+    dose: Annotated[
+        str | None, typer.Option("--dose", help="Of a model with doses: those to make, e.g. 0.1,0.17; a case's own.")
+    ] = None,
+    b0: Annotated[
+        float | None, typer.Option("--b0", min=0.1, help="With doses: the scanner's field in tesla; a case's own.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="With doses: of the noise; 0 by default.")] = None,
+    extrapolate: Annotated[
+        bool, typer.Option("--allow-extrapolation", help="Make doses and fields that were not trained, and mark them.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Make the missing image from the ones at hand, on the patient's own grid."""
     from mrsynth.io import read_cohort
     from mrsynth.recipes.stages import synthesize as stage
     from mrsynth.recipes.stages.index import counted
-    from mrsynth.synthesize import Inference, MissingInputs
+    from mrsynth.synthesize import Doses, Inference, MissingInputs
 
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
@@ -263,6 +273,8 @@ def synthesize(
     gaps = MissingInputs(missing.value, _pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
     how = Inference(precision=precision.value, compile=compile_net, overlap=overlap, memory_gib=memory_gib)
     options: dict[str, Any] = {"place": place, "missing": gaps, "inference": how}
+    if extrapolate or any(value is not None for value in (dose, b0, seed)):
+        options["doses"] = Doses.parse(dose or "", b0, seed or 0, extrapolate)
     if cohort is not None:
         made, failed = stage.synthesize_cohort(
             model, read_cohort(cohort), out, split=split, progress=not quiet, **options

@@ -15,18 +15,28 @@ from torch import Tensor, nn
 
 from mrsynth.errors import ModelError, RecipeError
 from mrsynth.io.files import atomic_folder
-from mrsynth.settings import Settings, parse
+from mrsynth.settings import PredictSettings, Settings, parse
 
 FORMAT = 2
 MAX_WEIGHTS_BYTES = 4 * 2**30
 """Larger weight files are refused: no network of the project comes near."""
 
 
+class Condition(Settings):
+    """What a network with a condition was trained on: the least and the largest dose (a fraction of the full one) and
+    field strength."""
+
+    dose: tuple[float, float]
+    b0_tesla: tuple[float, float]
+
+
 class Contract(Settings):
     """What a model was trained on and expects: everything that synthesis needs, nothing of the training data.
 
     patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices. flags: whether
-    each input is followed by a channel that is 1 where the input is there and 0 where it is missing.
+    each input is followed by a channel that is 1 where the input is there and 0 where it is missing. neighbours:
+    slices on each side that a 2-D network sees too; predict: how it goes over a volume. condition: of a network that
+    is told dose and field strength.
     steps: the preparation as the recipe writes it; range: of the values the network sees and returns. intensity: median
     of each intensity step's record of the target over the training cases, to bring a prediction to scanner-like units.
     training: what a user should know of the run (cases, epochs, best validation loss, seed, device, commit).
@@ -40,6 +50,9 @@ class Contract(Settings):
     net_settings: dict[str, Any]
     patch: list[int | None] | None
     flags: bool
+    neighbours: int = 0
+    predict: PredictSettings = PredictSettings()
+    condition: Condition | None = None
     steps: list[dict[str, Any]]
     range: tuple[float, float]
     intensity: list[dict[str, Any]]

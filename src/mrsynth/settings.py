@@ -1,13 +1,13 @@
-"""The base of all settings: frozen, unknown keys refused with the nearest valid name."""
+"""The base of all settings: frozen, unknown keys refused with the nearest valid name; and what recipe and run share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mrsynth.errors import RecipeError
 
@@ -16,6 +16,39 @@ class Settings(BaseModel):
     """Base of every settings section."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Plane = Literal["x", "y", "z"]
+"""The axis that slices are counted along: z axial (x, y), y coronal (x, z), x sagittal (y, z)."""
+
+
+class PredictSettings(Settings):
+    """How a 2-D network goes over a volume: along each axis, at each rotation of the slices, and the mean of all.
+
+    rotations_deg: in the plane of the slices, 0 among them, so that every voxel is predicted in every plane.
+    """
+
+    planes: tuple[Plane, ...] = Field(default=("z",), min_length=1)
+    rotations_deg: tuple[float, ...] = (0.0,)
+
+    @field_validator("planes", "rotations_deg")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("one of them stands there twice")
+        return values
+
+    @field_validator("rotations_deg")
+    @classmethod
+    def _upright_too(cls, angles: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 not in angles or not all(abs(angle) < 360 for angle in angles):
+            raise ValueError("expected angles below 360 degrees, 0 among them")
+        return angles
+
+    @property
+    def is_axial(self) -> bool:
+        """Say whether each axial slice is predicted once, as it lies."""
+        return self.planes == ("z",) and self.rotations_deg == (0.0,)
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -10,8 +10,10 @@ from torch.nn import functional as F
 
 from mrsynth.errors import ModelError, RecipeError
 from mrsynth.nets import build_net, count_parameters
-from mrsynth.nets.drunet import DRUNet, UpBasic, UpBottleneck, load_encoder, twice
+from mrsynth.nets.drunet import DRUNet, UpBasic, UpBottleneck, encoder_file, load_encoder, twice
 from mrsynth.nets.resnet import DEPTHS
+from mrsynth.nets.stream import stream
+from mrsynth.nets.trace import trace
 
 TABLE_1 = {
     "DOWN 1": ((3, 448, 448), (64, 224, 224)),
@@ -213,6 +215,58 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
         load_encoder(net, path)
     with pytest.raises(ModelError, match="cannot be read"):
         load_encoder(net, tmp_path / "none.safetensors")
+
+
+def test_imagenets_mean_and_sd():
+    """One channel is three equal ones; the result is that of a network that is given them normalised."""
+    torch.manual_seed(0)
+    net = build_net("drunet", depth=18, inputs=1, imagenet=True).eval()
+    plain = DRUNet(18).eval()
+    plain.load_state_dict(net.state_dict())
+    x = torch.rand(2, 1, 32, 64)
+    mean, sd = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (x.expand(-1, 3, -1, -1) - mean[:, None, None]) / sd[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), plain(normalised), rtol=1e-3, atol=1e-3)
+    three = torch.rand(2, 3, 32, 32)
+    shown = build_net("drunet", depth=18, inputs=3, imagenet=True).photograph(three)
+    torch.testing.assert_close(shown, (three - mean[:, None, None]) / sd[:, None, None])
+    with pytest.raises(RecipeError, match="inputs must be 1 or 3"):
+        build_net("drunet", depth=18, inputs=2, imagenet=True)
+
+
+def test_the_sigmoid_keeps_its_steps_in_half_precision():
+    """bfloat16 has no number between 0.996 and 1: the sigmoid is taken in float32."""
+    net = DRUNet(18, inputs=1).eval()
+    net.head.weight.data.zero_()
+    net.head.bias.data.fill_(6.0)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        out = net(torch.rand(1, 1, 32, 32))
+    torch.testing.assert_close(out, torch.full_like(out, torch.sigmoid(torch.tensor(6.0)).item()), rtol=1e-5, atol=0)
+
+
+def test_it_streams():
+    """Synthesis plans its memory by the layers; slices of 448×448 are larger than what it may use at once."""
+    torch.manual_seed(0)
+    net = build_net("drunet", depth=18, inputs=1, imagenet=True).eval().double()
+    x = torch.rand(1, 1, 64, 32, dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(stream(trace(net, x.shape), x, 16), net(x))
+    assert len(trace(net.to(torch.bfloat16), x.shape)) > 50
+
+
+def test_the_cache_is_named_where_weights_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    net = DRUNet(34)
+    with pytest.raises(ModelError, match=r"ImageNet weights of resnet34(.|\n)*encoder_weights=null"):
+        encoder_file(net, "cache")
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(net.encoder.state_dict(), folder / "resnet34-b627a593.pth")
+    with pytest.raises(ModelError, match="damaged or another file"):
+        encoder_file(net, "cache")
+    torch.save(net.encoder.state_dict(), tmp_path / "own.pt")
+    load_encoder(net, encoder_file(net, str(tmp_path / "own.pt")))
 
 
 def test_wrong_sizes_and_depths_are_refused():

@@ -8,6 +8,7 @@ from torch import nn
 
 from mrsynth.nets import build_net
 from mrsynth.nets.rows import Repeat, Rows, Same, Spread, Window
+from mrsynth.nets.rows_clamped import Linear, Repeated
 from mrsynth.nets.stream import peak_bytes, schedule, stream
 from mrsynth.nets.trace import CannotStreamError, trace
 
@@ -77,7 +78,19 @@ def test_the_planned_memory_is_what_the_tensors_take():
 
 
 @pytest.mark.parametrize(
-    "rows", [Same(), Window(3, 1, 1), Window(3, 2, 1), Window(7, 2, 3), Window(2, 2, 0), Repeat(2), Spread(4, 2, 1)]
+    "rows",
+    [
+        Same(),
+        Window(3, 1, 1),
+        Window(3, 2, 1),
+        Window(7, 2, 3),
+        Window(2, 2, 0),
+        Repeat(2),
+        Spread(4, 2, 1),
+        Linear(2, 500),
+        Linear(3, 500),
+        Repeated(1, 500),
+    ],
 )
 @settings(max_examples=60, deadline=None)
 @given(there=st.integers(8, 60), count=st.integers(1, 20))
@@ -119,7 +132,7 @@ def test_progress_is_told_in_rows():
         (nn.InstanceNorm2d(1), "instance_norm"),
         (nn.Sequential(nn.Conv2d(1, 1, 1), nn.GroupNorm(1, 1)), "group_norm"),
         (nn.AvgPool2d(2), "avg_pool2d"),
-        (nn.Upsample(scale_factor=2, mode="bilinear"), "nearest"),
+        (nn.Upsample(scale_factor=2, mode="bicubic"), "nearest"),
         (nn.MaxPool2d(3, 2, ceil_mode=True), "ceil_mode"),
         (nn.ConvTranspose2d(1, 1, 3, 2, output_padding=1), "output padding"),
         (nn.ReflectionPad2d(1), "constant"),

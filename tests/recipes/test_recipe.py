@@ -4,10 +4,13 @@ import inspect
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mrsynth.errors import RecipeError
 from mrsynth.nets.registry import NETS
-from mrsynth.recipes.recipe import dump_recipe, list_recipes, load_recipe, merge
+from mrsynth.recipes.recipe import EvaluateSettings, Recipe, dump_recipe, list_recipes, load_recipe, merge
+from mrsynth.settings import PredictSettings
+from mrsynth.train.settings import SampleSettings
 
 SIX = ["t1-t2", "t2-t1", "t1-flair", "flair-t1", "t2-flair", "flair-t2"]
 
@@ -19,6 +22,16 @@ def test_every_recipe_and_every_variant_is_valid(name: str):
     recipe = load_recipe(name)
     for variant in recipe.variants:
         load_recipe(f"{name}/{variant}")
+
+
+@pytest.mark.parametrize("name", list(list_recipes()))
+def test_every_key_stands_in_the_recipe(name: str):
+    """A recipe is a page to read: no setting comes from elsewhere, not even those that older runs may lack."""
+    data = yaml.safe_load(list_recipes()[name].read_text())
+    sections = {"samples": SampleSettings, "predict": PredictSettings, "evaluate": EvaluateSettings}
+    for section, kind in sections.items():
+        assert set(data[section]) == set(kind.model_fields), section
+    assert set(data) == set(Recipe.model_fields)
 
 
 def test_osman2022_is_as_the_paper_says():

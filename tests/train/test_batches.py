@@ -9,7 +9,7 @@ import torch
 from mrsynth.errors import CohortError
 from mrsynth.image import Case, Image
 from mrsynth.io import CaseRow, PreparedCohort
-from mrsynth.train.batches import SliceSet
+from mrsynth.train.batches import SliceSet, Slicing
 from mrsynth.train.loader import Loader
 from tiny import tiny_prepared
 
@@ -20,7 +20,7 @@ def test_every_kept_slice_of_every_case_is_there(tmp_path: Path, in_memory_gb: f
     samples = SliceSet(prepared, "train", (["t1"], "t2"), 0.1, in_memory_gb)
     assert (samples.memory is None) == (in_memory_gb == 0)
     inputs, target = samples.__getitems__(range(len(samples)))
-    cases, ks = samples.index.T
+    cases, ks = samples.index.T[:2]
     assert sorted(set(cases)) == [0, 1, 2]
     for row, (case, k) in enumerate(zip(cases, ks, strict=True)):
         name = prepared.cases("train")[case]
@@ -45,3 +45,49 @@ def test_slices_of_several_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="differ in size") as caught:
         SliceSet(cohort, "train", (["t1"], "t2"), 0.1, 1)
     assert "4×4 and 5×4" in str(caught.value)
+
+
+@pytest.mark.parametrize("in_memory_gb", [0, 1])
+def test_neighbours_and_planes_from_memory_and_from_disk(tmp_path: Path, in_memory_gb: float) -> None:
+    """Channels: all slices of the first input in order, then of the second; the volume's last slice is repeated."""
+    prepared = cubes(tmp_path / "p")
+    slicing = Slicing(planes=("y", "z", "x"), neighbours=2)
+    samples = SliceSet(prepared, "train", (["t1", "t2"], "flair"), 0.05, in_memory_gb, slicing)
+    assert (samples.memory is None) == (in_memory_gb == 0)
+    inputs, target = samples.__getitems__(range(len(samples)))
+    assert inputs.shape[1:] == (10, 8, 8)
+    assert [sum(samples.index[:, 2] == axis) for axis in range(3)] == [16, 16, 16]
+    for row, (case, k, axis, _) in enumerate(samples.index):
+        near = [min(max(k + d, 0), 7) for d in (-2, -1, 0, 1, 2)]
+        name = prepared.cases("train")[case]
+        volumes = [prepared.array(name, contrast) for contrast in ("t1", "t2", "flair")]
+        expected = [np.take(volume, i, axis=axis) for volume in volumes[:2] for i in near]
+        np.testing.assert_array_equal(inputs[row], np.stack(expected))
+        np.testing.assert_array_equal(target[row, 0], np.take(volumes[2], k, axis=axis))
+    some = samples.__getitems__([7, 0, 7])
+    assert all(torch.equal(a, b[[7, 0, 7]]) for a, b in zip(some, (inputs, target), strict=True))
+
+
+def test_every_slice_is_kept_in_memory_once(tmp_path: Path) -> None:
+    samples = SliceSet(cubes(tmp_path / "p"), "train", (["t1", "t2"], "flair"), 0.05, 1, Slicing(neighbours=3))
+    assert samples.memory is not None
+    assert samples.memory.shape == (2 * 8 * 3, 8, 8)
+    assert samples.sample_shape == (15, 8, 8)
+
+
+def test_planes_of_several_sizes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match="differ in size") as caught:
+        SliceSet(tiny_prepared(tmp_path / "p"), "train", (["t1"], "t2"), 0.1, 1, Slicing(planes=("z", "x")))
+    assert "a cube, by pad_or_crop" in str(caught.value)
+
+
+def cubes(folder: Path) -> PreparedCohort:
+    """Two cases of 8³ voxels of noise, all of them brain."""
+    cohort = PreparedCohort.create(folder, recipe="r", steps=[], contrasts=["t1", "t2", "flair"])
+    for number, name in enumerate("ab"):
+        random = np.random.default_rng(number)
+        images = {n: Image(random.random((8, 8, 8), np.float32), np.eye(4), n) for n in ("t1", "t2", "flair")}
+        case = Case(images, {"brain": Image(np.ones((8, 8, 8), np.uint8), np.eye(4), "brain")})
+        cohort.write_case(CaseRow(name, name, "train", {}), case, [], name)
+    cohort.finish(["a", "b"])
+    return cohort

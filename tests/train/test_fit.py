@@ -99,7 +99,7 @@ def test_samples_from_memory_and_from_the_memory_maps_are_the_same(prepared: Pre
     for a, b in zip(memory.__getitems__(chosen), disk.__getitems__(chosen), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     inputs, target = memory[5]
-    case, k = memory.index[5]
+    case, k = memory.index[5, :2]
     assert inputs.shape == (1, 32, 32)
     name = prepared.cases("train")[case]
     np.testing.assert_array_equal(target[0], prepared.array(name, "t2")[..., k])

@@ -55,6 +55,11 @@ class Cohort:
         """Return the rows of a split."""
         return tuple(row for row in self.rows if row.split == split)
 
+    def with_splits(self, split_of: Mapping[str, str]) -> Cohort:
+        """Return the cohort with other splits, patient → split; patients without one are left out."""
+        rows = tuple(replace(row, split=split_of[row.patient]) for row in self.rows if row.patient in split_of)
+        return replace(self, rows=rows)
+
     def duplicate_cases(self) -> list[str]:
         """Return the case names that stand in more than one row."""
         return [case for case, n in Counter(row.case for row in self.rows).items() if n > 1]

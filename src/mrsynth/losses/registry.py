@@ -11,11 +11,15 @@ from mrsynth.errors import RecipeError
 from mrsynth.losses.enhancement import EnhancementMAE
 from mrsynth.losses.entropy import bce
 from mrsynth.losses.feature_terms import ContextualTerm, FeatureSource, FeatureTerm, PerceptualTerm
+from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.pixel import Loss, mae, mse
 from mrsynth.losses.structure import SliceSSIM
 from mrsynth.settings import nearest, parse
 
-LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE] | type[FeatureTerm]] = {
+Term = tuple[float, Loss]
+"""A weight above 0 and the loss that it belongs to."""
+
+LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE] | type[FeatureTerm] | type[PatchWasserstein]] = {
     "mse": mse,
     "mae": mae,
     "bce": bce,
@@ -23,6 +27,7 @@ LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE] | type[Featur
     "enhancement_mae": EnhancementMAE,
     "contextual": ContextualTerm,
     "perceptual": PerceptualTerm,
+    "patch_wasserstein": PatchWasserstein,
 }
 
 
@@ -39,13 +44,7 @@ def build_loss(
     (train.features.feature_source); without it their settings are checked, but they cannot be computed. Raises
     RecipeError that names the nearest loss or setting.
     """
-    weighted: list[tuple[float, Loss]] = []
-    for name, spec in terms.items():
-        weight, term = _term(name, spec, inputs)
-        if weight:
-            weighted.append((weight, _with_features(name, term, features) if isinstance(term, FeatureTerm) else term))
-    if not weighted:
-        raise RecipeError("The recipe names no loss.", expected="one or more of " + ", ".join(LOSSES))
+    weighted = build_terms(terms, inputs, features)
 
     def total(prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
         """Return the weighted sum."""
@@ -55,6 +54,22 @@ def build_loss(
         return first
 
     return total
+
+
+def build_terms(
+    terms: Mapping[str, int | float | Mapping[str, Any]],
+    inputs: Sequence[str] = (),
+    features: FeatureSource | None = None,
+) -> list[Term]:
+    """Return the losses of which `build_loss` makes the sum, each with its weight."""
+    weighted: list[Term] = []
+    for name, spec in terms.items():
+        weight, term = _term(name, spec, inputs)
+        if weight:
+            weighted.append((weight, _with_features(name, term, features) if isinstance(term, FeatureTerm) else term))
+    if not weighted:
+        raise RecipeError("The recipe names no loss.", expected="one or more of " + ", ".join(LOSSES))
+    return weighted
 
 
 def _with_features(name: str, term: FeatureTerm, features: FeatureSource | None) -> Loss:

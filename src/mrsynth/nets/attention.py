@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-HEAD = 12
-"""Features of an attention head: the width of the finest scale; the paper names no number of heads."""
+from mrsynth.nets.neighbourhood import HEAD, look_around, padded, weighted
 
 
 class LocalAttention(nn.Module):
@@ -28,37 +24,11 @@ class LocalAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
         """Return the features, each with what its neighbourhood adds."""
-        query, key, value = self.mix(x).reshape(len(x), 3, self.heads, HEAD, *x.shape[2:]).unbind(1)
-        return x + self.out(attend(query, key, value).flatten(1, 2))
+        return x + self.out(look_around(nn.functional.pad(self.mix(x), [1] * 6, mode="replicate")))
 
 
 def attend(
     query: Float[Tensor, "b h d x y z"], key: Float[Tensor, "b h d x y z"], value: Float[Tensor, "b h d x y z"]
 ) -> Float[Tensor, "b h d x y z"]:
-    """Return softmax(q·k/√d)-weighted values over the 27 neighbours.
-
-    One neighbour at a time, as a shifted view of the padded keys and values: what is kept for the backward pass are 27
-    weights a voxel and head, not 27 copies of d features.
-    """
-    space = query.shape[3:]
-    key, value = _padded(key), _padded(value)
-    query = query * query.shape[2] ** -0.5
-    score = torch.stack([(query * near).sum(2) for near in _neighbours(key, space)])
-    weight = score.softmax(dim=0).unsqueeze(3)
-    total = torch.zeros_like(query)
-    for share, near in zip(weight.unbind(0), _neighbours(value, space), strict=True):
-        total = total.addcmul(share, near)
-    return total
-
-
-def _padded(t: Float[Tensor, "b h d x y z"]) -> Float[Tensor, "b h d u v w"]:
-    """Return the tensor with its borders repeated once."""
-    return nn.functional.pad(t.flatten(1, 2), [1] * 6, mode="replicate").reshape(
-        *t.shape[:3], *(n + 2 for n in t.shape[3:])
-    )
-
-
-def _neighbours(padded: Float[Tensor, "b h d u v w"], space: torch.Size) -> list[Tensor]:
-    """Return the 27 shifted views of a tensor that is padded by one voxel."""
-    nx, ny, nz = space
-    return [padded[..., i : i + nx, j : j + ny, k : k + nz] for i, j, k in itertools.product(range(3), repeat=3)]
+    """Return softmax(q·k/√d)-weighted values over the 27 neighbours; beyond the border the border is repeated."""
+    return weighted(query, padded(key), padded(value))

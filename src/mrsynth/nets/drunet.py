@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mrsynth.errors import ModelError
 from mrsynth.nets.resnet import DEPTHS, EXPANSION, Basic, Bottleneck, ResNetEncoder, conv
+from mrsynth.nets.vgg import IMAGENET_MEAN, IMAGENET_SD
+from mrsynth.nets.weights import read_state, weights_file
 
 STRIDE = 32
 
@@ -64,18 +66,41 @@ class UpBasic(nn.Module):
         return torch.relu(self.after(twice(self.before(x))) + twice(self.project(x)))
 
 
+class Photograph(nn.Module):
+    """One channel, or three, of values in [0, 1] → three channels less ImageNet's mean, over its SD."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        mean, sd = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_SD)
+        channels = torch.eye(3) if inputs == 3 else torch.ones(3, 1)
+        self.register_buffer("weight", (channels / sd[:, None])[..., None, None], persistent=False)
+        self.register_buffer("bias", -mean / sd, persistent=False)
+
+    def forward(self, x: Float[Tensor, "b i x y"]) -> Float[Tensor, "b 3 x y"]:
+        """Return the three channels; a 1×1 convolution, which needs no further copy of the image."""
+        return nn.functional.conv2d(x, self.weight, self.bias)
+
+
 class DRUNet(nn.Module):
     """Double ResNet U-Net: image (b, inputs, x, y) → (b, outputs, x, y) in (0, 1).
 
     depth: 18, 34, 50, 101 or 152. The decoder has the encoder's numbers of blocks in reverse (3, 23, 4, 3 for 101): in
     each stage the first joins the skip (the "cate" block), the last is an up block. x and y must be multiples of 32.
-    load_encoder puts ImageNet weights into the encoder.
+    imagenet: the image comes as photographs do: one channel is repeated to three, and they are brought to ImageNet's
+    mean and SD ("Training details"); three channels are neighbouring slices. load_encoder puts ImageNet weights into
+    the encoder.
     """
 
-    def __init__(self, depth: int = 101, inputs: int = 3, outputs: int = 1) -> None:
+    def __init__(self, depth: int = 101, inputs: int = 3, outputs: int = 1, imagenet: bool = False) -> None:
         super().__init__()
-        self.inputs, self.stride = inputs, STRIDE
-        self.encoder = ResNetEncoder(depth, inputs)
+        if imagenet and inputs not in (1, 3):
+            raise ValueError(f"ImageNet's mean and SD are of 3 channels: inputs must be 1 or 3, not {inputs}")
+        self.inputs, self.stride, self.depth = inputs, STRIDE, depth
+        self.photograph = Photograph(inputs) if imagenet else nn.Identity()
+        self.encoder = ResNetEncoder(depth, 3 if imagenet else inputs)
         blocks, bottleneck = DEPTHS[depth]
         coarse_first = self.encoder.widths[::-1]
         skips = (0, *coarse_first[1:-1])  # U-CENTER joins nothing; the finest map's stage is the head
@@ -87,14 +112,15 @@ class DRUNet(nn.Module):
         self.head = nn.Conv2d(64, outputs, 7, padding=3)
 
     def forward(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
-        """Return the image in (0, 1): the sigmoid of `logits`."""
-        return torch.sigmoid(self.logits(x))
+        """Return the image in (0, 1): the sigmoid of `logits`, in float32: in bfloat16 it has steps of 1/256 near 1."""
+        logits = self.logits(x)
+        return torch.sigmoid(logits.float() if logits.dtype.itemsize < 4 else logits)
 
     def logits(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
         """Return the image before the sigmoid, for a loss with logits (BCE, equation 2)."""
         if x.shape[-1] % STRIDE or x.shape[-2] % STRIDE:
             raise ValueError(f"in-plane size {tuple(x.shape[-2:])} is not a multiple of {STRIDE}")
-        *skips, x = self.encoder(x)
+        *skips, x = self.encoder(self.photograph(x))
         for number, stage in enumerate(self.decoder):
             x = stage(torch.cat([x, skips[-number]], dim=1) if number else x)
         return self.head(twice(x))
@@ -108,13 +134,20 @@ def _stage(skip: int, width: int, finer: int, count: int, bottleneck: bool) -> n
     return nn.Sequential(*(block(inputs, width) for inputs in before), up(width, finer))
 
 
+def encoder_file(net: DRUNet, weights: str) -> Path:
+    """Return the file of an encoder's weights: its path, or for "cache" torchvision's ResNet of this depth in PyTorch's
+    cache. Raises ModelError that says how to get it."""
+    instead = "or start from drawn weights, as without ImageNet: --set encoder_weights=null"
+    return weights_file(f"resnet{net.depth}", weights, instead)
+
+
 def load_encoder(net: DRUNet, path: Path) -> None:
     """Put a ResNet's weights, as torchvision or timm store them (safetensors or a state dict), into the encoder.
 
     The classifier (fc.*) is left out, every other name and shape must fit; raises ModelError that names the first that
     does not, or says why the file cannot be read.
     """
-    kept = {name: value for name, value in _read_state(path).items() if not name.startswith("fc.")}
+    kept = {name: value for name, value in read_state(path).items() if not name.startswith("fc.")}
     own = net.encoder.state_dict()
     # timm drops the counters of batches; nothing depends on them.
     missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
@@ -133,18 +166,3 @@ def load_encoder(net: DRUNet, path: Path) -> None:
                 do="set the network's depth to that of the weights",
             )
     net.encoder.load_state_dict(kept, strict=False)
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise ModelError(
-            f"The weights {path} cannot be read.",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
-            expected="a safetensors file or a PyTorch state dict",
-        ) from error

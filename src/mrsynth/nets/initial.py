@@ -16,8 +16,11 @@ def initialise(net: nn.Module, scheme: Scheme, generator: torch.Generator | None
     """Draw all convolution weights anew, in the order of the network's layers; biases 0, normalisation 1 and 0.
 
     he_uniform, he_normal: He et al. 2015 (ICCV), equation 10. dcgan: N(0, 0.02), normalisation weights N(1, 0.02)
-    (Isola et al. 2017, supplement 6.2). generator: None takes torch's own.
+    (Isola et al. 2017, supplement 6.2). generator: None takes torch's own. A network without memory (on the
+    meta device: its shapes alone) is left as it is.
     """
+    if any(parameter.is_meta for parameter in net.parameters()):
+        return net
     for layer in net.modules():
         if isinstance(layer, _ConvNd):
             if scheme == "he_uniform":

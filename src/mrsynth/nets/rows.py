@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mrsynth.nets.rows_clamped import Linear, Repeated
+
 AXIS = 2
 """Where the rows are: the first space axis of (b, c, *space)."""
 
@@ -82,6 +84,6 @@ class Spread:
         return start * self.stride - self.padding
 
 
-Rows = Same | Window | Repeat | Spread
+Rows = Same | Window | Repeat | Spread | Repeated | Linear
 """One kind of layer. needs(start, stop): the input rows from which the output rows [start, stop) follow. ready(rows):
 how many output rows follow from the first `rows` input rows, where more will come."""

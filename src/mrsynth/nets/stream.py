@@ -60,7 +60,8 @@ def peak_bytes(layers: list[Layer], rows: int, bytes_each: int) -> int:
                 new = (stop - start) * elements
                 first, end = live.get(number, (start, start))
                 joined = (stop - first) * elements if end > first else 0
-                peak = max(peak, total + new + max(joined, _padded_elements(layers, number, start, stop)))
+                passing = _padded_elements(layers, number, start, stop) + (stop - start) * layers[number].scratch
+                peak = max(peak, total + new + max(joined, passing))
                 live[number] = (first, stop)
                 total += new
             for other, keep in drop:

@@ -28,6 +28,7 @@ class Layer:
     shape: of the output. cheap: rather made again than kept (concatenation, upsampling, crops). padded: `apply` with
     the layer's own padding at both ends. overwrite: `apply` into the memory of the first input. beyond: the value
     outside the input. after: layers that follow at once in the same memory, each with its number of further inputs.
+    scratch: numbers that computing a row takes beside inputs and output.
     """
 
     inputs: tuple[int, ...]
@@ -39,6 +40,7 @@ class Layer:
     overwrite: Apply | None = None
     beyond: float = 0.0
     after: tuple[tuple[Apply, int], ...] = ()
+    scratch: int = 0
 
     @property
     def length(self) -> int:

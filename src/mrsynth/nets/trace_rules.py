@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrsynth.nets.neighbourhood import HEAD, look_around
 from mrsynth.nets.rows import AXIS, Repeat, Same, Spread, Window
+from mrsynth.nets.rows_clamped import Linear, Repeated
 from mrsynth.nets.trace import Apply, CannotStreamError, Recorder
 
 Rule = Callable[..., None]
@@ -73,17 +75,20 @@ def pooling(recorder: Recorder, out: Tensor, x: Tensor, *rest: Any, **named: Any
 
 
 def upsampling(recorder: Recorder, out: Tensor, x: Tensor, *rest: Any, **named: Any) -> None:
-    """functional.interpolate: nearest, by whole factors."""
-    given = dict(zip(("size", "scale_factor", "mode"), rest, strict=False)) | named
+    """functional.interpolate: nearest or linear, by whole factors."""
+    given = dict(zip(("size", "scale_factor", "mode", "align_corners"), rest, strict=False)) | named
     factors = [new // old for new, old in zip(out.shape[2:], x.shape[2:], strict=True)]
     whole = [factor * old for factor, old in zip(factors, x.shape[2:], strict=True)] == list(out.shape[2:])
-    if given.get("mode", "nearest") != "nearest" or not whole:
-        raise CannotStreamError("upsampling other than nearest by whole factors")
-    rows, scale = Repeat(factors[0]), tuple(float(f) for f in factors)
+    mode = given.get("mode", "nearest")
+    if mode not in ("nearest", "bilinear", "trilinear") or not whole or given.get("align_corners"):
+        raise CannotStreamError("upsampling other than nearest or linear by whole factors")
+    scale = tuple(float(f) for f in factors)
+    rows = Repeat(factors[0]) if mode == "nearest" else Linear(factors[0], x.shape[AXIS])
 
     def apply(xs: Sequence[Tensor], start: int, stop: int) -> Tensor:
-        repeated = functional.interpolate(xs[0], scale_factor=scale, mode="nearest")  # type: ignore[arg-type]
-        return repeated.narrow(AXIS, start - rows.first(rows.needs(start, stop)[0]), stop - start)
+        # Linear: the first and last rows of a part are wrong, unless it ends where the image does; needs() has more.
+        larger = functional.interpolate(xs[0], scale_factor=scale, mode=mode)  # type: ignore[arg-type]
+        return larger.narrow(AXIS, start - factors[0] * rows.needs(start, stop)[0], stop - start)
 
     recorder.note(out, [x], rows, apply, cheap=True)
 
@@ -91,7 +96,11 @@ def upsampling(recorder: Recorder, out: Tensor, x: Tensor, *rest: Any, **named: 
 def padding(
     recorder: Recorder, out: Tensor, x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> None:
-    """functional.pad with a constant; rows are appended at the far end only (the stream itself appends them)."""
+    """functional.pad with a constant, rows appended at the far end only (the stream itself appends them); or with the
+    border."""
+    if mode == "replicate":
+        repeated_border(recorder, out, x, list(pad))
+        return
     sides = [*pad, *[0] * (2 * x.ndim - len(pad))]  # from the last axis to the first
     near = 2 * (x.ndim - 1 - AXIS)
     if mode != "constant" or sides[near]:
@@ -108,9 +117,45 @@ def padding(
     )
 
 
+def repeated_border(recorder: Recorder, out: Tensor, x: Tensor, sides: list[int]) -> None:
+    """functional.pad with the border."""
+    near = 2 * (x.ndim - 1 - AXIS)
+    sides += [0] * (near + 2 - len(sides))
+    if len(sides) > near + 2 or min(sides) < 0:
+        raise CannotStreamError("padding of batch or channels, or a negative one")
+    before, length = sides[near], x.shape[AXIS]
+    rows, inner = Repeated(before, length), [*sides[:near], 0, 0]
+
+    def apply(xs: Sequence[Tensor], start: int, stop: int) -> Tensor:
+        wide = functional.pad(xs[0], inner, mode="replicate") if any(inner) else xs[0]
+        first, end = rows.needs(start, stop)
+        if (first, end) == (start - before, stop - before):
+            return wide
+        copied = (torch.arange(start, stop, device=wide.device) - before).clamp(0, length - 1) - first
+        return wide.index_select(AXIS, copied)
+
+    recorder.note(out, [x], rows, apply, cheap=True)
+
+
+def attention(recorder: Recorder, out: Tensor, x: Tensor) -> None:
+    """neighbourhood.look_around: a row and its two neighbours. Beside them there are 27 weights a voxel and head,
+    before and after the softmax, and two products."""
+    channels, voxels = out.shape[1], out[0, 0, 0].numel()
+    recorder.note(
+        out,
+        [x],
+        Window(3, 1, 0),
+        lambda xs, *_: look_around(xs[0]),
+        scratch=len(out) * voxels * (2 * 27 * (channels // HEAD) + 2 * channels),
+    )
+
+
 def crop(recorder: Recorder, out: Tensor, x: Tensor, index: Any) -> None:
     """x[:, :, :n, …]: slices of step 1; rows are cut at the far end only."""
     parts = list(index) if isinstance(index, tuple) else [index]
+    if Ellipsis in parts:
+        at = parts.index(Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (x.ndim - len(parts) + 1)
     if not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
         raise CannotStreamError("an index other than slices of step 1")
     if len(parts) > AXIS:
@@ -160,6 +205,12 @@ def dropout(recorder: Recorder, out: Tensor, x: Tensor, p: float = 0.5, training
     recorder.note(out, [x], Same(), lambda xs, *_: xs[0], cheap=True)
 
 
+def to_float(recorder: Recorder, out: Tensor, image: Tensor) -> None:
+    """Note a conversion to float32, which of float32 is the image itself: nothing then happens to it."""
+    if out is not image:
+        recorder.note(out, (image,), Same(), lambda xs, start, stop: xs[0].float())
+
+
 def pointwise(function: Callable[..., Tensor], overwrite: Callable[..., Tensor] | None = None) -> Rule:
     """Return the rule of a function of each voxel by itself: of images, constants and numbers."""
 
@@ -198,6 +249,7 @@ RULES: dict[Any, Rule] = {
     functional.max_pool3d: pooling,
     functional.interpolate: upsampling,
     functional.pad: padding,
+    look_around: attention,
     functional.batch_norm: batch_norm,
     functional.dropout: dropout,
     torch.Tensor.__getitem__: crop,
@@ -206,6 +258,7 @@ RULES: dict[Any, Rule] = {
     torch.cat: concatenation,
     torch.Tensor.add: pointwise(torch.add, torch.Tensor.add_),
     torch.Tensor.mul: pointwise(torch.mul, torch.Tensor.mul_),
+    torch.Tensor.float: to_float,
     functional.relu: pointwise(torch.relu, torch.relu_),
     torch.relu: pointwise(torch.relu, torch.relu_),
     functional.leaky_relu: pointwise(functional.leaky_relu),

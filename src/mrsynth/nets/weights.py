@@ -13,8 +13,21 @@ from torch import Tensor
 from mrsynth.errors import ModelError
 from mrsynth.nets.vgg import VGG
 
-CACHED: Mapping[str, str] = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}
-"""torchvision's files of ImageNet weights; the name ends with the first digits of the file's SHA-256."""
+CACHED: Mapping[str, str] = {
+    "vgg16": "vgg16-397923af.pth",
+    "vgg19": "vgg19-dcbb9e9d.pth",
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth",
+    "resnet152": "resnet152-394f9c45.pth",
+}
+"""torchvision's files of ImageNet weights (IMAGENET1K_V1); a name ends with the first digits of its SHA-256."""
+
+TRAINED_INSTEAD = (
+    "or take a feature network trained on the cohort itself: "
+    "features: {network: small, layer: conv4_2, weights: trained}"
+)
 
 
 def load_vgg(network: str, layer: str, weights: str) -> VGG:
@@ -25,8 +38,7 @@ def load_vgg(network: str, layer: str, weights: str) -> VGG:
     are missing, or what is wrong with them; ValueError for an unknown network or layer.
     """
     net = VGG(network, layer)
-    path = cached(network) if weights == "cache" else Path(weights).expanduser()
-    _check_digest(path)
+    path = weights_file(network, weights)
     state = {name: value for name, value in read_state(path).items() if name.startswith("features.")}
     own = net.state_dict()
     wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
@@ -40,13 +52,24 @@ def load_vgg(network: str, layer: str, weights: str) -> VGG:
     return net
 
 
-def cached(network: str) -> Path:
-    """Return torchvision's file in PyTorch's cache; raises ModelError that says how to get it."""
+def weights_file(network: str, weights: str, instead: str = TRAINED_INSTEAD) -> Path:
+    """Return the file that `weights` means: its path, or "cache" for torchvision's file in PyTorch's cache.
+
+    instead: what a user without it can do. Raises ModelError where the file is not in the cache, or where the digest in
+    its name is not that of its content.
+    """
+    path = cached(network, instead) if weights == "cache" else Path(weights).expanduser()
+    _check_digest(path)
+    return path
+
+
+def cached(network: str, instead: str = TRAINED_INSTEAD) -> Path:
+    """Return torchvision's file in PyTorch's cache; raises ModelError that says how to get it, or what else to do."""
     if network not in CACHED:
         raise ModelError(
-            f"There are no public weights of the feature network '{network}'.",
+            f"There are no public weights of the network '{network}'.",
             expected="one of " + ", ".join(CACHED),
-            do="weights: trained, which trains it on the cohort, or the path of such weights",
+            do="weights: trained, which trains a feature network on the cohort, or the path of such weights",
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / CACHED[network]
     if not path.is_file():
@@ -55,8 +78,7 @@ def cached(network: str) -> Path:
             found=f"no file {path}",
             do=f"put torchvision's {CACHED[network]} there, or where there is a network let torchvision fetch it: "
             f"python -c 'import torchvision; torchvision.models.{network}(weights=\"IMAGENET1K_V1\")'; "
-            "or name a file by `weights: PATH`; or take a feature network trained on the cohort itself: "
-            "features: {network: small, layer: conv4_2, weights: trained}",
+            f"or name a file by its path; {instead}",
         )
     return path
 

@@ -11,13 +11,16 @@ import yaml
 from pydantic import Field
 
 from mrsynth.errors import RecipeError
-from mrsynth.settings import Settings, nearest, parse
+from mrsynth.recipes.check_conditional import check_conditional
+from mrsynth.settings import PredictSettings, Settings, nearest, parse
 from mrsynth.train.settings import (
+    ConditionSettings,
     GameSettings,
     MissingSettings,
     NetSettings,
     SampleSettings,
     TrainSettings,
+    WganSettings,
     stage_terms,
     stages_in_order,
 )
@@ -32,17 +35,19 @@ class TaskSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    """The metric presets that `mrsynth evaluate` and `mrsynth reproduce` use."""
+    """How predictions are judged. presets: the metric presets that `mrsynth evaluate` and `mrsynth reproduce` use.
+    data_range: of PSNR and SSIM, in the images' units; null: the width of the recipe's range."""
 
     presets: list[str] = Field(min_length=1)
+    data_range: float | None = Field(default=None, gt=0)
 
 
 class PublishedTable(Settings):
-    """The paper's own numbers: translation → metric → (mean, SD)."""
+    """The paper's own numbers: translation → metric → (mean, SD or null)."""
 
     source: str
     n: int
-    translations: dict[str, dict[str, tuple[float, float]]]
+    translations: dict[str, dict[str, tuple[float, float | None]]]
 
 
 class Recipe(Settings):
@@ -57,10 +62,14 @@ class Recipe(Settings):
     range: tuple[float, float]
     samples: SampleSettings
     net: NetSettings
+    encoder_weights: str | None = None  # as `predict`: runs that are older lack it
     loss: dict[str, float | dict[str, Any]]
     game: GameSettings | None
     missing: MissingSettings | None
+    condition: ConditionSettings | None = None  # as `predict`: runs that are older lack it
+    wgan: WganSettings | None = None
     train: TrainSettings
+    predict: PredictSettings = PredictSettings()  # runs that are older lack it
     evaluate: EvaluateSettings
     variants: dict[str, dict[str, Any]]
     published: PublishedTable | None
@@ -179,8 +188,11 @@ def check_recipe(recipe: Recipe) -> None:
             expected=", ".join(recipe.contrasts),
         )
     _check_training(recipe)
+    _check_slices(recipe)
     _check_networks(recipe)
+    _check_encoder(recipe)
     _check_critic(recipe)
+    check_conditional(recipe)
     for preset in recipe.evaluate.presets:
         if preset not in PRESETS:
             raise RecipeError(
@@ -203,6 +215,24 @@ def _check_training(recipe: Recipe) -> None:
         )
 
 
+def _check_slices(recipe: Recipe) -> None:
+    """Check that neighbours and planes are asked for only where a network sees slices, and all of its inputs."""
+    samples, predict = recipe.samples, recipe.predict
+    if samples.patch is not None and (samples.neighbours or samples.planes != ("z",) or not predict.is_axial):
+        raise RecipeError(
+            f"Recipe {recipe.name}: neighbours, planes and rotations are for networks that see slices.",
+            found="boxes (samples.patch)",
+            do="set samples.neighbours=0, samples.planes=[z] and predict={planes: [z], rotations_deg: [0]}, or "
+            "samples.patch=null and a 2-D network",
+        )
+    if recipe.missing is not None and (samples.neighbours or len(predict.rotations_deg) > 1):
+        raise RecipeError(
+            f"Recipe {recipe.name}: inputs with neighbouring or turned slices are not dropped.",
+            found=f"samples.neighbours {samples.neighbours}, predict.rotations_deg {list(predict.rotations_deg)}",
+            do="set samples.neighbours=0 and predict.rotations_deg=[0], or missing=null",
+        )
+
+
 def _check_networks(recipe: Recipe) -> None:
     """Check that the networks can be built, and that the first one fits the inputs and the samples."""
     import torch
@@ -211,12 +241,14 @@ def _check_networks(recipe: Recipe) -> None:
     from mrsynth.nets import build_net
 
     flags = recipe.missing is not None and recipe.missing.flags
-    expected, channels = len(recipe.task.inputs) * (2 if flags else 1), recipe.net.settings.get("inputs")
-    if channels != expected and (flags or channels is not None):
+    slices, channels = 2 * recipe.samples.neighbours + 1, recipe.net.settings.get("inputs")
+    expected = len(recipe.task.inputs) * slices * (2 if flags else 1)
+    if channels != expected and (flags or slices > 1 or channels is not None):
         raise RecipeError(
             f"Recipe {recipe.name}: the network's inputs do not fit the task.",
-            found=f"net.settings.inputs={channels}, task.inputs={recipe.task.inputs}, flags {str(flags).lower()}",
-            expected="a channel an input" + (", and one that says whether it is there" if flags else ""),
+            found=f"net.settings.inputs={channels}, task.inputs={recipe.task.inputs}, flags {str(flags).lower()}, "
+            f"{slices} slices",
+            expected="a channel an input and slice" + (", and one that says whether it is there" if flags else ""),
             do=f"--set net.settings.inputs={expected}",
         )
     with torch.device("meta"):  # the shapes alone: large networks would take seconds and gigabytes
@@ -231,6 +263,17 @@ def _check_networks(recipe: Recipe) -> None:
             do="set samples.patch to {size: [null, null, 3], per_epoch: 600, within: brain}"
             if volumes
             else "--set samples.patch=null, or take the network's 3-D version",
+        )
+
+
+def _check_encoder(recipe: Recipe) -> None:
+    """Check that weights are given only where an encoder is that can take them."""
+    if recipe.encoder_weights is not None and recipe.net.name != "drunet":
+        raise RecipeError(
+            f"Recipe {recipe.name}: the network {recipe.net.name} has no encoder that takes weights of others.",
+            found=f"encoder_weights: {recipe.encoder_weights}",
+            expected="the network drunet",
+            do="--set encoder_weights=null",
         )
 
 

@@ -76,7 +76,7 @@ def reproduce(
         failed = _run(wanted, table, unprepared, workers, progress)
     write_study_record(out, study, scale, items, (table, scans), phantom)
     tables = _write_tables(study, scale, out, items, scans)
-    page = picture_study(out, study.plates, items, scans, progress=progress)
+    page = picture_study(out, study.plates, items, scans, charts=study.charts, progress=progress)
     return Reproduced(page, tuple(tables), tuple(failed))
 
 
@@ -188,7 +188,7 @@ def _write_tables(study: Study, scale: Scale, out: Path, items: Sequence[Item], 
     by_name: dict[str, list[Item]] = {}
     for item in items:
         by_name.setdefault(item.name, []).append(item)
-    results = Results(by_name, {row.case: row.patient for row in cohort.rows})
+    results = Results(by_name, {row.case: row.patient for row in cohort.rows}, study.trainings)
     header = header_lines(read_study_record(out))
     paths = []
     for name, table in study.all_tables(scale).items():

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field
 
 from mrsynth.errors import RecipeError
+from mrsynth.recipes.charts import ChartSettings, check_charts
 from mrsynth.recipes.plates import PlateSettings, check_plates
 from mrsynth.settings import Settings, nearest, parse
 
@@ -32,10 +33,18 @@ class PhantomSettings(Settings):
 
 
 class CellSettings(Settings):
-    """One training: the recipe's variants and further overrides (`section.key=value`)."""
+    """One training: the recipe's variants and further overrides (`section.key=value`).
+
+    folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with its own split.
+    """
 
     variants: list[str] = Field(default_factory=list)
     set: list[str] = Field(default_factory=list)
+    folds: int | None = Field(default=None, ge=3)
+
+    def names(self, name: str) -> list[str]:
+        """Return the names of its trainings."""
+        return [name] if self.folds is None else [f"{name}.fold-{k}" for k in range(1, self.folds + 1)]
 
 
 class ScaleSettings(Settings):
@@ -77,13 +86,16 @@ class ColumnSettings(Settings):
 
 
 class ComparisonSettings(Settings):
-    """A test of row a against row b, patient by patient. published: the paper's p, as it prints it."""
+    """A test of row a against row b: patient by patient, or "independent t" as if they were two groups of patients,
+    with the 95 % interval of the difference. published, published_interval: the paper's p, as it prints it, and its
+    interval."""
 
     a: str
     b: str
     column: str
-    test: Literal["paired t", "wilcoxon"] = "paired t"
+    test: Literal["paired t", "wilcoxon", "independent t"] = "paired t"
     published: str | None = None
+    published_interval: tuple[float, float] | None = None
 
 
 class PublishedNumbers(Settings):
@@ -97,16 +109,17 @@ class BaselineSettings(Settings):
     """Baselines of a table. predictors: identity, training_mean; rows: those of the first row's run stand once, above
     all rows, or those of each run above it."""
 
-    predictors: list[Literal["identity", "training_mean"]] = Field(default_factory=lambda: ["identity"])
+    predictors: tuple[Literal["identity", "training_mean"], ...] = ("identity",)
     rows: Literal["first", "each"] = "first"
 
 
 class TableSettings(Settings):
-    """A table. rows: label → cell or job, None for a row that only the paper has. columns: label → what is shown.
-    published: the paper's numbers, or "recipe" for those that the recipe of each row holds for its task."""
+    """A table. rows: label → cell or job, None for a row that only the paper has; of several (a list, or a cell with
+    folds) the patients of all count, one of two cells twice. columns: label → what is shown. published: the paper's
+    numbers, or "recipe" for those that the recipe of each row holds for its task."""
 
     title: str
-    rows: dict[str, str | None] = Field(min_length=1)
+    rows: dict[str, str | list[str] | None] = Field(min_length=1)
     columns: dict[str, ColumnSettings] = Field(min_length=1)
     baselines: BaselineSettings = Field(default_factory=BaselineSettings)
     tests: list[ComparisonSettings] = Field(default_factory=list)
@@ -129,12 +142,12 @@ class CurveSettings(Settings):
     @property
     def table(self) -> TableSettings:
         """The same numbers as a table: a row a point."""
-        rows: dict[str, str | None] = {f"{x:g}": source for x, source in self.points.items()}
+        rows: dict[str, str | list[str] | None] = {f"{x:g}": source for x, source in self.points.items()}
         return TableSettings(title=self.title, rows=rows, columns=self.series, tests=self.tests, note=self.note)
 
 
 class Study(Settings):
-    """One paper's experiments. cells: name → training, in the order in which they are run. plates: name →
+    """One paper's experiments. cells: name → training, in the order in which they are run. plates, charts: name →
     figure."""
 
     name: str
@@ -146,6 +159,12 @@ class Study(Settings):
     tables: dict[str, TableSettings]
     curves: dict[str, CurveSettings] = Field(default_factory=dict)
     plates: dict[str, PlateSettings] = Field(default_factory=dict)
+    charts: dict[str, ChartSettings] = Field(default_factory=dict)
+
+    @property
+    def trainings(self) -> dict[str, list[str]]:
+        """Return cell → the names of its trainings: its own, or one a fold."""
+        return {name: cell.names(name) for name, cell in self.cells.items()}
 
     def all_tables(self, scale: Scale) -> dict[str, TableSettings]:
         """Return the tables of a scale, curves as tables among them."""
@@ -184,27 +203,33 @@ def load_study(name: str) -> Study:
     _check_names(study)
     _check_tables(study)
     check_plates(study.plates, [*study.cells, *study.jobs])
+    check_charts(study.charts, [name for name, cell in study.cells.items() if cell.folds is None])
     return study
 
 
 def _check_names(study: Study) -> None:
     """Raise RecipeError where a cell or job has no usable name or refers to one that does not exist."""
     where = f"Study {study.name}"
-    for name in [*study.cells, *study.jobs, *study.tables, *study.curves, *study.plates]:
+    for name in [*study.cells, *study.jobs, *study.tables, *study.curves, *study.plates, *study.charts]:
         if not FOLDER_NAME.fullmatch(name):
             raise RecipeError(
                 f"{where}: '{name}' cannot name a folder.", expected="small letters, digits, '.', '_' and '-'"
             )
     if double := sorted(set(study.cells) & set(study.jobs)):
         raise RecipeError(f"{where}: a cell and a job have one name.", found=", ".join(double))
-    if double := sorted(set(study.curves) & {*study.tables, *study.plates}):
-        raise RecipeError(f"{where}: a curve has the name of a table or a plate.", found=", ".join(double))
+    if double := sorted(set(study.curves) & {*study.tables, *study.plates, *study.charts}):
+        raise RecipeError(f"{where}: a curve has the name of a table, a plate or a chart.", found=", ".join(double))
+    if double := sorted(set(study.plates) & set(study.charts)):
+        raise RecipeError(f"{where}: a plate and a chart have one name.", found=", ".join(double))
+    whole = {name: cell for name, cell in study.cells.items() if cell.folds is None}
     for name, job in study.jobs.items():
-        _require([job.cell, *job.imputers.values()], study.cells, f"{where}, job {name}", "cell")
+        _require([job.cell, *job.imputers.values()], whole, f"{where}, job {name}", "cell")
         if extra := sorted(set(job.imputers) - set(job.without)):
             raise RecipeError(f"{where}, job {name}: imputes what it does not leave out.", found=", ".join(extra))
     for scale, settings in study.scales.items():
         _require(settings.cells, study.cells, f"{where}, scale {scale}", "cell")
+        if folded := [name for name, cell in settings.cells.items() if cell.folds is not None]:
+            raise RecipeError(f"{where}, scale {scale}: folds are the cell's own.", found=", ".join(folded))
         everything = {**study.cells, **study.jobs, **study.tables, **study.curves}
         _require(settings.leave_out, everything, f"{where}, scale {scale}, leave_out", "cell, job, table or curve")
 
@@ -213,10 +238,12 @@ def _check_tables(study: Study) -> None:
     """Raise RecipeError where a table or curve refers to something that does not exist."""
     from mrsynth.evaluate.presets import PRESETS
 
-    sources = {**study.cells, **study.jobs}
+    folds = [name for names in study.trainings.values() for name in names]
+    sources = dict.fromkeys([*study.cells, *folds, *study.jobs])
     for name, table in [*study.tables.items(), *((name, curve.table) for name, curve in study.curves.items())]:
         where = f"Study {study.name}, table {name}"
-        _require([source for source in table.rows.values() if source is not None], sources, where, "cell or job")
+        named = [[row] if isinstance(row, str) else row or [] for row in table.rows.values()]
+        _require([source for sources_of in named for source in sources_of], sources, where, "cell or job")
         _require([column.preset for column in table.columns.values()], PRESETS, where, "preset")
         _require([row for test in table.tests for row in (test.a, test.b)], table.rows, where, "row")
         _require([test.column for test in table.tests], table.columns, where, "column")

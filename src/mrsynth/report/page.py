@@ -21,7 +21,14 @@ from mrsynth.report.labels import FIRST_METRICS, arrow, decimals, duration, inte
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.panels import DIFFERENCE_MAP, KINDS, SSIM_MAP, difference_limit, map_gradient, rows_png, tile_png
 from mrsynth.report.scores import CaseScore, Headline, comparisons, find, headline, ranked_cases, value_of, verdict
-from mrsynth.report.tables import TEXT_COLUMNS, published_preset, region_tables, summary_tables, tests_table
+from mrsynth.report.tables import (
+    TEXT_COLUMNS,
+    published_preset,
+    published_text,
+    region_tables,
+    summary_tables,
+    tests_table,
+)
 from mrsynth.report.templates import ASSETS, render
 
 
@@ -167,7 +174,7 @@ def _published_note(folder: RunFolder) -> str:
     source = f"{folder.published.get('source', 'source not stated')} (n = {folder.published.get('n', '?')})"
     if published_preset(folder) is None:
         values = ", ".join(
-            f"{metric_name(m)} {v[0]:g} ± {v[1]:g}"
+            f"{metric_name(m)} {published_text(*v)}"
             for m, v in folder.published.items()
             if isinstance(v, list) and len(v) == 2
         )

@@ -53,20 +53,29 @@ def comparisons_table(table: Mapping[str, Any]) -> Table | None:
     for test in table["tests"]:
         ours, theirs, p = value(test["mean_difference"]), value(test["published_difference"]), value(test["p"])
         digits = decimals(ours if math.isfinite(ours) else theirs)
+        ends, their_ends = (_ends(test.get(key), digits) for key in ("interval", "published_interval"))
         rows.append(
             (
                 Cell(f"{test['a']} − {test['b']}", (test["test"],)),
                 Cell(test["column"]),
                 Cell(str(test["n"])),
-                Cell(number(ours, digits, sign=True), tone="bad" if ours * theirs < 0 else ""),
+                Cell(number(ours, digits, sign=True), ends, "bad" if ours * theirs < 0 else ""),
                 Cell(p_value(p), (test["reason"],) if math.isnan(p) and test["reason"] else ()),
-                Cell(number(theirs, digits, sign=True)),
+                Cell(number(theirs, digits, sign=True), their_ends),
                 Cell(test["published_p"] or MISSING),
             )
         )
     columns = ("difference", "metric", "n", "measured", "p", "paper", "paper's p")
-    note = "Paired over patients. Red: the other sign than the paper's."
+    kinds = {test["test"] == "independent t" for test in table["tests"]}
+    note = "Paired over patients. " if False in kinds else ""
+    note += "Independent: as if the rows were two groups of patients; 95 % interval below. " if True in kinds else ""
+    note += "Red: the other sign than the paper's."
     return Table("Tests", note, columns, tuple(rows))
+
+
+def _ends(interval: Sequence[float] | None, digits: int) -> tuple[str, ...]:
+    """Return an interval as the line below a number."""
+    return () if interval is None else (" to ".join(number(float(end), digits, sign=True) for end in interval),)
 
 
 def runs_table(items: Sequence[Mapping[str, Any]], out: Path) -> Table:

@@ -86,6 +86,11 @@ def published_preset(folder: RunFolder) -> str | None:
     return recipe if recipe in presets else None
 
 
+def published_text(mean: float, sd: float | None) -> str:
+    """Return a published number as it is printed: with its SD where the paper gives one."""
+    return f"{mean:g}" if sd is None else f"{mean:g} ± {sd:g}"
+
+
 def groups(table: pd.DataFrame | None, *by: str) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
     """Return (values of the columns, rows) in the table's own order; nothing without a table."""
     return (
@@ -122,7 +127,7 @@ def _summary_row(
     if published is not None:
         value = published.get(metric)
         pair = value if isinstance(value, list | tuple) and len(value) == 2 else None
-        cells.append(Cell(f"{pair[0]:g} ± {pair[1]:g}", sort=float(pair[0])) if pair else Cell(MISSING))
+        cells.append(Cell(published_text(*pair), sort=float(pair[0])) if pair else Cell(MISSING))
     return cells + _test_cells(folder, one, found, digits)
 
 

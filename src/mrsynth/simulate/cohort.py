@@ -9,7 +9,7 @@ from mrsynth.errors import InputError
 from mrsynth.image import Case
 from mrsynth.seeds import derive_seed, generator
 from mrsynth.simulate.draw import Profile, SubjectSettings
-from mrsynth.simulate.scanner import sites
+from mrsynth.simulate.scanner import USUAL_SITES
 from mrsynth.simulate.subject import simulate_subject
 
 MIXTURE: dict[str, dict[str, float]] = {
@@ -21,8 +21,18 @@ MIXTURE: dict[str, dict[str, float]] = {
 }
 """How often each kind of lesion occurs, by profile."""
 
-SITES: dict[str, tuple[str, ...]] = {"tumour": ("site-A",)}
-"""The sites of profiles that have not all of them: chen2022's patients were all scanned at 3 T in one hospital."""
+SITES: dict[str, tuple[str, ...]] = {"tumour": ("site-A",), "dose": ("site-A", "site-A15")}
+"""The sites of profiles that have not the usual ones: chen2022's patients were all scanned at 3 T in one hospital,
+pinetz2023's at 3 and 1.5 T with one agent."""
+
+DOSE_STRATA: tuple[tuple[str, float], ...] = (
+    ("site-A", 0.1),
+    ("site-A", 0.2),
+    ("site-A", 0.33),
+    ("site-A15", 0.2),
+    ("site-A15", 0.33),
+)
+"""Site and low dose of the patients of profile `dose`, in turn: as many of each, as in pinetz2023's training data."""
 
 LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
 
@@ -65,12 +75,10 @@ def patient_settings(seed: int, index: int, profile: Profile, spacing_mm: float)
     """Draw the kind of lesion, the site and the low dose of one patient of a cohort."""
     rng = generator(seed, "cohort", index)
     kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
+    lesion = str(rng.choice(kinds, p=weights))
+    site, dose = str(rng.choice(SITES.get(profile, USUAL_SITES))), float(rng.choice(LOW_DOSES))
+    if profile == "dose":
+        site, dose = DOSE_STRATA[index % len(DOSE_STRATA)]
     return SubjectSettings.model_validate(
-        {
-            "profile": profile,
-            "spacing_mm": spacing_mm,
-            "lesion": str(rng.choice(kinds, p=weights)),
-            "site": str(rng.choice(sorted(SITES.get(profile, sites())))),
-            "doses": (float(rng.choice(LOW_DOSES)),),
-        }
+        {"profile": profile, "spacing_mm": spacing_mm, "lesion": lesion, "site": site, "doses": (dose,)}
     )

@@ -11,7 +11,7 @@ from mrsynth.seeds import derive_seed, generator
 from mrsynth.settings import Settings
 from mrsynth.simulate.anatomy import template_anatomy
 from mrsynth.simulate.lesions import KINDS, draw_lesions
-from mrsynth.simulate.scanner import SiteProfile, site_profile, sites
+from mrsynth.simulate.scanner import USUAL_SITES, SiteProfile, site_profile
 from mrsynth.simulate.shape import MEAN_SCALE, draw_shape
 from mrsynth.simulate.tissues import draw_jitter
 from mrsynth.types import b_of
@@ -60,7 +60,7 @@ def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict
     """Draw everything about a person and the examination; the result is JSON-able and complete."""
     person = generator(seed, "person")
     kind = settings.lesion if settings.lesion != "random" else str(person.choice(KINDS))
-    site = settings.site if settings.site != "random" else str(person.choice(sorted(sites())))
+    site = settings.site if settings.site != "random" else str(person.choice(USUAL_SITES))
     low, high = {"ms": (22.0, 55.0), "none": (20.0, 80.0)}.get(kind, (30.0, 80.0))
     age_years = float(person.uniform(low, high))
     atrophy = float(np.clip((age_years - 35.0) / 55.0 + person.normal(0.0, 0.15), 0.0, 1.2)) * settings.variation

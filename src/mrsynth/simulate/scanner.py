@@ -25,6 +25,9 @@ AIR_HU = -1024.0
 
 CT_NOISE_HU = 6.0
 
+USUAL_SITES = ("site-A", "site-B")
+"""Where patients are scanned if nothing else is asked for. The others of assets/sites.yaml are for studies of dose."""
+
 
 class Protocol(Settings):
     """One contrast's sequence, times in seconds. slice_mm: slice thickness along z; scale: white matter's value."""

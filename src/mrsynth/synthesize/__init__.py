@@ -1,7 +1,8 @@
 """synthesize: a trained model and a patient's scans → the missing image on the patient's own grid."""
 
+from mrsynth.synthesize.dose import Doses
 from mrsynth.synthesize.impute import REFUSE, MissingInputs
 from mrsynth.synthesize.predict import Synthesizer, Units, load_model
 from mrsynth.synthesize.volume import Inference
 
-__all__ = ["REFUSE", "Inference", "MissingInputs", "Synthesizer", "Units", "load_model"]
+__all__ = ["REFUSE", "Doses", "Inference", "MissingInputs", "Synthesizer", "Units", "load_model"]

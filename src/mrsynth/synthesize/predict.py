@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from mrsynth.prepare.absent import steps_without
 from mrsynth.prepare.pipeline import Kind
 from mrsynth.prepare.step import Record
 from mrsynth.synthesize.blocks import Tell
+from mrsynth.synthesize.dose import AtDose, Dosage, noise
 from mrsynth.synthesize.impute import (
     REFUSE,
     Imputer,
@@ -61,17 +62,39 @@ class Synthesizer:
         self.imputers = dict(imputers or {})
         for name, imputer in self.imputers.items():
             require_same_space(contract, name, imputer.contract, imputer.run)
+            if imputer.contract.condition is not None:
+                raise ModelError(f"{imputer.run} makes {name} at a dose that is asked for; it cannot fill a gap.")
 
-    def __call__(self, case: Case, like: str | None = None, units: Units = "range", tell: Tell | None = None) -> Image:
-        """Return the synthetic image, 0 outside the brain.
+    def __call__(
+        self,
+        case: Case,
+        like: str | None = None,
+        units: Units = "range",
+        tell: Tell | None = None,
+        dosage: Dosage | None = None,
+    ) -> Image:
+        """Return the synthetic image, 0 outside the brain; dosage: which one, of a model with a condition."""
+        return next(self.series(case, [dosage], like, units, tell))
+
+    def series(
+        self,
+        case: Case,
+        dosages: Sequence[Dosage | None],
+        like: str | None = None,
+        units: Units = "range",
+        tell: Tell | None = None,
+    ) -> Iterator[Image]:
+        """Yield a synthetic image, 0 outside the brain, for each dosage; the case is prepared once.
 
         The case needs the contract's inputs, or what `missing` and `imputers` ask for (further images are ignored)
         and, where its images are not skull-stripped and the contract's steps make no mask, a brain mask. like: the
         input on whose own grid the image comes back, by default the first that is there. units: "range" of the
         contract; "input": the intensities of `like`, its normalisation undone; "training": scanner-like units, the
         normalisation undone with the training targets' median parameters. tell: progress of each network. Raises
-        InputError where an input is missing or cannot be prepared.
+        InputError where an input is missing or cannot be prepared, or where a dosage is missing or one too many.
         """
+        for dosage in dosages:
+            self._require_asked(dosage)
         supply = self.supply(case.images)
         like = self.place(supply, like)
         case = replace(
@@ -84,21 +107,30 @@ class Synthesizer:
         on_native_grid, elsewhere = split_at_geometry(steps_without(self.contract.steps, lacking, gaps))
         native, before = run_steps(case, on_native_grid)
         prepared, after = run_steps(native, elsewhere)
-        predicted = self._predicted(prepared, supply, tell)
-        image = prepared.images[supply.real[0]].with_data(predicted, self.contract.target)
-        if units == "input":
-            image = _back(image, [*before, *after], ("geometry", "intensity"), like)
-        else:
-            image = _back(image, after, ("geometry",), like)
-        if units == "training":
-            image = self.to_training_units(image)
-        # Masked on the patient's grid, where the brain's edge is sharp. The affine is the input's to the bit, not the
-        # product of the way there and back.
+        # Masked on the patient's grid, where the brain's edge is sharp.
         own, mask = case.images[like], native.masks.get("brain")
         if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
             mask = _back(prepared.masks["brain"], after, ("geometry",), like)
-        data = image.data if mask is None else np.where(mask.data > 0, image.data, 0)
-        return replace(image, data=data.astype(np.float32), affine=own.affine, native=own.native)
+        for dosage in dosages:
+            predicted = self._predicted(prepared, supply, tell, dosage)
+            image = prepared.images[supply.real[0]].with_data(predicted, self.contract.target)
+            if units == "input":
+                image = _back(image, [*before, *after], ("geometry", "intensity"), like)
+            else:
+                image = _back(image, after, ("geometry",), like)
+            if units == "training":
+                image = self.to_training_units(image)
+            data = image.data if mask is None else np.where(mask.data > 0, image.data, 0)
+            # The affine is the input's to the bit, not the product of the way there and back.
+            yield replace(image, data=data.astype(np.float32), affine=own.affine, native=own.native)
+
+    def _require_asked(self, dosage: Dosage | None) -> None:
+        """Raise InputError where a model with a condition is not told a dose, or another one is."""
+        told, makes = dosage is not None, f"makes {self.contract.target}"
+        if told and self.contract.condition is None:
+            raise InputError(f"This model {makes} and knows nothing of doses.", do="leave out dose and field")
+        if not told and self.contract.condition is not None:
+            raise InputError(f"This model {makes} at a dose that it is told.", do="give a dosage (--dose 0.1 --b0 3)")
 
     def supply(self, names: Iterable[str]) -> Supply:
         """Return where the inputs come from in a case with images of these names.
@@ -136,20 +168,29 @@ class Synthesizer:
                 found[name] = {"source": "scan"}
         return found
 
-    def _predicted(self, prepared: Case, supply: Supply, tell: Tell | None) -> np.ndarray:
+    def _predicted(self, prepared: Case, supply: Supply, tell: Tell | None, dosage: Dosage | None = None) -> np.ndarray:
         """Return the prediction (x, y, z) in the prepared space, gaps filled on the way."""
         images = {name: image.data for name, image in prepared.images.items()}
         for name in supply.made:
             imputer = self.imputers[name]
             images[name] = self._run(imputer.net(), imputer.contract, images, tell)
-        return self._run(self.net, self.contract, images, tell)
+        return self._run(self.net, self.contract, images, tell, dosage)
 
     def _run(
-        self, net: Callable[[Tensor], Tensor], model: Contract, images: Mapping[str, np.ndarray], tell: Tell | None
+        self,
+        net: Callable[[Tensor], Tensor],
+        model: Contract,
+        images: Mapping[str, np.ndarray],
+        tell: Tell | None,
+        dosage: Dosage | None = None,
     ) -> np.ndarray:
-        """Return a network's image of prepared images, in its range."""
-        how = self.inference.model_copy(update={"patch": model.patch})
-        predicted = predict_volume(net, network_inputs(model, images), how, device=self.device, tell=tell)
+        """Return a network's image of prepared images, in its range; with a dosage the network gets noise too."""
+        channels = network_inputs(model, images)
+        if dosage is not None and isinstance(net, nn.Module):
+            net, channels = AtDose(net, dosage), [noise(channels[0].shape, dosage.seed), *channels]
+        known = {"patch": model.patch, "neighbours": model.neighbours, "planes": model.predict}
+        how = self.inference.model_copy(update={**known, "background": model.range[0]})
+        predicted = predict_volume(net, channels, how, device=self.device, tell=tell)
         return np.clip(predicted, *model.range)
 
     def to_training_units(self, image: Image) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.memory import keep_freed_memory
 from mrsynth.nets.fold import fold_batch_norm
-from mrsynth.settings import Settings
+from mrsynth.settings import PredictSettings, Settings
 from mrsynth.synthesize.blocks import LOG, Engine, Tell, is_out_of_memory
+from mrsynth.synthesize.multiplanar import SliceNet, predict_planes
 from mrsynth.synthesize.slabs import predict_slabs
-from mrsynth.synthesize.slices import predict_slices
 from mrsynth.synthesize.windows import predict_windows
 
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
@@ -29,13 +30,18 @@ CPU_GIB = 1.25
 class Inference(Settings):
     """How a volume is predicted.
 
-    patch: what the network was trained on (the contract's): None for axial slices, [null, null, n] for slabs of n
-    slices, else boxes. overlap: slices that neighbouring slabs share. precision: of weights and values; sums are
-    float32 and so is the result. compile: by torch.compile, where a block goes through the network whole. memory_gib:
-    what may be used beside weights and volume, by default 1.25 on a CPU and most of what is free on a GPU.
+    patch: what the network was trained on: None for slices, [null, null, n] for slabs of n slices, else boxes.
+    neighbours: slices on each side that a network of slices sees too; planes: how it goes over the volume; background:
+    the value of what is not head. These four are the contract's. overlap: slices that neighbouring slabs share.
+    precision: of weights and values; sums are float32 and so is the result. compile: by torch.compile, where a block
+    goes through the network whole. memory_gib: what may be used beside weights and volume, by default 1.25 on a CPU and
+    most of what is free on a GPU.
     """
 
     patch: list[int | None] | None = None
+    neighbours: int = Field(default=0, ge=0)
+    planes: PredictSettings = PredictSettings()
+    background: float = 0.0
     overlap: int = Field(default=0, ge=0)
     precision: Literal["32", "bf16", "16"] = "32"
     compile: bool = False
@@ -51,12 +57,12 @@ def predict_volume(
 ) -> np.ndarray:
     """Return a network's prediction of a volume, (x, y, z) float32; the same for the same input.
 
-    net: (b, c, x, y) → (b, 1, x, y) for slices, (b, c, x, y, z) → (b, 1, x, y, z) otherwise; a module is copied, any
-    other callable is used as it is. inputs: c arrays (x, y, z), which stay as they are. tell: called with (parts done,
-    parts in all). A network of boxes sees the whole volume, streamed through it in the memory given: the result is that
-    of one piece, without seams (nets/stream.py). Only one that cannot be streamed is run on boxes of `how.patch` that
-    overlap by half, blended. Raises InputError for inputs of several shapes or without voxels, RecipeError for a
-    precision that the device lacks, MrsynthError where memory runs out.
+    net: (b, c · (2n + 1), x, y) → (b, 1, x, y) for slices with n neighbours on each side, (b, c, x, y, z) → (b, 1, x,
+    y, z) otherwise; a module is copied, any other callable is used as it is. inputs: c arrays (x, y, z), which stay as
+    they are. tell: called with (parts done, parts in all). A network of boxes sees the whole volume, streamed through
+    it in the memory given: the result is that of one piece, without seams (nets/stream.py). Only one that cannot be
+    streamed is run on boxes of `how.patch` that overlap by half, blended. Raises InputError for inputs of several
+    shapes or without voxels, RecipeError for a precision that the device lacks, MrsynthError where memory runs out.
     """
     shapes = {array.shape for array in inputs}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or not all(shape):
@@ -67,7 +73,9 @@ def predict_volume(
         )
     engine = make_ready(net, how, device)
     if how.patch is None:
-        return predict_slices(engine, inputs, tell)
+        stride = getattr(net, "stride", 1)
+        every = math.lcm(*([stride] if isinstance(stride, int) else stride))
+        return predict_planes(SliceNet(engine, how.neighbours, every, how.background), inputs, how.planes, tell)
     if how.patch[:2] == [None, None] and how.patch[2] is not None:
         return predict_slabs(engine, inputs, how.patch[2], how.overlap, tell)
     if engine.can_stream(shape, len(inputs)):

@@ -22,7 +22,8 @@ from mrsynth.train.supervised import Supervised
 class Adversarial(Supervised):
     """Two Adams a batch, one step each: first the critic, then the generator `net` (Isola et al. 2017, §3.3).
 
-    The critic lowers patch_critic_loss on (target, inputs) against (prediction, inputs). The generator lowers the
+    The critic lowers patch_critic_loss on (target, inputs) against (prediction, inputs), of neighbouring slices the
+    middle ones. The generator lowers the
     recipe's image loss plus the game: weight · patch_generator_loss + features · feature_loss + style · style_loss
     (MedGAN's terms, on the critic's maps). Logged are train_loss and val_loss, the image loss alone, so that the best
     epoch is chosen as it is for supervised systems; critic_loss; game_loss, the weighted sum that is added. With all
@@ -30,9 +31,15 @@ class Adversarial(Supervised):
     """
 
     def __init__(
-        self, net: nn.Module, critic: nn.Module, loss: Loss, game: GameSettings, settings: TrainSettings
+        self,
+        net: nn.Module,
+        critic: nn.Module,
+        loss: Loss,
+        game: GameSettings,
+        settings: TrainSettings,
+        neighbours: int = 0,
     ) -> None:
-        super().__init__(net, loss, settings)
+        super().__init__(net, loss, settings, neighbours=neighbours)
         if not isinstance(critic, PatchCritic):
             raise RecipeError("This network cannot be a critic here.", found=game.critic.name, expected="critic_patch")
         self.critic, self.game = critic, game
@@ -46,6 +53,7 @@ class Adversarial(Supervised):
         torch.manual_seed(self._seed("batch", index))
         inputs, target = batch
         prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)
+        inputs = self._middle(inputs)
         image = self.loss(prediction, target, inputs)
         generator_adam, critic_adam = self.optimizers()
         judged = patch_critic_loss(self.critic(target, inputs), self.critic(prediction.detach(), inputs))

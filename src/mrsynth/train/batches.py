@@ -1,27 +1,40 @@
-"""Training samples from a prepared cohort: axial slices, whole batches at a time."""
+"""Training samples from a prepared cohort: slices with their neighbours, whole batches at a time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from mrsynth.errors import CohortError
 from mrsynth.io.prepared import PreparedCohort
 from mrsynth.seeds import derive_seed
+from mrsynth.settings import Plane
 from mrsynth.train.loader import Samples
 
 
-class SliceSet(Samples):
-    """The axial slices of a split that hold enough brain.
+@dataclass(frozen=True)
+class Slicing:
+    """How samples are cut from volumes: along which axes, and how many slices on each side the network sees too."""
 
-    A sample is (inputs (c, x, y), target (1, x, y)), float32. Slices are kept in memory up to in_memory_gb; beyond it
-    each batch is read from the prepared cohort, nothing but its slices. min_brain_fraction: of the slice's area. Raises
-    CohortError where the split has no such slice, or slices of several sizes.
+    planes: tuple[Plane, ...] = ("z",)
+    neighbours: int = 0
+
+
+class SliceSet(Samples):
+    """The slices of a split that hold enough brain, in each of the planes.
+
+    A sample is (inputs (c · (2n + 1), u, v), target (1, u, v)), float32: of each input the slices k − n … k + n in
+    order, beyond the volume its last slice again, and of the target slice k. Every slice is kept in memory once,
+    however many samples see it, up to in_memory_gb; beyond it each batch is read from the prepared cohort, nothing but
+    its slices. min_brain_fraction: of the slice's area. Raises CohortError where the split has no such slice, or slices
+    of several sizes.
     """
 
     def __init__(
@@ -31,15 +44,21 @@ class SliceSet(Samples):
         contrasts: tuple[Sequence[str], str],
         min_brain_fraction: float,
         in_memory_gb: float,
+        slicing: Slicing = Slicing(),
     ) -> None:
         inputs, target = contrasts
         self.cohort, self.names, self.cases = cohort, [*inputs, target], cohort.cases(split)
-        self.shape = common_shape([cohort.shape(case)[:2] for case in self.cases])
-        self.sample_shape = (len(self.names), *self.shape)
-        index: list[tuple[int, int]] = []
+        self.axes = ["xyz".index(plane) for plane in slicing.planes]
+        self.reach = np.arange(-slicing.neighbours, slicing.neighbours + 1)
+        shapes = [cohort.shape(case) for case in self.cases]
+        self.shape = common_shape([plane_shape(shape, axis) for axis in self.axes for shape in shapes])
+        self.sample_shape = (len(inputs) * len(self.reach) + 1, *self.shape)
+        index: list[tuple[int, int, int, int]] = []
         for number, case in enumerate(self.cases):
-            kept = kept_slices(cohort.array(case, "brain"), min_brain_fraction)
-            index += [(number, int(k)) for k in kept]
+            brain = cohort.array(case, "brain")
+            for axis in self.axes:
+                kept = kept_slices(brain, min_brain_fraction, axis)
+                index += [(number, int(k), axis, brain.shape[axis]) for k in kept]
         if not index:
             raise CohortError(
                 f"The split '{split}' of the prepared cohort holds no slice to use.",
@@ -47,46 +66,90 @@ class SliceSet(Samples):
                 expected="at least one case in each of train and val",
                 do="look at the column `split` of the cohort table (mrsynth index assigns it)",
             )
-        self.index = np.array(index)
-        bytes_needed = 4 * len(index) * len(self.names) * math.prod(self.shape)
-        self.memory = self._read_all() if bytes_needed <= in_memory_gb * 2**30 else None
+        self.index = np.array(index)  # a row a sample: case, slice, axis, slices along the axis
+        needed = {(case, axis): self._needed(case, axis) for case in range(len(self.cases)) for axis in self.axes}
+        slices = sum(map(len, needed.values()))
+        bytes_needed = 4 * slices * len(self.names) * math.prod(self.shape)
+        self.memory: Tensor | None = None
+        if bytes_needed <= in_memory_gb * 2**30:
+            self.memory, self.places = self._read_all(needed, slices)
 
     def __len__(self) -> int:
         return len(self.index)
 
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, c + 1, x, y) with these slices."""
+        """Fill a block (b, *sample_shape) with these slices."""
         rows = np.asarray(numbers)
         if self.memory is not None:
-            torch.index_select(self.memory, 0, torch.from_numpy(rows), out=torch.from_numpy(block))
+            places = torch.from_numpy(self.places[rows].ravel())
+            torch.index_select(self.memory, 0, places, out=torch.from_numpy(block).flatten(0, 1))
             return
-        for out, (case, k) in zip(block, self.index[rows], strict=True):
-            self.cohort.read(self.cases[case], self.names, (0, 0, k), (*self.shape, 1), out[..., None])
+        for out, (case, k, axis, extent) in zip(block, self.index[rows], strict=True):
+            near = self._near(k, extent)
+            out[:-1] = self._read(case, axis, self.names[:-1], near).reshape(-1, *self.shape)
+            out[-1] = self._read(case, axis, self.names[-1:], np.array([k]))[0, 0]
 
-    def _read_all(self) -> Tensor:
-        """Read all samples, volume by volume."""
-        out = np.empty((len(self.index), len(self.names), *self.shape), dtype=np.float32)
-        for number, case in enumerate(self.cases):
-            rows = np.flatnonzero(self.index[:, 0] == number)
-            for channel, name in enumerate(self.names):
-                out[rows, channel] = self.cohort.array(case, name)[..., self.index[rows, 1]].transpose(2, 0, 1)
-        return torch.from_numpy(out)
+    def _near(self, k: np.ndarray, extent: np.ndarray) -> np.ndarray:
+        """Return the slices that the samples of slices k see, (*k, 2n + 1)."""
+        return np.clip(np.add.outer(k, self.reach), 0, np.subtract(extent, 1)[..., None])
+
+    def _needed(self, case: int, axis: int) -> np.ndarray:
+        """Return the slices of a case that samples see along an axis, sorted."""
+        rows = self.index[(self.index[:, 0] == case) & (self.index[:, 2] == axis)]
+        return np.unique(self._near(rows[:, 1], rows[:, 3]))
+
+    def _read(self, case: int, axis: int, names: Sequence[str], slices: np.ndarray) -> np.ndarray:
+        """Return slices of contrasts from the cohort, (names, slices, u, v); slices: sorted, some perhaps twice."""
+        start, size = [0, 0, 0], list(np.insert(self.shape, axis, slices[-1] - slices[0] + 1))
+        start[axis] = int(slices[0])
+        box = self.cohort.read(self.cases[case], names, start, size)
+        return np.moveaxis(box, axis + 1, 1)[:, slices - slices[0]]
+
+    def _read_all(
+        self, needed: Mapping[tuple[int, int], np.ndarray], slices: int
+    ) -> tuple[Float[Tensor, "n u v"], np.ndarray]:
+        """Read all slices, volume by volume, n = slices · names; returns them and where each sample's channels lie,
+        (samples, channels)."""
+        out = np.empty((slices, len(self.names), *self.shape), dtype=np.float32)
+        places = np.empty((len(self.index), self.sample_shape[0]), dtype=np.int64)
+        channels = np.arange(len(self.names))
+        first = 0
+        for case, name in enumerate(self.cases):
+            volumes = [self.cohort.array(name, contrast) for contrast in self.names]
+            for axis in self.axes:
+                ks = needed[case, axis]
+                for channel, volume in enumerate(volumes):
+                    out[first : first + len(ks), channel] = np.moveaxis(volume, axis, 0)[ks]
+                rows = np.flatnonzero((self.index[:, 0] == case) & (self.index[:, 2] == axis))
+                near = first + np.searchsorted(ks, self._near(self.index[rows, 1], self.index[rows, 3]))
+                place = near[:, None] * len(channels) + channels[:, None]  # (samples, names, 2n + 1)
+                places[rows, :-1] = place[:, :-1].reshape(len(rows), -1)
+                places[rows, -1] = place[:, -1, len(self.reach) // 2]
+                first += len(ks)
+        return torch.from_numpy(out).flatten(0, 1), places
+
+
+def plane_shape(shape: Sequence[int], axis: int) -> tuple[int, ...]:
+    """Return the size of the slices along an axis of a volume (x, y, z): those of z are (x, y), of x (y, z)."""
+    return tuple(n for other, n in enumerate(shape) if other != axis)
 
 
 def common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """Return the one shape that all samples have, () where there are none; raises CohortError if they differ."""
     if len(set(shapes)) > 1:
         raise CohortError(
-            "The prepared cases differ in size, which one network input cannot hold.",
+            "The prepared images differ in size, which one network input cannot hold.",
             found=" and ".join("×".join(map(str, shape)) for shape in sorted(set(shapes))[:3]) + " voxels",
-            do="let the recipe end with a step that fixes the size (resize)",
+            do="let the recipe end with a step that fixes the size (resize; for slices along several axes a cube, by "
+            "pad_or_crop)",
         )
     return shapes[0] if shapes else ()
 
 
-def kept_slices(brain: np.ndarray, min_brain_fraction: float) -> np.ndarray:
-    """Return the indices of the axial slices of a mask (x, y, z) whose brain covers at least this share of the area."""
-    share = (np.asarray(brain) > 0).mean(axis=(0, 1))
+def kept_slices(brain: np.ndarray, min_brain_fraction: float, axis: int = 2) -> np.ndarray:
+    """Return the indices of the slices along an axis of a mask (x, y, z) whose brain covers at least this share of
+    their area."""
+    share = (np.moveaxis(np.asarray(brain), axis, 0) > 0).mean(axis=(1, 2))
     return np.flatnonzero(share >= max(min_brain_fraction, np.finfo(float).tiny))
 
 

@@ -16,7 +16,7 @@ import lightning as L
 from mrsynth.io.files import atomic_file
 from mrsynth.train.stages import Stage, stage_of
 
-LOGGED_BY_SOME = ("critic_loss", "game_loss")
+LOGGED_BY_SOME = ("critic_loss", "critic_gap", "game_loss", "penalty", "gradient_norm")
 """Further columns where the module logs them: adversarial training."""
 
 

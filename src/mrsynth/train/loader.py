@@ -19,6 +19,10 @@ AHEAD = 2
 """Batches that each worker reads ahead."""
 
 
+Batch = tuple[Tensor, ...]
+"""inputs (b, c, …), target (b, 1, …) and, where the samples have a condition, condition (b, k)."""
+
+
 class Samples(Dataset[tuple[Tensor, Tensor]], ABC):
     """What a loader reads. A sample is a block of all inputs and, as its last channel, the target."""
 
@@ -30,6 +34,11 @@ class Samples(Dataset[tuple[Tensor, Tensor]], ABC):
     @abstractmethod
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
         """Fill a block (b, *sample_shape), float32, with these samples."""
+
+    def condition(self, numbers: Sequence[int]) -> np.ndarray | None:
+        """Return what a network is told beside the images of these samples, (b, k) float32; None where that is
+        nothing."""
+        return None
 
     def __getitems__(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return a whole batch: inputs (b, c, …) and target (b, 1, …)."""
@@ -48,7 +57,8 @@ def split(block: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Loader:
-    """Batches (inputs (b, c, …), target (b, 1, …)), in memory of their own, pinned where there is a GPU.
+    """Batches (inputs (b, c, …), target (b, 1, …)), in memory of their own, pinned where there is a GPU; samples with a
+    condition bring it as a third part.
 
     sampler: the numbers of an epoch's samples; without one they come in order. workers: processes that read ahead, 0
     to read when asked.
@@ -65,26 +75,30 @@ class Loader:
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for block in self._blocks():
-            yield split(block)
+    def __iter__(self) -> Iterator[Batch]:
+        for block, condition in self._blocks():
+            yield split(block) if condition is None else (*split(block), torch.from_numpy(condition))
 
-    def _blocks(self) -> Iterator[Tensor]:
-        """Yield each batch as one block (b, *sample_shape)."""
+    def _blocks(self) -> Iterator[tuple[Tensor, np.ndarray | None]]:
+        """Yield each batch as one block (b, *sample_shape), and its condition."""
         if self.ring is None or self.filled is None:
             for numbers in self.batch_sampler:
                 block = self._empty(len(numbers))
                 self.samples.fill(block.numpy(), numbers)
-                yield block
+                yield block, self.samples.condition(numbers)
             return
-        for slot, count in self.filled:
-            yield self._empty(count).copy_(self.ring.slots[slot, :count])
+        for slot, count, condition in self.filled:
+            yield self._empty(count).copy_(self.ring.slots[slot, :count]), condition
 
     def _empty(self, count: int) -> Tensor:
         return torch.empty((count, *self.samples.sample_shape), pin_memory=torch.cuda.is_available())
 
 
-class Ring(Dataset[tuple[int, int]]):
+Filled = tuple[int, int, np.ndarray | None]
+"""A slot, how many samples it holds, and their condition."""
+
+
+class Ring(Dataset[Filled]):
     """Slots of shared memory, used in turn. One more than are read ahead: the batch that was handed out last is copied
     before the next one is asked for, and only then is its slot given to a worker again."""
 
@@ -92,13 +106,13 @@ class Ring(Dataset[tuple[int, int]]):
         self.samples = samples
         self.slots = torch.empty((slots, batch_size, *samples.sample_shape)).share_memory_()  # type: ignore[no-untyped-call]
 
-    def __getitems__(self, slot_and_numbers: Sequence[int]) -> tuple[int, int]:
-        """Read a batch into a slot; returns the slot and how many samples it holds."""
+    def __getitems__(self, slot_and_numbers: Sequence[int]) -> Filled:
+        """Read a batch into a slot."""
         slot, *numbers = slot_and_numbers
         self.samples.fill(self.slots[slot, : len(numbers)].numpy(), numbers)
-        return slot, len(numbers)
+        return slot, len(numbers), self.samples.condition(numbers)
 
-    def filled_by(self, batches: BatchSampler, workers: int) -> DataLoader[tuple[int, int]]:
+    def filled_by(self, batches: BatchSampler, workers: int) -> DataLoader[Filled]:
         """Return the loader of slots that worker processes have filled."""
         turns = Slots(batches, len(self.slots))
         return DataLoader(

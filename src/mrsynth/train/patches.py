@@ -60,8 +60,7 @@ class PatchSet(Samples):
 
         Any voxel of the mask is equally likely to be the centre; of slabs of whole slices, any slice with mask is.
         """
-        random = generator(self.seed, "patch", number)
-        case = int(random.integers(len(self.cases)))
+        case, random = self._case(number)
         shape, counts = self.shapes[case], self.depth[case]
         if self.size[:2] == shape[:2]:
             centre = (0, 0, int(random.choice(np.flatnonzero(counts))))
@@ -73,11 +72,20 @@ class PatchSet(Samples):
         x, y, z = (_first(c, n, extent) for c, n, extent in zip(centre, self.size, shape, strict=True))
         return case, (x, y, z)
 
+    def case_of(self, number: int) -> str:
+        """Return the case that a sample is taken from."""
+        return self.cases[self._case(number)[0]]
+
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
         """Fill a block (b, c + 1, x, y, z) with these boxes."""
         for box, number in zip(block, numbers, strict=True):
             case, start = self.draw(number)
             self._fill(box, self.cases[case], self.names, start)
+
+    def _case(self, number: int) -> tuple[int, np.random.Generator]:
+        """Return the number of a sample's case, and the generator that then draws its box."""
+        random = generator(self.seed, "patch", number)
+        return int(random.integers(len(self.cases))), random
 
     def _size_in(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
         """Return the box's size in a volume of this shape."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mrsynth.errors import RecipeError
-from mrsynth.settings import Settings
+from mrsynth.settings import Plane, Settings
 
 LossTerms = Mapping[str, float | Mapping[str, Any]]
 """A recipe's weighted sum of losses: name → weight, or name → settings with the weight among them."""
@@ -27,14 +27,20 @@ class PatchSettings(Settings):
 
 
 class SampleSettings(Settings):
-    """What a network is trained on: axial slices, or boxes where patch says which.
+    """What a network is trained on: slices, or boxes where patch says which.
 
     min_brain_fraction: slices whose brain covers at least this share of the slice are trained (patch null) and
-    evaluated on.
+    evaluated on. planes: the axes along which slices are taken. neighbours: slices on each side that the network sees
+    too, as further channels: all slices of the first input in order, then of the second; the target is the middle one.
+    rotate90: slices are trained in all four orientations (by 0, 90, 180, 270°), so that there are four times as many.
+    (Keys with a default came later: runs that are older lack them.)
     """
 
     min_brain_fraction: float = Field(ge=0, le=1)
     patch: PatchSettings | None
+    planes: tuple[Plane, ...] = Field(default=("z",), min_length=1)
+    neighbours: int = Field(default=0, ge=0)
+    rotate90: bool = False
 
 
 class NetSettings(Settings):
@@ -55,6 +61,41 @@ class GameSettings(Settings):
     weight: float = Field(ge=0)
     features: float = Field(ge=0)
     style: float = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+    betas: tuple[float, float]
+
+
+class ConditionSettings(Settings):
+    """What the network is told beside the images: the dose of a case and its field strength (pinetz2023).
+
+    dose: artificial doses are drawn evenly from here, as fractions of the full one; what lies outside is refused in
+    synthesis. smoothing: standard deviation of what is added to the real dose that the critic is told.
+    """
+
+    dose: tuple[float, float]
+    smoothing: float = Field(ge=0)
+
+    @field_validator("dose")
+    @classmethod
+    def _ordered(cls, dose: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= dose[0] < dose[1] <= 1:
+            raise ValueError("expected the least and the largest dose, in [0, 1]")
+        return dose
+
+
+class WganSettings(Settings):
+    """The Wasserstein game with gradient penalty that a network with a condition is trained in (pinetz2023, eq. 1).
+
+    embedding: of dose and field, one for each network or one for both (Table 3). weight, penalty: λ_GAN and λ_GP; λ_C
+    is the weight of the recipe's `loss`. critic_steps: batches of the critic for each step of the generator.
+    learning_rate, betas: Adam's, for the critic.
+    """
+
+    critic: NetSettings
+    embedding: Literal["separate", "shared"]
+    weight: float = Field(ge=0)
+    penalty: float = Field(ge=0)
+    critic_steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     betas: tuple[float, float]
 

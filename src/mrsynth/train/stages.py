@@ -10,6 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
 
 from mrsynth.losses import build_loss
+from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.pixel import Loss
 from mrsynth.train.checkpoints import BestModel
 from mrsynth.train.settings import LossTerms, TrainSettings, stage_terms, stages_in_order
@@ -24,13 +25,16 @@ class Stage:
     loss: Loss
 
 
-def build_stages(settings: TrainSettings, terms: LossTerms, inputs: Sequence[str]) -> list[Stage]:
-    """Return the stages after the first, in order; terms: the recipe's losses, inputs: the contrasts.
+def build_stages(
+    settings: TrainSettings, terms: LossTerms, inputs: Sequence[str], features: FeatureSource | None = None
+) -> list[Stage]:
+    """Return the stages after the first, in order; terms: the recipe's losses, inputs: the contrasts, features: see
+    `build_loss`.
 
     Raises RecipeError where a stage's epoch or a loss is wrong.
     """
     return [
-        Stage(stage.from_epoch, stage.learning_rate, build_loss(stage_terms(terms, stage.loss), inputs))
+        Stage(stage.from_epoch, stage.learning_rate, build_loss(stage_terms(terms, stage.loss), inputs, features))
         for stage in stages_in_order(settings).values()
     ]
 

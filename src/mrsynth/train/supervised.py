@@ -18,15 +18,22 @@ from mrsynth.train.settings import TrainSettings
 class Supervised(L.LightningModule):
     """Adam on loss(net(what it sees of inputs), target, inputs); validated with all inputs.
 
-    missing: which inputs the network is denied in training; the loss gets them all. Dropout of either kind is drawn
+    missing: which inputs the network is denied in training; the loss gets them all. neighbours: slices on each side
+    among the inputs; the loss gets the middle slice of each contrast. Dropout of either kind is drawn
     from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues to the bit.
     """
 
     def __init__(
-        self, net: nn.Module, loss: Loss, settings: TrainSettings, missing: ModalityDropout | None = None
+        self,
+        net: nn.Module,
+        loss: Loss,
+        settings: TrainSettings,
+        missing: ModalityDropout | None = None,
+        neighbours: int = 0,
     ) -> None:
         super().__init__()
         self.net, self.loss, self.settings, self.missing = net, loss, settings, missing
+        self.neighbours = neighbours
         if settings.channels_last:
             weights_channels_last(self.net)
 
@@ -34,7 +41,11 @@ class Supervised(L.LightningModule):
         inputs, target = batch
         seen = inputs if self.missing is None else self.missing.seen(inputs, there)
         prediction = self.net(channels_last(seen) if self.settings.channels_last else seen)
-        return self.loss(prediction, target, inputs)
+        return self.loss(prediction, target, self._middle(inputs))
+
+    def _middle(self, inputs: Tensor) -> Tensor:
+        """Return the middle slice of each contrast, (b, c, x, y), of inputs (b, c · (2n + 1), x, y)."""
+        return inputs[:, self.neighbours :: 2 * self.neighbours + 1]
 
     def _seed(self, purpose: str, index: int) -> int:
         return derive_seed(self.settings.seed, purpose, self.current_epoch, index, self.global_rank)

@@ -19,6 +19,7 @@ from mrsynth.model import load_contract
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.cluster import Tell
 from mrsynth.recipes.stages.evaluate import evaluate_run
+from mrsynth.recipes.stages.folds import split_folds
 from mrsynth.recipes.stages.study_plan import Cell, Item, Job
 from mrsynth.recipes.stages.synthesize import synthesize_cohort
 from mrsynth.recipes.stages.train import commit, train
@@ -52,6 +53,10 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
     """
     clock = Clock(cell.label, tell)
     prepared = PreparedCohort.open(cell.prepared)
+    if cell.fold is not None:
+        number, folds = cell.fold
+        splits = split_folds(cell.recipe, prepared, folds)[number]
+        prepared, cohort = prepared.with_splits(splits), cohort.with_splits(splits)
     if not (cell.run / "model").exists():
         # Without the other's state (it failed, or was not run here) all stages are trained: the same model, later.
         start = cell.checkpoint if cell.checkpoint is not None and cell.checkpoint.exists() else None

@@ -32,6 +32,9 @@ from mrsynth.recipes.stages.progress import track
 from mrsynth.recipes.stages.truth import Truth, read_truth
 from mrsynth.seeds import generator
 
+DELTA = 0.1
+"""Voxels enhance where T1ce − T1 is above this share of the data range (pinetz2023 §3; chen2022 §III-D)."""
+
 
 def evaluate_run(
     run: Path,
@@ -94,15 +97,28 @@ def unseen(cohort: Cohort, predicted: Mapping[str, str], contract: Contract) -> 
 def judge(
     truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
 ) -> list[MetricRecord]:
-    """Return the records of every candidate under every preset."""
-    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion)
-    data_range = contract.range[1] - contract.range[0]
+    """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
+    voxels that enhance by more than DELTA of the data range."""
+    data_range = recipe.evaluate.data_range or contract.range[1] - contract.range[0]
+    native, enhanced = before_and_after(truth, contract)
+    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, DELTA * data_range)
     records: list[MetricRecord] = []
     for name, candidate in candidates.items():
         info = PairInfo(truth.row.case, contract.target, name, recipe.samples.min_brain_fraction)
         for preset in presets:
-            records += evaluate_pair(candidate, truth.target.data, regions, data_range, preset, info=info)
+            records += evaluate_pair(
+                candidate, truth.target.data, regions, data_range, preset, info=info, native=native
+            )
     return records
+
+
+def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the native and the standard-dose T1 of a case whose target is a T1 after contrast agent; None, None where
+    it is another image or one of the two is not at hand."""
+    images = {**truth.inputs, contract.target: truth.target}
+    if contract.target not in ("t1ce", "t1ld") or not {"t1", "t1ce"} <= set(images):
+        return None, None
+    return images["t1"].data, images["t1ce"].data
 
 
 def read_baselines(path: Path) -> tuple[LinearIdentity, TrainingMean]:

@@ -36,7 +36,20 @@ def train_folds(
 ) -> list[Contract]:
     """Train one model a fold into out/fold-1 … out/fold-K; folds that are finished are kept when resuming.
 
-    Raises CohortError where a step has learned from the training split: its patients are tested in other folds.
+    Raises CohortError as `split_folds` does.
+    """
+    contracts = []
+    for number, splits in enumerate(split_folds(recipe, prepared, folds), start=1):
+        run = out / f"fold-{number}"
+        contracts.append(train(recipe, prepared.with_splits(splits), run, resume=resume, progress=progress))
+    return contracts
+
+
+def split_folds(recipe: Recipe, prepared: PreparedCohort, folds: int) -> list[dict[str, str]]:
+    """Return patient → split for each fold of a prepared cohort, dealt by the recipe's seed.
+
+    Raises CohortError as `fold_splits` does, and where a step has learned from the training split: its patients are
+    tested in other folds.
     """
     if learned := [
         name for asked, step in zip(prepared.asked, prepared.steps, strict=True) if asked != step for name in step
@@ -47,8 +60,4 @@ def train_folds(
             expected="steps that look at one case alone, so that no test patient was seen",
             do="prepare the cohort without them, or with what they learn given in the recipe",
         )
-    contracts = []
-    for number, splits in enumerate(fold_splits(prepared.patients(), folds, recipe.train.seed), start=1):
-        run = out / f"fold-{number}"
-        contracts.append(train(recipe, prepared.with_splits(splits), run, resume=resume, progress=progress))
-    return contracts
+    return fold_splits(prepared.patients(), folds, recipe.train.seed)

@@ -15,9 +15,11 @@ from mrsynth.image import same_grid
 from mrsynth.io import Cohort, read_image
 from mrsynth.io.files import atomic_file, safe_name, write_json
 from mrsynth.model import Contract, load_contract
+from mrsynth.recipes.charts import ChartSettings
 from mrsynth.recipes.plates import Kind, PlateSettings, Shown, picture
 from mrsynth.recipes.stages.cells import read_state
 from mrsynth.recipes.stages.progress import track
+from mrsynth.recipes.stages.study_charts import draw_charts
 from mrsynth.recipes.stages.study_plan import Cell, Item
 from mrsynth.recipes.stages.study_scans import Scans, choose_cases, largest_part, read_scans, tumour_ml
 from mrsynth.report.plates import Plate, PlateRow, Tile, plate_png
@@ -63,9 +65,15 @@ class Made:
 
 
 def picture_study(
-    out: Path, plates: Mapping[str, PlateSettings], items: Sequence[Item], cohort: Cohort, *, progress: bool = True
+    out: Path,
+    plates: Mapping[str, PlateSettings],
+    items: Sequence[Item],
+    cohort: Cohort,
+    *,
+    charts: Mapping[str, ChartSettings] | None = None,
+    progress: bool = True,
 ) -> Path:
-    """Draw a study's plates and write its page, from what its cells and jobs left; returns the path of the page.
+    """Draw a study's plates and charts and write its page, from what its cells and jobs left; returns its path.
 
     Of a cell that was trained with several seeds the first is shown. Raises InputError where a file cannot be read.
     """
@@ -76,6 +84,7 @@ def picture_study(
         folder = item.place / "predictions" if state == "done" else None
         predictions.setdefault(item.name, Prediction(run, folder, state))
     draw_plates(out, plates, cohort, predictions, progress=progress)
+    draw_charts(out, charts or {}, items, cohort)
     return build_study(out)
 
 

@@ -14,10 +14,23 @@ import yaml
 from mrsynth.errors import RecipeError
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.study import JobSettings, Scale, Study
-from mrsynth.settings import nearest
+from mrsynth.settings import nearest, parse
 from mrsynth.train.settings import stage_terms, stages_in_order
 
-TRAINED = ("task", "prepare", "range", "samples", "net", "loss", "game", "missing", "train")
+TRAINED = (
+    "task",
+    "prepare",
+    "range",
+    "samples",
+    "net",
+    "encoder_weights",
+    "loss",
+    "game",
+    "missing",
+    "condition",
+    "wgan",
+    "train",
+)
 """Sections of a recipe that decide a model's weights."""
 
 LATER = ("epochs", "patience", "stages")
@@ -30,7 +43,7 @@ MACHINE = ("in_memory_gb", "workers", "accelerator", "devices", "nodes", "strate
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One training. run: its folder; prepared: the cohort that it is trained on; start: the run of another cell and the
-    number of the stage up to which both train the same."""
+    number of the stage up to which both train the same. fold: (which, of how many), where the cohort is split anew."""
 
     name: str
     seed: int
@@ -38,6 +51,7 @@ class Cell:
     run: Path
     prepared: Path
     start: tuple[Cell, int] | None = None
+    fold: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -106,8 +120,11 @@ def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
                 recipe = load_recipe("/".join([study.recipe, *variants]), overrides)
             except RecipeError as error:
                 raise RecipeError(f"Study {study.name}, cell {name}, scale {scale}: {error}") from error
-            run = out / "runs" / (name if seed == settings.seeds[0] else f"{name}.seed{seed}")
-            cells[name, seed] = Cell(name, seed, recipe, run, out / "prepared" / preparation_key(recipe))
+            prepared = out / "prepared" / preparation_key(recipe)
+            for number, single in enumerate(cell.names(name)):
+                run = out / "runs" / (single if seed == settings.seeds[0] else f"{single}.seed{seed}")
+                fold = (number, cell.folds) if cell.folds is not None else None
+                cells[single, seed] = Cell(single, seed, recipe, run, prepared, fold=fold)
     shared = share_stages(list(cells.values()))
     cells = {(cell.name, cell.seed): cell for cell in shared}
     jobs = [
@@ -122,9 +139,9 @@ def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
 def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
     """Return the cells and jobs of these names, and the cells that the jobs need; all without names.
 
-    Raises RecipeError for a name that is not there.
+    The name of a cell with folds stands for all of them. Raises RecipeError for a name that is not there.
     """
-    names = list(dict.fromkeys(item.name for item in items))
+    names = list(dict.fromkeys(name for item in items for name in _called(item)))
     for name in only:
         if name not in names:
             raise RecipeError(
@@ -132,9 +149,14 @@ def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
                 expected="one of " + ", ".join(names),
                 do=nearest(name, names),
             )
-    wanted = [item for item in items if not only or item.name in only]
+    wanted = [item for item in items if not only or _called(item) & set(only)]
     needed = {cell for item in wanted if isinstance(item, Job) for cell in item.needs}
     return [item for item in items if item in needed or item in wanted]
+
+
+def _called(item: Item) -> set[str]:
+    """Return the names by which a cell or job can be asked for."""
+    return {item.name, item.name.rpartition(".fold-")[0] or item.name}
 
 
 def preparation_key(recipe: Recipe) -> str:
@@ -168,7 +190,8 @@ def _stage_keys(cell: Cell) -> list[str]:
     base["train"] = {key: value for key, value in base["train"].items() if key not in LATER}
     stages = list(stages_in_order(recipe.train).values())
     done = [[s.from_epoch, s.learning_rate, stage_terms(recipe.loss, s.loss)] for s in stages]
-    return [digest([str(cell.prepared), base, done[:number], stage.from_epoch]) for number, stage in enumerate(stages)]
+    data = [str(cell.prepared), cell.fold]
+    return [digest([data, base, done[:number], stage.from_epoch]) for number, stage in enumerate(stages)]
 
 
 def _decides(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,9 +206,9 @@ def require_unchanged(items: Iterable[Item]) -> None:
         if not isinstance(cell, Cell) or not (cell.run / "recipe.yaml").exists():
             continue
         try:
-            before = yaml.safe_load((cell.run / "recipe.yaml").read_text(encoding="utf-8"))
-            began = _flat(_decides(before))
-        except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+            before = parse(Recipe, yaml.safe_load((cell.run / "recipe.yaml").read_text(encoding="utf-8")), "the run")
+            began = _flat(_decides(before.model_dump(mode="json")))
+        except (RecipeError, ValueError, yaml.YAMLError) as error:
             raise RecipeError(f"{cell.run / 'recipe.yaml'} is not a recipe of this version.", found=error) from error
         now = _flat(_decides(cell.recipe.model_dump(mode="json")))
         changed = [key for key in {**now, **began} if began.get(key) != now.get(key)]

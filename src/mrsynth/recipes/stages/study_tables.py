@@ -16,12 +16,15 @@ import numpy as np
 import pandas as pd
 
 from mrsynth.evaluate import HIGHER_IS_BETTER, read_records, records_frame
-from mrsynth.evaluate.stats import PAIRED
+from mrsynth.evaluate.stats import PAIRED, independent_t
 from mrsynth.io.files import write_json, write_text
 from mrsynth.recipes.stages.cells import read_state
 from mrsynth.recipes.stages.study_plan import Cell, Item
 from mrsynth.recipes.stages.study_text import table_markdown
 from mrsynth.recipes.study import ColumnSettings, ComparisonSettings, PublishedNumbers, TableSettings
+
+Source = str | Sequence[str] | None
+"""What a row stands for: a cell or job, several of them, or None for what only the paper has."""
 
 CSV_COLUMNS = ("row", "column", "state", "mean", "sd", "n", "seeds", "seed_sd", "published_mean", "published_sd")
 
@@ -29,22 +32,45 @@ CSV_COLUMNS = ("row", "column", "state", "mean", "sd", "n", "seeds", "seed_sd", 
 @dataclass
 class Results:
     """The metrics of a study's cells and jobs, each file read once. items: name → that cell or job with each seed;
-    patients: test case → patient."""
+    patients: test case → patient; trainings: cell → its trainings, where it has folds."""
 
     items: Mapping[str, Sequence[Item]]
     patients: Mapping[str, str]
+    trainings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     frames: dict[Path, pd.DataFrame] = field(default_factory=dict)
 
-    def state(self, name: str) -> tuple[str, str]:
-        """Return "done", "failed" or "not run" for a cell or job over its seeds, and why it failed."""
+    def names(self, source: Source) -> list[str]:
+        """Return the names of the items that a row stands for."""
+        listed = [source] if isinstance(source, str) else source or []
+        return [name for one in listed for name in self.trainings.get(one, [one])]
+
+    def state(self, source: Source) -> tuple[str, str]:
+        """Return "done", "failed" or "not run" for what a row stands for, and why it failed: done where all is."""
+        states = [self._state(name) for name in self.names(source)]
+        of_note = [one for one in states if one[0] == "failed"] or [one for one in states if one[0] != "done"] or states
+        return of_note[0] if of_note else ("not run", "")
+
+    def _state(self, name: str) -> tuple[str, str]:
+        """Return the state of one cell or job over its seeds."""
         states = [read_state(item.place) for item in self.items.get(name, ())]
         if any(state.get("state") == "done" for state in states):
             return "done", ""
         failed = [state for state in states if state.get("state") == "failed"]
         return ("failed", str(failed[0]["why"])) if failed else ("not run", "")
 
-    def values(self, name: str, column: ColumnSettings, predictor: str = "model") -> pd.DataFrame:
-        """Return a column's finite values, a row a patient and a column a seed; empty where nothing is done."""
+    def values(self, source: Source, column: ColumnSettings, predictor: str = "model") -> pd.DataFrame:
+        """Return a column's finite values, a row a patient and a column a seed; empty where nothing is done.
+
+        Of several items: a row an item's place and patient, so that a patient of two of them counts twice.
+        """
+        names = self.names(source)
+        if len(names) == 1:
+            return self._of_item(names[0], column, predictor)
+        if self.state(source)[0] != "done":
+            return pd.DataFrame()
+        return pd.concat({place: self._of_item(name, column, predictor) for place, name in enumerate(names)})
+
+    def _of_item(self, name: str, column: ColumnSettings, predictor: str) -> pd.DataFrame:
         seeds = {}
         for item in self.items.get(name, ()):
             if read_state(item.place).get("state") == "done":
@@ -92,6 +118,7 @@ def build_table(name: str, table: TableSettings, results: Results, header: Seque
     header: lines about the study that stand above every table.
     """
     sources = [source for source in table.rows.values() if source is not None]
+    names = [name for source in sources for name in results.names(source)]
     rows: list[dict[str, Any]] = []
     if table.baselines.rows == "first":
         first = next((source for source in sources if results.state(source)[0] == "done"), None)
@@ -108,7 +135,7 @@ def build_table(name: str, table: TableSettings, results: Results, header: Seque
         "columns": [
             {
                 "label": label,
-                "convention": results.convention(sources, column),
+                "convention": results.convention(names, column),
                 "higher_is_better": HIGHER_IS_BETTER.get(column.metric),
             }
             for label, column in table.columns.items()
@@ -148,12 +175,12 @@ def summary(values: pd.DataFrame, published: Sequence[float | None] | None = Non
     }
 
 
-def _row(label: str, source: str | None, table: TableSettings, results: Results) -> dict[str, Any]:
+def _row(label: str, source: Source, table: TableSettings, results: Results) -> dict[str, Any]:
     """Return one row: a cell or job, or what only the paper has."""
     state, why = ("published", "") if source is None else results.state(source)
     return {
         "label": label,
-        "source": source,
+        "source": next(iter(results.names(source)), None),
         "predictor": "model",
         "state": state,
         "why": why,
@@ -167,14 +194,15 @@ def _row(label: str, source: str | None, table: TableSettings, results: Results)
     }
 
 
-def _baseline(predictor: str, label: str, source: str, table: TableSettings, results: Results) -> dict[str, Any]:
+def _baseline(predictor: str, label: str, source: Source, table: TableSettings, results: Results) -> dict[str, Any]:
     """Return the row of a baseline, as it was judged beside a cell."""
     cells = {name: summary(results.values(source, c, predictor)) for name, c in table.columns.items()}
-    return {"label": label, "source": source, "predictor": predictor, "state": "done", "why": "", "cells": cells}
+    first = next(iter(results.names(source)), None)
+    return {"label": label, "source": first, "predictor": predictor, "state": "done", "why": "", "cells": cells}
 
 
 def _published(
-    table: TableSettings, label: str, column: str, source: str | None, results: Results
+    table: TableSettings, label: str, column: str, source: Source, results: Results
 ) -> tuple[float, float | None] | None:
     """Return the paper's mean and SD of one cell, None where it gives none."""
     if isinstance(table.published, PublishedNumbers):
@@ -182,16 +210,16 @@ def _published(
     numbers = _of_recipe(source, results) if table.published == "recipe" else None
     if numbers is None or source is None:
         return None
-    cell = results.items[source][0]
+    cell = results.items[results.names(source)[0]][0]
     settings = table.columns[column]
     # Published numbers may stand only beside the preset that measures as the paper did: the one of the recipe's name.
     same = isinstance(cell, Cell) and settings.preset == cell.recipe.name
     return numbers.get(settings.metric) if same else None
 
 
-def _of_recipe(source: str | None, results: Results) -> Mapping[str, tuple[float, float]] | None:
+def _of_recipe(source: Source, results: Results) -> Mapping[str, tuple[float, float | None]] | None:
     """Return what the recipe of a cell holds of the paper's numbers: metric → mean and SD, for its own task."""
-    cells = [item for item in results.items.get(source or "", ()) if isinstance(item, Cell)]
+    cells = [item for name in results.names(source) for item in results.items.get(name, ()) if isinstance(item, Cell)]
     known = cells[0].recipe.published if cells else None
     return known.translations.get(cells[0].recipe.translation) if known else None
 
@@ -200,30 +228,53 @@ def _source(table: TableSettings, results: Results) -> str:
     """Return where the published numbers stand, "" where there are none."""
     if isinstance(table.published, PublishedNumbers):
         return table.published.source
-    for source in table.rows.values():
-        for item in results.items.get(source or "", ()) if table.published == "recipe" else ():
-            if isinstance(item, Cell) and item.recipe.published:
-                return item.recipe.published.source
+    names = [name for source in table.rows.values() for name in results.names(source)]
+    for item in (item for name in names for item in results.items.get(name, ())):
+        if table.published == "recipe" and isinstance(item, Cell) and item.recipe.published:
+            return item.recipe.published.source
     return ""
 
 
 def _test(test: ComparisonSettings, table: TableSettings, results: Results) -> dict[str, Any]:
-    """Return the test of a against b on the patients that both have (mean over seeds), beside the paper's."""
+    """Return the test of a against b (mean over seeds), paired on the patients that both have, beside the paper's."""
     column = table.columns[test.column]
     sources = (table.rows[test.a], table.rows[test.b])
     a, b = (results.values(source, column).mean(axis=1) if source else pd.Series(dtype=float) for source in sources)
-    difference = (a - b).dropna().to_numpy(dtype=float) if len(a) and len(b) else np.empty(0)
-    outcome = PAIRED[test.test](difference)
+    found = _independent(a, b) if test.test == "independent t" else _paired(test, a, b)
     published = [_published(table, row, test.column, table.rows[row], results) for row in (test.a, test.b)]
     return {
         "a": test.a,
         "b": test.b,
         "column": test.column,
         "test": test.test,
-        "n": int(difference.size),
-        "mean_difference": float(difference.mean()) if difference.size else None,
-        "p": None if np.isnan(outcome.p) else outcome.p,
-        "reason": outcome.reason,
+        **found,
         "published_difference": published[0][0] - published[1][0] if published[0] and published[1] else None,
         "published_p": test.published,
+        "published_interval": test.published_interval,
+    }
+
+
+def _paired(test: ComparisonSettings, a: pd.Series, b: pd.Series) -> dict[str, Any]:
+    """Return a paired test of the values of two rows."""
+    difference = (a - b).dropna().to_numpy(dtype=float) if len(a) and len(b) else np.empty(0)
+    outcome = PAIRED[test.test](difference)
+    return {
+        "n": int(difference.size),
+        "mean_difference": float(difference.mean()) if difference.size else None,
+        "interval": None,
+        "p": None if np.isnan(outcome.p) else outcome.p,
+        "reason": outcome.reason,
+    }
+
+
+def _independent(a: pd.Series, b: pd.Series) -> dict[str, Any]:
+    """Return a test of the values of two rows as of two groups, with the 95 % interval of their difference."""
+    outcome = independent_t(a.to_numpy(dtype=float), b.to_numpy(dtype=float))
+    numbers = {key: None if np.isnan(float(v)) else float(v) for key, v in outcome.items() if key != "reason"}
+    return {
+        "n": f"{a.size} and {b.size}",
+        "mean_difference": numbers["mean_difference"],
+        "interval": None if numbers["ci_low"] is None else [numbers["ci_low"], numbers["ci_high"]],
+        "p": numbers["p"],
+        "reason": outcome["reason"],
     }

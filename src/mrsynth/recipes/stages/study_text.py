@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 
@@ -42,10 +43,10 @@ def _tests(tests: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of the tests, [] where there are none."""
     if not tests:
         return []
-    lines = [
-        "| test | of | n | difference | p | *paper: difference* | *paper: p* |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ["test", "of", "n", "difference", "95 %", "p", "*paper: difference*", "*paper: 95 %*", "*paper: p*"]
+    intervals = any(test["interval"] or test["published_interval"] for test in tests)
+    kept = [intervals or "95 %" not in name for name in head]
+    lines = []
     for test in tests:
         difference, published = test["mean_difference"], test["published_difference"]
         cells = [
@@ -53,12 +54,14 @@ def _tests(tests: Sequence[Mapping[str, Any]]) -> list[str]:
             test["column"],
             str(test["n"]),
             _signed(difference),
+            _interval(test["interval"]),
             test["reason"] if test["p"] is None else f"{test['p']:.2g}",
             "" if published is None else f"*{_signed(published)}*",
+            f"*{_interval(test['published_interval'])}*" if test["published_interval"] else "",
             f"*{test['published_p']}*" if test["published_p"] else "",
         ]
-        lines.append(_line(cells))
-    return [*lines, ""]
+        lines.append(_line(list(compress(cells, kept))))
+    return [_line(list(compress(head, kept))), "|---" * sum(kept) + "|", *lines, ""]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -75,6 +78,11 @@ def _number(mean: float | None, sd: float | None) -> str:
 def _plain(value: float, beside: float) -> str:
     """Return a number with as many digits as the size of the number that it stands beside asks for."""
     return f"{value:.{2 if abs(beside) >= 1 else 3 if abs(beside) >= 0.1 else 4}f}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    """Return an interval, "" where there is none."""
+    return "" if ends is None else " to ".join(_signed(end) for end in ends)
 
 
 def _signed(difference: float | None) -> str:

@@ -19,21 +19,27 @@ from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.io import PreparedCohort
 from mrsynth.io.files import atomic_file, write_json, write_text
 from mrsynth.losses import build_loss
-from mrsynth.model import Contract, save_model
+from mrsynth.losses.feature_terms import FeatureSource
+from mrsynth.losses.registry import build_terms
+from mrsynth.model import Condition, Contract, save_model
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.recipes.recipe import Recipe, dump_recipe
+from mrsynth.recipes.stages.borrowed import begin_encoder, describe_features, run_features
 from mrsynth.recipes.stages.train_checks import check_prepared, check_run, check_start
 from mrsynth.report.figures import learning_curves
 from mrsynth.seeds import derive_seed
 from mrsynth.train.adversarial import Adversarial
-from mrsynth.train.batches import SliceSet
+from mrsynth.train.batches import SliceSet, Slicing
+from mrsynth.train.doses import DoseSet, condition_of
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Samples
 from mrsynth.train.missing import ModalityDropout
 from mrsynth.train.patches import PatchSet
+from mrsynth.train.rotations import Rotated
 from mrsynth.train.stages import build_stages
 from mrsynth.train.supervised import Supervised
+from mrsynth.train.wgan import Wgan
 
 
 def train(
@@ -60,8 +66,10 @@ def train(
         check_start(recipe, prepared, start)
     began = _begin(recipe, prepared, out, resume, start)
     samples = training_samples(recipe, prepared)
-    module = training_module(recipe)
-    stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs)
+    features = run_features(recipe, prepared, out, progress)
+    module = training_module(recipe, features)
+    encoder = begin_encoder(module.net, recipe.encoder_weights)
+    stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
     go_on = resume or start is not None
     result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on, progress=progress)
     if not result.is_main:
@@ -74,6 +82,8 @@ def train(
         "seconds": round(sum(epoch["seconds"] for epoch in read_history(out / "log" / "history.csv")), 1),
         "samples": {"kind": "boxes" if recipe.samples.patch else "slices"}
         | {split: len(part) for split, part in zip(("train", "val"), samples, strict=True)},
+        "features": describe_features(recipe, prepared, out),
+        "encoder": encoder,
     }
     write_json(out / "run.json", record)
     learning_curves(out / "log" / "history.csv", out / "log" / "learning_curves.png")
@@ -85,6 +95,9 @@ def train(
         "net_settings": recipe.net.settings,
         "patch": recipe.samples.patch.size if recipe.samples.patch else None,
         "flags": recipe.missing is not None and recipe.missing.flags,
+        "neighbours": recipe.samples.neighbours,
+        "predict": recipe.predict,
+        "condition": trained_condition(recipe, prepared),
         "steps": prepared.steps,
         "range": recipe.range,
         "intensity": median_intensity(prepared, recipe.task.target),
@@ -123,30 +136,48 @@ def training_samples(recipe: Recipe, prepared: PreparedCohort) -> tuple[Samples,
     contrasts, memory = (recipe.task.inputs, recipe.task.target), recipe.train.in_memory_gb
     patch = recipe.samples.patch
     if patch is None:
-        least = recipe.samples.min_brain_fraction
-        train_set, val_set = (SliceSet(prepared, split, contrasts, least, memory) for split in ("train", "val"))
-        return train_set, val_set
+        least, slicing = recipe.samples.min_brain_fraction, Slicing(recipe.samples.planes, recipe.samples.neighbours)
+        train_set, val_set = (
+            SliceSet(prepared, split, contrasts, least, memory, slicing) for split in ("train", "val")
+        )
+        return (Rotated(train_set) if recipe.samples.rotate90 else train_set), val_set
     fewer = patch.model_copy(update={"per_epoch": max(1, patch.per_epoch // 4)})
-    seed = recipe.train.seed
+    seed, kind = recipe.train.seed, PatchSet if recipe.condition is None else DoseSet
     return (
-        PatchSet(prepared, "train", contrasts, patch, seed, memory),
-        PatchSet(prepared, "val", contrasts, fewer, seed, memory),
+        kind(prepared, "train", contrasts, patch, seed, memory),
+        kind(prepared, "val", contrasts, fewer, seed, memory),
     )
 
 
-def training_module(recipe: Recipe) -> Supervised | Adversarial:
-    """Return the recipe's network, its first weights drawn, with what trains it."""
-    loss, seed = build_loss(recipe.loss, recipe.task.inputs), recipe.train.seed
+def trained_condition(recipe: Recipe, prepared: PreparedCohort) -> Condition | None:
+    """Return the doses and fields that a conditional network is trained on, None for any other."""
+    if recipe.condition is None:
+        return None
+    fields = [condition_of(prepared, case)[1] for case in prepared.cases("train")]
+    return Condition(dose=recipe.condition.dose, b0_tesla=(min(fields), max(fields)))
+
+
+def training_module(recipe: Recipe, features: FeatureSource | None = None) -> Supervised | Adversarial | Wgan:
+    """Return the recipe's network, its first weights drawn, with what trains it; features: networks for its losses."""
+    loss, seed = build_loss(recipe.loss, recipe.task.inputs, features), recipe.train.seed
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(seed, "weights"))
         net = build_net(recipe.net.name, **recipe.net.settings)
         if recipe.game is not None:
             torch.manual_seed(derive_seed(seed, "critic"))
             critic = build_net(recipe.game.critic.name, **recipe.game.critic.settings)
-            return Adversarial(net, critic, loss, recipe.game, recipe.train)
+            return Adversarial(net, critic, loss, recipe.game, recipe.train, recipe.samples.neighbours)
+        if recipe.condition is not None and recipe.wgan is not None:
+            torch.manual_seed(derive_seed(seed, "critic"))
+            settings: dict[str, Any] = {**recipe.wgan.critic.settings}
+            if recipe.wgan.embedding == "shared":
+                settings["embedding"] = net.embedding
+            critic = build_net(recipe.wgan.critic.name, **settings)
+            terms = build_terms(recipe.loss, recipe.task.inputs, features)
+            return Wgan(net, critic, terms, recipe.condition, recipe.wgan, recipe.train)
     missing = recipe.missing
     dropout = ModalityDropout(missing.drop, missing.flags, recipe.range[0]) if missing is not None else None
-    return Supervised(net, loss, recipe.train, dropout)
+    return Supervised(net, loss, recipe.train, dropout, recipe.samples.neighbours)
 
 
 def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> None:
@@ -228,10 +259,19 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
+def _taken(record: dict[str, Any]) -> str:
+    """Return the card's line on networks that were trained before, "" where none was used."""
+    taken = [f"{loss} through {f['network']} {f['layer']} ({f['weights']})" for loss, f in record["features"].items()]
+    taken += [f"encoder begun with {record['encoder']['file']}"] if record["encoder"] else []
+    return f"* Taken from other networks: {'; '.join(taken)}; SHA-256 in run.json.\n" if taken else ""
+
+
 def card(recipe: Recipe, record: dict[str, Any]) -> str:
     """Return the model card in Markdown."""
     n = record["n_cases"]
     any_subset = ", of which any but one may be missing" if recipe.missing is not None else ""
+    if recipe.condition is not None:
+        any_subset += ", at a dose from {:g} to {:g} that it is told".format(*recipe.condition.dose)
     return f"""# {recipe.name}: {recipe.translation}
 
 {recipe.title}. Research software, not a medical device: its images are synthetic.
@@ -242,6 +282,6 @@ def card(recipe: Recipe, record: dict[str, Any]) -> str:
   Training patients: {", ".join(record["patients"]["train"])}.
 * {record["epochs"]} epochs on {record["device"]}, best validation loss {record["best_val_loss"]:.6g} in epoch
   {record["best_epoch"]}; seed {record["seed"]}; commit {record["commit"]}; torch {record["versions"]["torch"]}.
-* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not use it on images unlike
-  these.
+{_taken(record)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not use it on
+  images unlike these.
 """

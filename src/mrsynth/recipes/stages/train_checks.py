@@ -14,7 +14,19 @@ from mrsynth.prepare import complete_steps
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.train.settings import StageSettings, stages_in_order
 
-SECTIONS = ("task", "net", "prepare", "range", "loss", "samples", "game", "missing")
+SECTIONS = (
+    "task",
+    "net",
+    "encoder_weights",
+    "prepare",
+    "range",
+    "loss",
+    "samples",
+    "game",
+    "missing",
+    "condition",
+    "wgan",
+)
 """What must be the same in all parts of a run."""
 
 TRAINED_ALIKE = ("batch_size", "learning_rate", "betas", "samples_per_epoch", "seed", "channels_last", "precision")

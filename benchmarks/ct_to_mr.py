@@ -1,0 +1,87 @@
+"""MR from CT with DRUNet-34: a head of 160 slices of 448×448, ours and the bare network in turns, and our memory.
+
+Times are those of 16 of the slices, times ten: a slice costs the same wherever it lies.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.full_head import peak_of_this
+from benchmarks.machine import environment, in_turns, medians, row
+from mrsynth.image import Image
+from mrsynth.memory import keep_freed_memory
+from mrsynth.nets import build_net
+from mrsynth.prepare.resize import resize_slices
+from mrsynth.synthesize.volume import Inference, predict_volume
+
+EDGE, SLICES, TIMED, OWN_EDGE = 448, 160, 16, 256
+
+
+def network() -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    return build_net("drunet", generator=generator, depth=34, inputs=1, imagenet=True).eval()
+
+
+def head(slices: int) -> np.ndarray:
+    return np.random.default_rng(0).random((EDGE, EDGE, slices), dtype=np.float32)
+
+
+def ours(net: nn.Module, ct: np.ndarray) -> Callable[[], np.ndarray]:
+    """Return the prediction of the slices and its way back to 256×256."""
+
+    def run() -> np.ndarray:
+        image = Image(predict_volume(net, [ct], Inference()), np.eye(4), "t1")
+        return resize_slices(image, (OWN_EDGE, OWN_EDGE), np.eye(4)).data
+
+    return run
+
+
+def bare(net: nn.Module, ct: np.ndarray) -> Callable[[], None]:
+    """Return the network on the same slices, one after the other."""
+    slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(ct, 2, 0)))[:, None, None]
+
+    def run() -> None:
+        with torch.inference_mode():
+            for one in slices:
+                net(one)
+
+    return run
+
+
+def measure(slices: int) -> None:
+    """Predict once, and print how much the process grew beside weights and volume."""
+    net, ct = network(), head(slices)
+    with torch.inference_mode():
+        net(torch.rand(1, 1, 32, 32))
+    before = peak_of_this()
+    ours(net, ct)()
+    print(json.dumps({"mib": peak_of_this() - before}))
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        return measure(int(sys.argv[1]))
+    place = environment("torch")
+    keep_freed_memory()
+    net, ct = network(), head(TIMED)
+    times = medians(in_turns(ours(net, ct), bare(net, ct), repeats=3))
+    name = f"DRUNet-34, {SLICES} slices of {EDGE}×{EDGE}, back to {OWN_EDGE}×{OWN_EDGE}"
+    row("ct_to_mr", f"{name}: seconds (from {TIMED} slices)", times[0] * SLICES / TIMED, "s", **place)
+    row("ct_to_mr", "time over that of the bare network on the slices", times[0] / times[1], "×", "≤ 1.2 ×", **place)
+    command = [sys.executable, "-m", "benchmarks.ct_to_mr", str(SLICES)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    mib = float(json.loads(done.stdout)["mib"])
+    row("ct_to_mr", "memory beside weights and volume", mib, "MiB", "≤ 2048 MiB", **place)
+    return None
+
+
+if __name__ == "__main__":
+    main()

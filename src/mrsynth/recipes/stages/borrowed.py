@@ -1,0 +1,76 @@
+"""What a run takes from networks that were trained before it: feature networks for its losses, an encoder's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mrsynth.io import PreparedCohort
+from mrsynth.io.files import sha256_file
+from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
+from mrsynth.losses.registry import LOSSES
+from mrsynth.nets.drunet import DRUNet, encoder_file, load_encoder
+from mrsynth.nets.weights import weights_file
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.recipes.stages.progress import CONSOLE
+from mrsynth.settings import parse
+from mrsynth.train.features import feature_source, train_features
+from mrsynth.train.settings import LossTerms, stage_terms, stages_in_order
+
+FOLDER = "features"
+"""In a run folder: the feature network that was trained for it."""
+
+
+def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path, progress: bool = False) -> FeatureSource:
+    """Return what gives the losses of all stages of a run their feature networks, each once."""
+
+    def tell(what: str) -> None:
+        if progress:
+            CONSOLE.print(what, markup=False)
+
+    return feature_source(prepared, recipe.contrasts, out / FOLDER, tell)
+
+
+def describe_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> dict[str, dict[str, Any]]:
+    """Return loss → its feature network for the run's record: name, layer, where its weights come from and their
+    SHA-256; of one that was trained here also how well it learned."""
+    found: dict[str, dict[str, Any]] = {}
+    for loss, settings in _feature_settings(recipe).items():
+        known = {"network": settings.network, "layer": settings.layer, "weights": settings.weights}
+        if settings.weights == "trained":  # it lies there by now
+            record = train_features(prepared, "train", recipe.contrasts, settings.training, out / FOLDER)
+            learned = record.model_dump(mode="json", include={"contrasts", "accuracy", "chance", "seconds"})
+            found[loss] = {**known, "sha256": record.weights_sha256, **learned}
+        else:
+            found[loss] = {**known, "sha256": sha256_file(weights_file(settings.network, settings.weights))}
+    return found
+
+
+def begin_encoder(net: nn.Module, weights: str | None) -> dict[str, str] | None:
+    """Put weights of others into a network's encoder, None for none; returns the file and its SHA-256, for the record.
+
+    weights: the recipe's `encoder_weights`. Raises ModelError that says how to get them where they are not there, or
+    what does not fit.
+    """
+    if weights is None or not isinstance(net, DRUNet):
+        return None
+    path = encoder_file(net, weights)
+    load_encoder(net, path)
+    return {"weights": weights, "file": path.name, "sha256": sha256_file(path)}
+
+
+def _feature_settings(recipe: Recipe) -> dict[str, FeatureSettings]:
+    """Return loss → feature settings of the losses that have some and count, in any stage."""
+    stages: list[LossTerms] = [stage_terms(recipe.loss, s.loss) for s in stages_in_order(recipe.train).values()]
+    found = {}
+    for terms in (recipe.loss, *stages):
+        for name, spec in terms.items():
+            entry = LOSSES.get(name)
+            if isinstance(entry, type) and issubclass(entry, FeatureTerm) and isinstance(spec, Mapping):
+                settings = {key: value for key, value in spec.items() if key != "weight"}
+                if spec.get("weight"):
+                    found[name] = parse(entry, settings, f"loss {name}").features
+    return found

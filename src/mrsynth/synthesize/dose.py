@@ -1,0 +1,120 @@
+"""A network with a condition (pinetz2023) at one dose: what it may be asked for, the noise that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mrsynth.errors import InputError
+from mrsynth.model import Condition
+from mrsynth.seeds import derive_seed, generator
+
+FIELD_TOLERANCE = 0.05
+"""A field that is off by less is the same: scanners of 1.5 and 3 T also write 1.494 and 2.894."""
+
+
+@dataclass(frozen=True)
+class Dosage:
+    """One image to make. dose: a fraction of the full one; seed: of the noise; extrapolated: dose or field lie outside
+    of what the model was trained on."""
+
+    dose: float
+    b0_tesla: float
+    seed: int
+    extrapolated: bool = False
+
+    def words(self) -> str:
+        """Return dose and field for an image's header: "0.17 3 T"."""
+        return f"{self.dose:g} {self.b0_tesla:g} T" + (" EXTRAPOLATED" if self.extrapolated else "")
+
+
+@dataclass(frozen=True)
+class Doses:
+    """What is asked of a model with a condition.
+
+    doses: to make; none: that of each case. b0_tesla: the scanner's field; None: that of each case. seed: of the noise;
+    the same for all doses of a case, so that they differ in nothing but the contrast agent. extrapolate: whether doses
+    and fields outside of what was trained are allowed.
+    """
+
+    doses: tuple[float, ...] = ()
+    b0_tesla: float | None = None
+    seed: int = 0
+    extrapolate: bool = False
+
+    @classmethod
+    def parse(cls, text: str, b0_tesla: float | None, seed: int, extrapolate: bool) -> Doses:
+        """Return what the options mean; text: doses with commas between, "0.1,0.17". Raises InputError."""
+        try:
+            doses = tuple(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
+        except ValueError:
+            doses = (float("nan"),)
+        if not all(0 < dose <= 1 for dose in doses):
+            expected = "fractions of the full dose, e.g. 0.1,0.17"
+            raise InputError("--dose is not a list of doses.", found=text, expected=expected)
+        return cls(doses, b0_tesla, seed, extrapolate)
+
+    def of_case(self, model: Condition, case: str, known: Mapping[str, Any], own_noise: bool = False) -> list[Dosage]:
+        """Return the images to make of a case.
+
+        known: the case's own dose and b0_tesla, where they are known. own_noise: whether the noise is another one in
+        each case, by its name. Raises InputError where dose or field are not known, or outside of what was trained.
+        """
+        doses = self.doses or ((known["dose"],) if known.get("dose") else ())
+        b0_tesla = self.b0_tesla or known.get("b0_tesla")
+        if not doses or b0_tesla is None:
+            missing, option = ("b0_tesla", "--b0 3") if doses else ("dose", "--dose 0.1,0.17")
+            raise InputError(
+                f"{case}: the model is to be told dose and field strength, and the {missing} is not known.",
+                expected=f"doses from {model.dose[0]:g} to {model.dose[1]:g}, a field in tesla",
+                do=f"give {option}, or fill the column {missing} of the cohort table",
+            )
+        seed = derive_seed(self.seed, case) if own_noise else self.seed
+        return [self._checked(model, case, Dosage(float(dose), float(b0_tesla), seed)) for dose in doses]
+
+    def _checked(self, model: Condition, case: str, asked: Dosage) -> Dosage:
+        """Return what is asked, marked where it is outside of what was trained; raises InputError unless allowed."""
+        outside = []
+        for name, value, (low, high), unit, tolerance in (
+            ("dose", asked.dose, model.dose, "", 0.0),
+            ("field", asked.b0_tesla, model.b0_tesla, " T", FIELD_TOLERANCE),
+        ):
+            if not low * (1 - tolerance) <= value <= high * (1 + tolerance):
+                outside.append(f"{name} {value:g}{unit}, trained {low:g} to {high:g}{unit}")
+        if outside and not self.extrapolate:
+            raise InputError(
+                f"{case}: the model was not trained on this.",
+                found="; ".join(outside),
+                do="--allow-extrapolation makes the image all the same, and marks it",
+            )
+        return Dosage(asked.dose, asked.b0_tesla, asked.seed, bool(outside))
+
+
+class AtDose(nn.Module):
+    """A generator with its condition: noise, native and standard dose (b, 3, x, y, z) → the scan at a dose (b, 1, …).
+
+    net: (noise, native, standard, condition (b, 2)) → residuals of all scales, finest first.
+    """
+
+    condition: Tensor
+
+    def __init__(self, net: nn.Module, dosage: Dosage) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("condition", torch.tensor([[dosage.dose, dosage.b0_tesla]]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return native + residual."""
+        native = x[:, 1:2]
+        return native + self.net(x[:, :1], native, x[:, 2:3], self.condition.expand(len(x), 2))[0]
+
+
+def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Return the noise of a volume (x, y, z), float32, from N(0, 1): drawn at once, so that the tiles in which a volume
+    is computed do not matter."""
+    return generator(seed, "noise").standard_normal(shape, dtype=np.float32)
