@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.full_head import peak_of_this
-from benchmarks.machine import environment, in_turns, medians, row
+from benchmarks.machine import environment, in_turns, medians, peak_mib, row
 from mrsynth.image import Image
 from mrsynth.memory import keep_freed_memory
 from mrsynth.nets import build_net
@@ -61,9 +60,9 @@ def measure(slices: int) -> None:
     net, ct = network(), head(slices)
     with torch.inference_mode():
         net(torch.rand(1, 1, 32, 32))
-    before = peak_of_this()
+    before = peak_mib()
     ours(net, ct)()
-    print(json.dumps({"mib": peak_of_this() - before}))
+    print(json.dumps({"mib": peak_mib() - before}))
 
 
 def main() -> None:

@@ -11,13 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.machine import environment, in_turns, medians, row
+from benchmarks.machine import environment, in_turns, medians, peak_mib, row
 from mrsynth.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.nets.fold import fold_batch_norm
@@ -73,20 +72,14 @@ def memory_of(which: str, shape: tuple[int, ...]) -> float:
     return float(json.loads(done.stdout)["mib"])
 
 
-def peak_of_this() -> float:
-    """Return this process's peak in MiB; `ru_maxrss` of a started process begins with that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-
-
 def measure(which: str, shape: tuple[int, ...]) -> None:
     """Run one way once, and print how much the process grew."""
     net, inputs = network(), head(shape)
     with torch.inference_mode():
         net(torch.rand(1, 3, 8, 8, 8))  # what libraries set up at their first call is not the prediction's
-    before = peak_of_this()
+    before = peak_mib()
     {"ours": ours, "bare": bare, "monai": monai}[which](net, inputs)()
-    print(json.dumps({"mib": peak_of_this() - before}))
+    print(json.dumps({"mib": peak_mib() - before}))
 
 
 def main() -> None:

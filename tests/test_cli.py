@@ -133,6 +133,11 @@ def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     by_hand = np.mean((nib.load(scan).get_fdata() - nib.load(other).get_fdata()) ** 2)
     mse = next(row for row in rows if row["metric"] == "mse" and row["fit"] == "none")
     assert mse["mean"] == pytest.approx(by_hand, rel=1e-5)
+    flat = nib.Nifti1Image(np.zeros(nib.load(scan).shape, np.float32), nib.load(scan).affine)
+    nib.save(flat, tmp_path / "flat.nii.gz")  # a constant prediction is a bad one, and judged; a reference is refused
+    for one, other, rc in (("--prediction", "--reference", 0), ("--reference", "--prediction", 2)):
+        words = (one, tmp_path / "flat.nii.gz", other, scan, "--range", 1000, "-o", tmp_path / "flat.json")
+        assert run(monkeypatch, "evaluate", *words) == rc
     assert run(monkeypatch, "evaluate", *files, "-o", tmp_path / "no.json") == 2  # float data without a range
     assert not (tmp_path / "no.json").exists()
 

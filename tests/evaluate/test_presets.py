@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair
+from mrsynth.evaluate.presets import PRESETS
 
 SHAPE = (24, 26, 22)
 COMMON = ("default", "osman2022", "chen2022")
@@ -190,6 +191,20 @@ def test_contrast_measures_need_a_native_image() -> None:
     assert value(perfect, "lesion_to_brain_ratio_error", "enhancing") == 0
     none = evaluate_pair(truth, truth, {"brain": regions["brain"]}, 1.0, native=native)
     assert {r.reason for r in none if r.metric == "cnr"} == {"no enhancing lesion"}
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_constant_prediction_is_a_bad_one(preset: str) -> None:
+    """As of a network that learned nothing: it is measured as any other, or a record says why there is no value."""
+    good, truth, regions = subject()
+    width = PRESETS[preset].data_range or 1.0
+    flat, better = (evaluate_pair(width * p, width * truth, regions, width, preset) for p in (np.zeros(SHAPE), good))
+    assert [r.metric for r in flat] == [r.metric for r in better]
+    for record, other in zip(flat, better, strict=True):
+        assert record.reason if record.value is None else math.isfinite(record.value)
+        if record.metric in ("psnr", "psnr_mask") and record.fit == "none" and other.value is not None:
+            assert record.value is not None
+            assert record.value < other.value
 
 
 def test_bad_input_is_refused_in_words() -> None:

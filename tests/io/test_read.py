@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrsynth.errors import InputError
-from mrsynth.io import read_image, read_mask
+from mrsynth.io import read_image, read_mask, read_prediction
 from mrsynth.io.diffusion import read_shells, shell_of
 from mrsynth.io.read import file_digest
 from nifti_factory import LPS, RAS, ramp, save
@@ -29,6 +29,16 @@ def series(folder: Path, suffix: str = ".nii.gz") -> tuple[Path, np.ndarray]:
     path = save(folder / f"dwi{suffix}", data, LPS)
     (folder / "dwi.bval").write_text(" ".join(map(str, B_VALUES)) + "\n")
     return path, data
+
+
+def test_a_prediction_may_be_constant_a_scan_may_not(tmp_path: Path) -> None:
+    flat = save(tmp_path / "flat.nii.gz", np.full((5, 6, 7), 3, np.float32), LPS)
+    assert (read_prediction(flat, "t1").data == 3).all()
+    with pytest.raises(InputError, match="constant"):
+        read_image(flat, "t1")
+    holed = save(tmp_path / "holed.nii.gz", np.full((5, 6, 7), np.nan, np.float32), LPS)
+    with pytest.raises(InputError, match="not numbers"):
+        read_prediction(holed, "t1")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

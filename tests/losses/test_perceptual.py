@@ -76,6 +76,7 @@ def test_without_networks_settings_are_checked_and_nothing_is_computed():
         ({"network": "vgg11"}, "network"),
         ({"layer": "block3"}, "layer"),
         ({"weights": "cache"}, "no public weights"),
+        ({"weights": "download"}, "no public weights"),
         ({"network": "vgg16"}, "too large to be trained"),
         ({"wieghts": "x"}, "did you mean 'weights'"),
         ({"training": {"step": 3}}, "did you mean 'steps'"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,6 +105,32 @@ def test_weights_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     torch.save(VGG("vgg16", "conv1_1").state_dict(), path)
     with pytest.raises(ModelError, match="does not belong to its name"):
         load_vgg("vgg16", "conv1_1", "cache")
+
+
+def test_weights_are_downloaded_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By torchvision, into PyTorch's cache, once; a stand-in, whose file has no digest in its name."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("mrsynth.nets.weights.CACHED", {**CACHED, "vgg16": "vgg16.pth"})
+    path, fetched = tmp_path / "hub" / "checkpoints" / "vgg16.pth", []
+
+    def fetch(progress: bool, check_hash: bool):
+        assert check_hash
+        fetched.append(path)
+        path.parent.mkdir(parents=True)
+        torch.save(VGG("vgg16", "conv1_1").state_dict(), path)
+
+    weights = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(get_state_dict=fetch))
+    models = SimpleNamespace(get_model_weights=lambda name: {"vgg16": weights}[name])
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(ModelError, match=r"cannot be downloaded(.|\n)*torchvision, installed(.|\n)*weights: trained"):
+        load_vgg("vgg16", "conv1_1", "download")
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    for _ in range(2):
+        load_vgg("vgg16", "conv1_1", "download")
+    assert fetched == [path]
+    with pytest.raises(ModelError, match="no public weights"):
+        load_vgg("small", "relu1_1", "download")
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mrsynth.errors import ModelError, RecipeError
+from mrsynth.io import PreparedCohort
 from mrsynth.io.files import sha256_file
 from mrsynth.model import load_contract
 from mrsynth.nets.drunet import DRUNet
@@ -72,6 +73,23 @@ def test_the_encoder_begins_with_the_weights_given(tmp_path: Path):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["features"] == {}
     assert not (tmp_path / "run" / "features").exists()
+
+
+def test_runs_side_by_side_train_a_feature_network_once(run: Path, monkeypatch: pytest.MonkeyPatch):
+    prepared = PreparedCohort.open(run.parent / "p")
+    (first,) = (run / "features").glob("*.safetensors")
+    (damaged := run.parent / "a" / "features").mkdir(parents=True)  # comes first, and is passed over
+    (damaged / first.name).write_bytes(first.read_bytes()[:-4] + b"\0\0\0\1")
+    (damaged / first.name).with_suffix(".json").write_bytes(first.with_suffix(".json").read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr("mrsynth.train.features._learn", lambda *_: pytest.fail("it was trained again"))
+        train(drunet(run.parent), prepared, run.parent / "beside", progress=False)
+    taken = json.loads((run.parent / "beside" / "run.json").read_text())["features"]["contextual"]
+    assert taken["sha256"] == sha256_file(first)
+    other = LOSS % FEATURES.replace("steps: 2", "steps: 1")  # another network: trained
+    train(drunet(run.parent, other), prepared, run.parent / "other", progress=False)
+    (own,) = (run.parent / "other" / "features").glob("*.safetensors")
+    assert own.name != first.name
 
 
 def test_what_is_not_there_is_said_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from mrsynth.recipes.recipe import load_recipe
 from mrsynth.simulate import SubjectSettings, Truth, simulate_with_truth
 from mrsynth.train.settings import stage_terms, stages_in_order
 
-DATA_PATHS = ("equalize", "flair", "real", "raw", "small", "smoke")
+DATA_PATHS = ("equalize", "flair", "real", "real-2mm", "own-scale", "raw", "small", "smoke")
 SYSTEMS = [name for name in load_recipe("chen2022").variants if name not in DATA_PATHS]
 DELTA = 0.1
 
@@ -68,6 +68,14 @@ def test_other_systems_have_their_own_losses_and_one_stage():
         assert weights["enhancement_mae"] == weights["slice_ssim"] == 0
     assert load_recipe("chen2022/decnn").game is None
     assert load_recipe("chen2022/impute-t2").translation == "t1-t2"
+
+
+def test_real_patients_are_prepared_alike_but_for_the_scale():
+    shared, own = load_recipe("chen2022/small/real-2mm"), load_recipe("chen2022/small/real-2mm/own-scale")
+    assert shared.prepare[:5] == own.prepare[:5]
+    assert [next(iter(step)) for step in shared.prepare[5:]] == ["radiometric", "q95", "window", "unit"]
+    assert [next(iter(step)) for step in own.prepare[5:]] == ["unit"]
+    assert shared.net == own.net == load_recipe("chen2022/small").net
 
 
 @cache

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.uid import CTImageStorage
 
+from dicom_factory import save, slice_file
 from mrsynth.errors import InputError
 from mrsynth.image import Case, Image
 from mrsynth.io import read_image
@@ -129,6 +132,35 @@ def test_padding_of_the_scanners_field_of_view_changes_nothing():
     steps = steps_of()
     plain, other = (run_steps(Case({"ct": image}, {}, {}), steps)[0] for image in (ct, ct.with_data(padded)))
     np.testing.assert_array_equal(plain.images["ct"].data, other.images["ct"].data)
+
+
+def test_a_ct_from_dicom_is_prepared_as_the_same_from_nifti(tmp_path: Path):
+    """Stored with an intercept and, around the field of view, the padding of scanners; slices of 4 mm."""
+    ct = phantom().images["ct"]
+    hu = np.round(ct.data).astype(np.int16)
+    hu[:2] = -3024
+    x_mm, y_mm, z_mm = (float(size) for size in ct.spacing_mm)
+    for k in range(hu.shape[2]):
+        data = slice_file(
+            (hu[::-1, ::-1, k].T + 1024).astype(np.int16),
+            [0.0, 0.0, k * z_mm],
+            PixelSpacing=[y_mm, x_mm],
+            SliceThickness=z_mm,
+            SOPClassUID=CTImageStorage,
+            Modality="CT",
+            SeriesDescription="Head",
+            InstanceNumber=k + 1,
+            RescaleSlope="1",
+            RescaleIntercept="-1024",
+        )
+        save(data, tmp_path / "dcm" / f"{k}.dcm")
+    read = read_image(tmp_path / "dcm", "ct")
+    np.testing.assert_array_equal(read.data, np.maximum(hu, -1024))  # air
+    steps = load_recipe("li2022/smoke").prepare
+    as_stored = Image(hu.astype(np.float32), ct.affine, "ct")
+    one, other = (run_steps(Case({"ct": image}, {}, {}), steps)[0].images["ct"].data for image in (read, as_stored))
+    np.testing.assert_allclose(one, other, atol=1e-3)
+    assert 0.3 < np.median(one[one > 0]) < 0.6
 
 
 @pytest.mark.parametrize(("size", "edge"), [("small", 96), ("smoke", 64)])

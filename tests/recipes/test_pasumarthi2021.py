@@ -18,7 +18,7 @@ from mrsynth.nets import build_net
 from mrsynth.nets.unet25d import UNet25d
 from mrsynth.prepare import run_steps
 from mrsynth.recipes.recipe import Recipe, dump_recipe, load_recipe
-from mrsynth.recipes.stages.evaluate import judge
+from mrsynth.recipes.stages.judge import judge
 from mrsynth.recipes.stages.train import train
 from mrsynth.recipes.stages.truth import Truth
 from mrsynth.settings import PredictSettings

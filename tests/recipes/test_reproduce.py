@@ -35,6 +35,7 @@ def test_a_study_goes_on_and_a_cell_that_fails_stops_no_other(given: dict[str, A
     study = write_study(tmp_path, data | {"cells": data["cells"] | {"t1": broken}})
     first = reproduce(study, "smoke", out, given["cohort"], only=["strong"], progress=False)
     assert first.failed == ()
+    assert not [*out.glob("runs/*/checkpoints/last.ckpt"), *out.glob("runs/*/checkpoints/best.ckpt")]
     assert state(out)["both"] == "not run"
     made = weights(out, "strong").stat().st_mtime_ns
     done = reproduce(study, "smoke", out, given["cohort"], progress=False)

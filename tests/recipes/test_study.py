@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mrsynth.errors import RecipeError
-from mrsynth.recipes.stages.study_plan import Cell, plan_study
+from mrsynth.recipes.recipe import load_recipe
+from mrsynth.recipes.stages.study_plan import Cell, Dataset, plan_study
 from mrsynth.recipes.study import PublishedNumbers, list_studies, load_study
 from tiny_study import study_data, write_study
 
@@ -19,7 +20,9 @@ def test_a_study_that_comes_with_mrsynth_can_be_planned(name: str, tmp_path: Pat
     study = load_study(name)
     for scale in ("smoke", "small"):
         items = plan_study(study, scale, tmp_path)
-        assert {item.name for item in items} == {n for names in study.trainings.values() for n in names} | {*study.jobs}
+        left_out = {"pinetz2023": {"vgg", "vcm-vgg", "vgg-site2"}}.get(name, set())  # ImageNet's weights
+        everything = {n for names in study.trainings.values() for n in names} | {*study.jobs}
+        assert {item.name for item in items if not isinstance(item, Dataset)} == everything - left_out
         assert study.scales[scale].phantoms is not None
         recipes = [item.recipe for item in items if isinstance(item, Cell)]
         asked = {column.preset for table in study.all_tables(scale).values() for column in table.columns.values()}
@@ -29,9 +32,15 @@ def test_a_study_that_comes_with_mrsynth_can_be_planned(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", list(list_studies()))
 def test_the_scale_paper_changes_nothing_and_needs_the_papers_cohort(name: str):
     scale = load_study(name).scales["paper"]
-    # The paper's weights have to be at hand for li2022; what it leaves out is not the paper's.
-    variants, left_out = {"li2022": (["imagenet"], ["planes-t1", "neighbours-t1", "slices"])}.get(name, ([], []))
-    assert (scale.variants, scale.leave_out) == (variants, left_out)
+    # The paper's weights have to be at hand for li2022.
+    assert scale.variants == {"li2022": ["imagenet"]}.get(name, [])
+    beyond = {
+        "li2022": {"planes-t1", "neighbours-t1", "slices"},
+        # ImageNet's weights are at hand there, and no patient has several low doses.
+        "pinetz2023": {"features", "vcm-features", "vcm-series", "vcm-series-true", "doses-contrast", "doses-noise"}
+        | {"np-series", "features-series", "l1-series", "fig4"},
+    }
+    assert set(scale.leave_out) == beyond.get(name, set())  # what is not the paper's
     assert (scale.set, scale.cells, scale.phantoms) == ([], {}, None)
 
 
@@ -45,6 +54,19 @@ def test_the_numbers_of_chen2022_agree_with_each_other():
     assert full["SSIM, A-brain"] == rows["table1"]["Ours (3D)"]["SSIM"]
     assert full["PSNR, B-brain"] == rows["table2"]["Ours (3D)"]["PSNR, brain"] == final["B-Brain"]
     assert full["PSNR, B-tumour"] == rows["table2"]["Ours (3D)"]["PSNR, tumour"] == final["B-Tumour"]
+
+
+def test_the_numbers_of_pinetz2023_agree_with_each_other_and_with_the_recipe():
+    """Table 3's right column is Table 1's last row, and both stand in the recipe."""
+    tables = load_study("pinetz2023").tables
+    rows = {name: t.published.rows for name, t in tables.items() if isinstance(t.published, PublishedNumbers)}
+    assert rows["table3"]["Separate"] == rows["table1"]["NP"]
+    metrics = {"PSNR": "psnr", "SSIM": "ssim", "MAE_CE": "mae_ce", "MAE_σ": "mae_sigma"}
+    for variant, row in {"np": "NP", "l1": "ℓ1", "vgg": "VGG"}.items():
+        published = load_recipe(f"pinetz2023/{variant}").published
+        assert published is not None
+        found = published.translations["t1+t1ce-t1ld"]
+        assert {metrics[column]: value for column, value in rows["table1"][row].items()} == found
 
 
 def change(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:

@@ -107,7 +107,7 @@ def test_the_name_of_the_cell_asks_for_all_its_folds(folder: Path, done: Reprodu
     [
         ({"jobs": {"j": {"cell": "cv", "without": ["t2"], "missing": "zeros"}}}, "there is no cell 'cv'"),
         ({"charts": {"c": {"title": "C", "losses": {"A": "bot"}}}}, r"Chart c: 'A' shows 'bot'(.|\n)*both"),
-        ({"charts": {"c": {"title": "C", "losses": {"A": "both"}, "profile": ["t1"]}}}, "one of losses, filters"),
+        ({"charts": {"c": {"title": "C", "losses": {"A": "both"}, "profile": ["t1"]}}}, "one kind of chart"),
         ({"cells": {"both": {}, "cv": {"folds": 2}}}, "cv.folds"),
     ],
 )

@@ -13,13 +13,15 @@ import pytest
 from scipy import stats
 
 from mrsynth.evaluate import MetricRecord, write_records
+from mrsynth.io import CaseRow
 from mrsynth.io.files import write_json
 from mrsynth.recipes.stages.cells import write_failed
-from mrsynth.recipes.stages.study_plan import Cell, Item
+from mrsynth.recipes.stages.study_plan import Cell, Job
 from mrsynth.recipes.stages.study_tables import Results, build_table, write_table
 from mrsynth.recipes.study import TableSettings
 
-PATIENTS = {"c0": "p0", "c1": "p1", "c2": "p2", "c2b": "p2"}
+DOSES = {"c0": 0.1, "c1": 0.1, "c2": 0.17, "c2b": 0.2}
+ROWS = [CaseRow("p" + case[1], case, "test", {}, 3.0, dose, {"group": "one"}) for case, dose in DOSES.items()]
 
 
 def record(
@@ -52,7 +54,7 @@ def results(**places: list[Path]) -> Results:
         name: [Cell(name, seed, cast(Any, SimpleNamespace()), folder, folder) for seed, folder in enumerate(folders)]
         for name, folders in places.items()
     }
-    return Results(cast("dict[str, list[Item]]", items), PATIENTS)
+    return Results(cast("dict[str, list[Cell | Job]]", items), ROWS)
 
 
 def table(**changes: Any) -> TableSettings:
@@ -166,3 +168,13 @@ def test_nothing_run_is_a_table_too(tmp_path: Path):
     built = build_table("t", table(tests=[{"a": "A", "b": "B", "column": "PSNR"}]), results(a=[tmp_path / "a"]), [])
     assert [row["state"] for row in built["rows"]] == ["not run", "not run"]
     assert "| A | not run |" in write_table(tmp_path, built).read_text()
+
+
+def test_a_column_may_be_of_some_cases_alone(tmp_path: Path):
+    found = results(a=[place(tmp_path / "a", {"c0": 30, "c1": 32, "c2": 20, "c2b": 10})])
+    column = {"preset": "chen2022", "metric": "psnr", "region": "brain"}
+    doses = {"10 %": [0.1], "17 %": [0.17], "both": [0.1, 0.17]}
+    columns = {label: column | {"where": {"dose": values, "group": ["one"]}} for label, values in doses.items()}
+    built = build_table("t", table(rows={"A": "a"}, columns=columns), found, [])
+    assert [(c["mean"], c["n"]) for c in built["rows"][-1]["cells"].values()] == [(31, 2), (20, 1), (82 / 3, 3)]
+    assert built["columns"][2]["convention"].endswith("; dose 0.1 or 0.17; group one")

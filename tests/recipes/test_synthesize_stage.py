@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mrsynth.cli import main
-from mrsynth.errors import ModelError
+from mrsynth.errors import InputError, ModelError
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
@@ -27,12 +27,12 @@ from tiny import STEPS, tiny_scans
 ZEROS = MissingInputs("zeros")
 
 
-def save_run(folder: Path, inputs: list[str], target: str, seed: int) -> Path:
+def save_run(folder: Path, inputs: list[str], target: str, seed: int, steps: list[dict[str, Any]] = STEPS) -> Path:
     """A run whose network has its first weights."""
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"inputs": len(inputs), "widths": [4, 4], "dropout": [0.0, 0.0]}
     contract = {"recipe": "tiny", "inputs": inputs, "target": target, "net": "unet2d", "net_settings": settings}
-    rest = {"steps": complete_steps(STEPS), "range": [0, 1], "intensity": [], "training": {}}
+    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], "training": {}}
     net = build_net("unet2d", **settings)
     save_model(folder / "model", net.state_dict(), {**contract, **rest, "patch": None, "flags": False}, "# card\n")
     return folder
@@ -173,3 +173,18 @@ def test_the_command_line_fills_gaps(world: Path, monkeypatch: pytest.MonkeyPatc
         capsys.readouterr()
         assert command(monkeypatch, world, "-o", out, "--impute", wrong) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_mask_that_is_given_counts_more_than_where_the_recipe_looks_for_one(world: Path):
+    """The recipe takes it from a CT, which is not there."""
+    run = save_run(world / "ct", ["t1"], "t2", 3, [{"brain_mask": {"source": "watershed"}}, *STEPS[1:]])
+    scan = next((world / "scans").glob("*/*t1n*"))
+    mask = np.zeros(nib.load(scan).shape, np.uint8)
+    mask[8:16, 8:20, 6:14] = 1
+    nib.save(nib.Nifti1Image(mask, nib.load(scan).affine), world / "mask.nii.gz")
+    with pytest.raises(InputError, match="ct"):
+        synthesize_files(run, {"t1": scan}, world / "no.nii.gz", progress=False)
+    out = synthesize_files(run, {"t1": scan, "brain": world / "mask.nii.gz"}, world / "out.nii.gz", progress=False)
+    made = nib.load(out).get_fdata()
+    assert (made[mask == 0] == 0).all()
+    assert (made[mask == 1] != 0).mean() > 0.5

@@ -50,6 +50,16 @@ def test_every_case_appears_the_worst_first_each_with_five_pictures(make_run: Ma
         assert re.findall(r'<figure class="(\w+)"', article) == ["input", "synthetic", "truth", "difference", "ssim"]
 
 
+def test_of_many_cases_some_are_shown_evenly_from_the_worst_to_the_best(make_run: MakeRun) -> None:
+    run = make_run({f"c{i}": 0.5 + i / 100 for i in range(9)}, {f"c{i}": 0.4 for i in range(9)})
+    html = build_report(run, pictures=3).read_text()
+    assert re.findall(r'id="case-(\d+)"', html) == ["1", "5", "9"] == re.findall(r'href="#case-(\d+)"', html)
+    assert "3 of 9 cases are shown" in html
+    assert all(f">c{i}<" in html for i in range(9))  # the table has all of them
+    assert "cases are shown" not in page(run)
+    assert "0 of 9 cases are shown" in build_report(run, pictures=0).read_text()
+
+
 def test_model_ahead_is_green_and_nothing_is_red(make_run: MakeRun) -> None:
     html = page(make_run(MODEL, IDENTITY))
     assert verdict_class(html) == "good"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mrsynth.errors import InputError
-from mrsynth.simulate import simulate_cohort
+from mrsynth.simulate import cohort_members, simulate_cohort
 from mrsynth.simulate.cohort import MIXTURE, SITES, patient_settings
 
 
@@ -31,6 +31,17 @@ def test_the_mixture_of_lesions_and_sites(profile: str) -> None:
     for kind, share in MIXTURE[profile].items():
         assert kinds[kind] / 400 == pytest.approx(share, abs=0.08)
     assert {settings.site for settings in drawn} == set(SITES.get(profile, ("site-A", "site-B")))
+
+
+def test_strata_that_are_given_take_turns() -> None:
+    members = cohort_members(0, 3, "dose", 4.0, strata=[("site-B", 0.33), ("site-B3", 0.2)], prefix="b")
+    assert [(m.name, m.settings.site, m.settings.doses) for m in members] == [
+        ("b-0000", "site-B", (0.33,)),
+        ("b-0001", "site-B3", (0.2,)),
+        ("b-0002", "site-B", (0.33,)),
+    ]
+    further = members[0].at_dose(0.17)
+    assert (further.name, further.seed, further.settings.doses) == ("b-0000_dose-0.17", members[0].seed, (0.17,))
 
 
 def test_impossible_cohorts_are_refused() -> None:

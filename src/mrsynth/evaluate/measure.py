@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -209,6 +209,16 @@ def _slice_record(pair: Pair, preset: Preset, metric: str, values: np.ndarray) -
         value, reason = float(finite.mean()), f"{perfect} perfect slices left out" if perfect else ""
     how = {"region": "volume", "aggregation": "mean of slices", "fit": "none"}
     return make_record(pair, preset, metric, value, n=values.size, reason=reason, **how)
+
+
+def make_records(
+    pair: Pair, preset: Preset, values: Mapping[str, float | None], *, n: int, reason: str, **how: str
+) -> list[MetricRecord]:
+    """Return a record a metric; reason: why a value is missing, where one is; how: region, aggregation and fit."""
+    return [
+        make_record(pair, preset, name, value, n=n, reason=reason if value is None else "", **how)
+        for name, value in values.items()
+    ]
 
 
 def make_record(

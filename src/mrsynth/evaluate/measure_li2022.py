@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrsynth.evaluate.measure import Preset, brain_slices, make_record, measure_slices
+from mrsynth.evaluate.measure import Preset, brain_slices, make_records, measure_slices
 from mrsynth.evaluate.pair import Pair
 from mrsynth.evaluate.record import MetricRecord
 from mrsynth.evaluate.slice_jumps import mean_step, slice_jump_ratio
@@ -29,26 +29,14 @@ def measure_li2022(pair: Pair, preset: Preset) -> list[MetricRecord]:
 
 def _sharpness(pair: Pair, preset: Preset) -> list[MetricRecord]:
     slices = brain_slices(pair)
-    reason = "" if slices.size else "no slice holds enough brain"
     sharp = [
         float(tenengrad(image[..., slices], pair.data_range).mean()) if slices.size else None
         for image in (pair.prediction, pair.truth)
     ]
     error = None if sharp[0] is None or sharp[1] is None else abs(sharp[0] - sharp[1])
-    return [
-        make_record(
-            pair,
-            preset,
-            name,
-            value,
-            n=slices.size,
-            reason=reason,
-            region="volume",
-            aggregation=f"mean of slices, T {THRESHOLD:g} of 8 bits",
-            fit="none",
-        )
-        for name, value in zip(("tenengrad", "tenengrad_truth", "tenengrad_error"), (*sharp, error), strict=True)
-    ]
+    values = dict(zip(("tenengrad", "tenengrad_truth", "tenengrad_error"), (*sharp, error), strict=True))
+    how = {"region": "volume", "aggregation": f"mean of slices, T {THRESHOLD:g} of 8 bits", "fit": "none"}
+    return make_records(pair, preset, values, n=slices.size, reason="no slice holds enough brain", **how)
 
 
 def _jumps(pair: Pair, preset: Preset) -> list[MetricRecord]:
@@ -58,20 +46,9 @@ def _jumps(pair: Pair, preset: Preset) -> list[MetricRecord]:
         "slice_jump_truth": mean_step(pair.truth, brain, 2),
         "slice_jump_ratio": slice_jump_ratio(pair.prediction, pair.truth, brain),
     }
-    return [
-        make_record(
-            pair,
-            preset,
-            name,
-            value,
-            n=int(np.count_nonzero(brain)),
-            reason="" if value is not None else "no neighbouring slices with brain, or a constant image",
-            region="brain",
-            aggregation="neighbours along z",
-            fit="none",
-        )
-        for name, value in values.items()
-    ]
+    how = {"region": "brain", "aggregation": "neighbours along z", "fit": "none"}
+    reason = "no neighbouring slices with brain, or a constant image"
+    return make_records(pair, preset, values, n=int(np.count_nonzero(brain)), reason=reason, **how)
 
 
 LI2022 = Preset(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from mrsynth.errors import InputError
-from mrsynth.evaluate.measure import Preset, make_record, measure_regions
+from mrsynth.evaluate.measure import Preset, make_records, measure_regions
 from mrsynth.evaluate.metrics import mae
 from mrsynth.evaluate.noise_level import grain_sd, residual_sd
 from mrsynth.evaluate.pair import Pair
@@ -42,7 +40,8 @@ def _contrast(pair: Pair, preset: Preset) -> list[MetricRecord]:
         prediction, truth = pair.prediction[mask].astype(np.float64), pair.truth[mask].astype(np.float64)
         values = {"mae_ce": mae(prediction, truth), "mae_ce_mean": abs(float(prediction.mean() - truth.mean()))}
     reason = "" if n else "no native and standard-dose image" if mask is None else "the region is empty"
-    return _records(pair, preset, values, ENHANCING, n, reason)
+    how = {"region": ENHANCING, "aggregation": "voxels", "fit": "none"}
+    return make_records(pair, preset, values, n=n, reason=reason, **how)
 
 
 def _noise(pair: Pair, preset: Preset) -> list[MetricRecord]:
@@ -59,26 +58,8 @@ def _noise(pair: Pair, preset: Preset) -> list[MetricRecord]:
         values[f"mae_{name}"] = None if a is None or b is None else abs(a - b)
     n = 0 if mask is None else int(np.count_nonzero(mask))
     reason = "no native image, or too few voxels that do not enhance"
-    return _records(pair, preset, values, REST, n, reason)
-
-
-def _records(
-    pair: Pair, preset: Preset, values: Mapping[str, float | None], region: str, n: int, reason: str
-) -> list[MetricRecord]:
-    return [
-        make_record(
-            pair,
-            preset,
-            name,
-            value,
-            n=n,
-            reason=reason if value is None else "",
-            region=region,
-            aggregation="voxels",
-            fit="none",
-        )
-        for name, value in values.items()
-    ]
+    how = {"region": REST, "aggregation": "voxels", "fit": "none"}
+    return make_records(pair, preset, values, n=n, reason=reason, **how)
 
 
 PINETZ2023 = Preset(

@@ -27,7 +27,9 @@ class PairInfo:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two volumes (x, y, z) of one float type on one grid, finite, not constant; regions: boolean, of the same shape.
+    """Two volumes (x, y, z) of one float type on one grid, finite, the truth not constant.
+
+    regions: boolean, of the same shape.
 
     native: the image before contrast, on the same scale, where contrast is to be measured.
     """
@@ -48,7 +50,8 @@ def checked_pair(
     info: PairInfo,
     native: np.ndarray | None = None,
 ) -> Pair:
-    """Return the pair; raises InputError for unlike shapes, values not finite, constant images, a bad data range."""
+    """Return the pair; raises InputError for unlike shapes, values not finite, a bad data range, and for a truth or
+    native image that is constant; a constant prediction is a bad one, and is measured."""
     who = f"{info.case or 'case'}, {info.predictor}"
     if not (math.isfinite(data_range) and data_range > 0):
         raise InputError(f"{who}: the data range cannot be used.", found=data_range, expected="a number above 0")
@@ -62,7 +65,7 @@ def checked_pair(
         {"native image": native} if native is not None else {}
     )
     for name, image in images.items():
-        _check_image(image, reference.shape, f"{who}: the {name}")
+        _check_image(image, reference.shape, f"{who}: the {name}", constant=name == "prediction")
     for name, mask in regions.items():
         if mask.shape != reference.shape:
             raise InputError(f"{who}: region {name} has another grid.", found=mask.shape, expected=reference.shape)
@@ -78,7 +81,7 @@ def checked_pair(
     )
 
 
-def _check_image(image: np.ndarray, shape: tuple[int, ...], what: str) -> None:
+def _check_image(image: np.ndarray, shape: tuple[int, ...], what: str, constant: bool) -> None:
     if image.shape != shape:
         raise InputError(
             f"{what} has another shape than the reference.",
@@ -92,5 +95,5 @@ def _check_image(image: np.ndarray, shape: tuple[int, ...], what: str) -> None:
         raise InputError(
             f"{what} holds values that are not finite.", found=f"{bad} of {image.size} voxels NaN or infinite"
         )
-    if low == high:
+    if low == high and not constant:
         raise InputError(f"{what} is constant: there is nothing to compare.", found=f"{low:g} in every voxel")

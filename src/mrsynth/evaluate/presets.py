@@ -90,7 +90,7 @@ def evaluate_pair(
     regions: boolean masks by name (`build_regions`). data_range: the range that both images are declared to live on, in
     their units; None only where the preset declares one. native: the image before contrast on the same scale, for the
     contrast measures. Raises InputError without a data range, for a range other than the preset's, shapes that differ,
-    values that are not finite and constant images; RecipeError for a preset that does not exist.
+    values that are not finite and a constant reference; RecipeError for a preset that does not exist.
     """
     if preset not in PRESETS:
         known = list(PRESETS)

@@ -6,7 +6,7 @@ from mrsynth.io.cohort import CaseRow, Cohort, index_folder, split_patients
 from mrsynth.io.found import Found, Ignored, found_table, write_found
 from mrsynth.io.nifti import write_image
 from mrsynth.io.prepared import PreparedCohort
-from mrsynth.io.read import read_image, read_mask
+from mrsynth.io.read import read_image, read_mask, read_prediction
 from mrsynth.io.table import read_cohort, write_cohort
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "read_cohort",
     "read_image",
     "read_mask",
+    "read_prediction",
     "split_patients",
     "write_cohort",
     "write_found",

@@ -25,18 +25,18 @@ DESCRIPTION_BYTES = 79
 """NIfTI's `descrip` holds 80 bytes, the last of them zero."""
 
 
-def read_image(path: Path, contrast: str, volumes: Sequence[int] | None = None) -> Image:
+def read_image(path: Path, contrast: str, volumes: Sequence[int] | None = None, *, constant: bool = False) -> Image:
     """Read a NIfTI volume as an image of a contrast: float32, axes nearest to RAS+, voxels only flipped and permuted.
 
     contrast: any spelling that `types` knows. volumes: indices into a 4-D file; of several the geometric mean is taken
     (of the directions of one b-value: close to the trace-weighted image). Trailing axes of length 1 are dropped, a 2-D
-    image becomes one slice. Raises InputError if the file is missing, empty, damaged, no NIfTI, of more than three
-    dimensions without `volumes`, of complex or colour voxels, without usable geometry, constant, or if any voxel is NaN
-    or infinite.
+    image becomes one slice. constant: whether all voxels may be equal. Raises InputError if the file is missing, empty,
+    damaged, no NIfTI, of more than three dimensions without `volumes`, of complex or colour voxels, without usable
+    geometry, constant, or if any voxel is NaN or infinite.
     """
     name = contrast_name(contrast)
     data, layout = read_values(path, volumes)
-    _refuse_bad_voxels(data, path)
+    _refuse_bad_voxels(data, path, constant)
     return _as_ras(data, layout, name)
 
 
@@ -102,8 +102,8 @@ def write_image(
             _put(file, head, data)
 
 
-def _refuse_bad_voxels(data: np.ndarray, path: Path) -> None:
-    """Raise InputError if any voxel is not finite or if all are equal."""
+def _refuse_bad_voxels(data: np.ndarray, path: Path, constant: bool) -> None:
+    """Raise InputError if any voxel is not finite or, unless they may be, if all are equal."""
     low, high = float(data.min()), float(data.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(data.size - np.count_nonzero(np.isfinite(data)))
@@ -113,7 +113,7 @@ def _refuse_bad_voxels(data: np.ndarray, path: Path) -> None:
             expected="finite voxels",
             do="export the image again, or set these voxels to a value that you choose",
         )
-    if low == high:
+    if low == high and not constant:
         raise InputError(
             f"{path}: the image is constant.",
             found=f"every voxel is {low:g}",

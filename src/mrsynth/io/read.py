@@ -31,6 +31,15 @@ def read_image(path: Path, contrast: str) -> Image:
     return nifti.read_image(file, contrast, _volumes(file, selection))
 
 
+def read_prediction(path: Path, contrast: str) -> Image:
+    """Read an image that a model made, as `read_image` does; but a NIfTI file may be constant: that is no damaged file
+    but a bad prediction, which is judged as any other."""
+    file, selection = split_locator(path)
+    if not is_nifti(file):
+        return read_image(path, contrast)
+    return nifti.read_image(file, contrast, _volumes(file, selection), constant=True)
+
+
 def read_mask(path: Path, name: str = "brain") -> Image:
     """Read a NIfTI file as a mask; raises InputError as `nifti.read_mask` does."""
     return nifti.read_mask(path, name)

@@ -33,8 +33,8 @@ class FeatureSettings(Settings):
     """Which feature network, up to which layer, and where its weights come from.
 
     network: vgg16 or vgg19 as ImageNet trained them, or `small`, the same kind of network in miniature. layer: conv3_3,
-    relu3_3, pool3 … weights: "cache" (PyTorch's own), the path of a file, or "trained": trained on this cohort before
-    the run, by `training`, and kept in the run.
+    relu3_3, pool3 … weights: "cache" (PyTorch's own), "download" (into it, where they are not there), the path of a
+    file, or "trained": on this cohort before the run, by `training`, and kept in the run.
     """
 
     network: Literal["vgg16", "vgg19", "small"]
@@ -44,7 +44,7 @@ class FeatureSettings(Settings):
 
     @model_validator(mode="after")
     def _weights_exist(self) -> FeatureSettings:
-        if self.network == "small" and self.weights == "cache":
+        if self.network == "small" and self.weights in ("cache", "download"):
             raise ValueError("`small` has no public weights: weights: trained, or a path")
         if self.network != "small" and self.weights == "trained":
             raise ValueError(f"{self.network} is too large to be trained on a cohort: network: small")

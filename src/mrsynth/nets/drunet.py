@@ -135,8 +135,8 @@ def _stage(skip: int, width: int, finer: int, count: int, bottleneck: bool) -> n
 
 
 def encoder_file(net: DRUNet, weights: str) -> Path:
-    """Return the file of an encoder's weights: its path, or for "cache" torchvision's ResNet of this depth in PyTorch's
-    cache. Raises ModelError that says how to get it."""
+    """Return the file of an encoder's weights: its path, or for "cache" (or "download") torchvision's ResNet of this
+    depth in PyTorch's cache. Raises ModelError that says how to get it."""
     instead = "or start from drawn weights, as without ImageNet: --set encoder_weights=null"
     return weights_file(f"resnet{net.depth}", weights, instead)
 

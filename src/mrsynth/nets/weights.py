@@ -1,10 +1,11 @@
-"""Weights that others trained, from a file or from PyTorch's own cache; nothing is ever downloaded."""
+"""Weights that others trained, from a file or from PyTorch's own cache; downloaded only where that is asked for."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -33,9 +34,10 @@ TRAINED_INSTEAD = (
 def load_vgg(network: str, layer: str, weights: str) -> VGG:
     """Return a feature network with weights.
 
-    weights: a file (safetensors or a PyTorch state dict, named as torchvision names it), or "cache" for torchvision's
-    file in PyTorch's cache ($TORCH_HOME/hub/checkpoints). Raises ModelError that says how to get the weights where they
-    are missing, or what is wrong with them; ValueError for an unknown network or layer.
+    weights: a file (safetensors or a PyTorch state dict, named as torchvision names it), "cache" for torchvision's file
+    in PyTorch's cache ($TORCH_HOME/hub/checkpoints), or "download" to have it put there. Raises ModelError that says
+    how to get the weights where they are missing, or what is wrong with them; ValueError for an unknown network or
+    layer.
     """
     net = VGG(network, layer)
     path = weights_file(network, weights)
@@ -53,14 +55,34 @@ def load_vgg(network: str, layer: str, weights: str) -> VGG:
 
 
 def weights_file(network: str, weights: str, instead: str = TRAINED_INSTEAD) -> Path:
-    """Return the file that `weights` means: its path, or "cache" for torchvision's file in PyTorch's cache.
+    """Return the file that `weights` means: its path, "cache" for torchvision's file in PyTorch's cache, or "download"
+    for the same, which torchvision fetches where it is not there.
 
-    instead: what a user without it can do. Raises ModelError where the file is not in the cache, or where the digest in
-    its name is not that of its content.
+    instead: what a user without it can do. Raises ModelError where the file is not in the cache or cannot be fetched,
+    or where the digest in its name is not that of its content.
     """
-    path = cached(network, instead) if weights == "cache" else Path(weights).expanduser()
+    if weights == "download":
+        download(network, instead)
+    path = cached(network, instead) if weights in ("cache", "download") else Path(weights).expanduser()
     _check_digest(path)
     return path
+
+
+def download(network: str, instead: str = TRAINED_INSTEAD) -> None:
+    """Let torchvision bring its weights into PyTorch's cache, unless they are there; raises ModelError if it cannot."""
+    if network not in CACHED or (Path(torch.hub.get_dir()) / "checkpoints" / CACHED[network]).is_file():
+        return
+    try:
+        models = import_module("torchvision.models")
+        models.get_model_weights(network).IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+    except (ImportError, OSError, RuntimeError) as error:  # not installed, no network, another file than it should be
+        raise ModelError(
+            f"The ImageNet weights of {network} cannot be downloaded.",
+            found=f"{type(error).__name__}: {error}",
+            expected="torchvision, installed beside this torch, and a network",
+            do=f"put its file {CACHED[network]} into PyTorch's cache and name it `cache`, or name a file by its path; "
+            f"{instead}",
+        ) from error
 
 
 def cached(network: str, instead: str = TRAINED_INSTEAD) -> Path:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mrsynth.errors import RecipeError
+from mrsynth.recipes.study_data import Where
 from mrsynth.settings import Settings, nearest
 
 Kind = Literal["scan", "prediction", "error", "enhancement", "mask"]
@@ -19,10 +20,11 @@ mask M = [T1ce − T1 > δ] of Chen et al. 2022 (§III-C)."""
 
 
 class CaseChoice(Settings):
-    """How many test cases a plate shows, those without a tumour first."""
+    """How many test cases a plate shows, those without a tumour first. where: of these alone."""
 
     without_tumour: int = Field(ge=0)
     with_tumour: int = Field(ge=0)
+    where: Where = Field(default_factory=dict)
 
 
 class PlateSettings(Settings):

@@ -14,12 +14,21 @@ from mrsynth.recipes.stages.cluster import Failure, Workers, run_each
 from mrsynth.recipes.stages.plan import Plan
 from mrsynth.recipes.stages.prepare import prepare
 from mrsynth.recipes.stages.progress import CONSOLE, CaseProgress
-from mrsynth.recipes.stages.simulate import simulate
+from mrsynth.recipes.stages.study_data import cases_of
+from mrsynth.recipes.stages.study_phantoms import make_phantoms
 from mrsynth.recipes.stages.study_pictures import picture_study
-from mrsynth.recipes.stages.study_plan import Cell, Item, choose, plan_study, require_unchanged
+from mrsynth.recipes.stages.study_plan import (
+    Cell,
+    Dataset,
+    Item,
+    Job,
+    choose,
+    plan_study,
+    require_unchanged,
+)
 from mrsynth.recipes.stages.study_record import header_lines, read_study_record, write_study_record
 from mrsynth.recipes.stages.study_tables import Results, build_table, write_table
-from mrsynth.recipes.study import Scale, ScaleSettings, Study, load_study
+from mrsynth.recipes.study import Scale, Study, load_study
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,8 @@ def reproduce(
         failed: list[tuple[str, str]] = []
     else:
         require_unchanged(items)
-        table = (cohort or _phantoms(study.scales[scale], out, progress)).absolute()
-        scans, phantom = _with_all_splits(table), cohort is None
+        table = (cohort or make_phantoms(study.scales[scale].phantoms, out, progress)).absolute()
+        scans, phantom = _with_all_splits(read_cohort(table), str(table)), cohort is None
         write_study_record(out, study, scale, items, (table, scans), phantom)
         unprepared = _prepare(wanted, scans, workers, progress)
         failed = _run(wanted, table, unprepared, workers, progress)
@@ -78,35 +87,6 @@ def reproduce(
     tables = _write_tables(study, scale, out, items, scans)
     page = picture_study(out, study.plates, items, scans, charts=study.charts, progress=progress)
     return Reproduced(page, tuple(tables), tuple(failed))
-
-
-def _phantoms(settings: ScaleSettings, out: Path, progress: bool) -> Path:
-    """Make the scale's phantom cohort and return its table."""
-    phantoms = settings.phantoms
-    if phantoms is None:
-        raise RecipeError(
-            "The scale `paper` needs the paper's cohort, which mrsynth may not carry.",
-            expected="--cohort, a table made by mrsynth index of the data set that the recipe names",
-            do="get the data from its owners, or take --scale small",
-        )
-    sizes = (phantoms.train, phantoms.val, phantoms.test)
-    table = simulate(
-        out / "phantoms",
-        sum(sizes),
-        phantoms.seed,
-        phantoms.profile,
-        spacing_mm=phantoms.spacing_mm,
-        fractions=sizes,
-        progress=progress,
-    )
-    if (found := len(read_cohort(table).rows)) != sum(sizes):
-        raise CohortError(
-            f"{table.parent} holds other phantoms than the scale has now.",
-            found=f"{found} cases",
-            expected=sum(sizes),
-            do=f"remove {table.parent}, or name another folder with --out",
-        )
-    return table
 
 
 def _known_cohort(out: Path, record: Mapping[str, Any]) -> Path:
@@ -118,12 +98,11 @@ def _known_cohort(out: Path, record: Mapping[str, Any]) -> Path:
     return Path(str(record["cohort"]))
 
 
-def _with_all_splits(table: Path) -> Cohort:
-    """Read a cohort; raises CohortError where a split is empty."""
-    cohort = read_cohort(table)
+def _with_all_splits(cohort: Cohort, name: str) -> Cohort:
+    """Return a cohort; raises CohortError where a split is empty. name: what the message calls it."""
     if empty := [split for split in ("train", "val", "test") if not cohort.select(split)]:
         raise CohortError(
-            f"{table}: a study needs cases to train, to choose the epoch and to test.",
+            f"{name}: a study needs cases to train, to choose the epoch and to test.",
             found=f"no case in {' and '.join(empty)}",
             do="fill the column `split` (mrsynth index assigns it)",
         )
@@ -131,14 +110,16 @@ def _with_all_splits(table: Path) -> Cohort:
 
 
 def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers, progress: bool) -> dict[Path, str]:
-    """Prepare the cohort once for each distinct preparation; returns the folders where that failed, and why."""
+    """Prepare the cohort once for each distinct preparation, and for each data that cells are trained on and that is
+    there already; returns the folders where that failed, and why."""
     failed = {}
-    recipes = {item.prepared: item.recipe for item in items if isinstance(item, Cell)}
-    for number, (folder, recipe) in enumerate(recipes.items(), start=1):
+    cells = {item.prepared: item for item in items if isinstance(item, Cell) and not (item.data and item.data.makers)}
+    for number, (folder, cell) in enumerate(cells.items(), start=1):
         if progress:
-            CONSOLE.print(f"[bold]preparation {number}/{len(recipes)}[/bold] {folder.name}")
+            CONSOLE.print(f"[bold]preparation {number}/{len(cells)}[/bold] {folder.name}")
         try:
-            done = prepare(cohort, Plan.of_recipe(recipe), folder, workers=workers, progress=progress)
+            scans = _with_all_splits(cases_of(cell.data, cohort), cell.data.name if cell.data else "the cohort")
+            done = prepare(scans, Plan.of_recipe(cell.recipe), folder, workers=workers, progress=progress)
         except OutputError:
             raise
         except MrsynthError as error:
@@ -185,10 +166,11 @@ def _run(
 
 def _write_tables(study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort) -> list[Path]:
     """Write every table and curve of the study; returns the Markdown files."""
-    by_name: dict[str, list[Item]] = {}
+    by_name: dict[str, list[Cell | Job]] = {}
     for item in items:
-        by_name.setdefault(item.name, []).append(item)
-    results = Results(by_name, {row.case: row.patient for row in cohort.rows}, study.trainings)
+        if not isinstance(item, Dataset):
+            by_name.setdefault(item.name, []).append(item)
+    results = Results(by_name, cohort.rows, study.trainings)
     header = header_lines(read_study_record(out))
     paths = []
     for name, table in study.all_tables(scale).items():

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mrsynth.errors import RecipeError
 from mrsynth.recipes.charts import ChartSettings, check_charts
 from mrsynth.recipes.plates import PlateSettings, check_plates
+from mrsynth.recipes.study_data import PartSettings, PhantomSettings, Where
 from mrsynth.settings import Settings, nearest, parse
 
 Scale = Literal["smoke", "small", "paper"]
@@ -21,23 +22,16 @@ Scale = Literal["smoke", "small", "paper"]
 FOLDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
-class PhantomSettings(Settings):
-    """The phantom cohort that is made where none is given. train, val, test: how many patients."""
-
-    profile: Literal["brats", "ct", "dose", "tumour"]
-    train: int = Field(ge=1)
-    val: int = Field(ge=1)
-    test: int = Field(ge=1)
-    spacing_mm: float = Field(ge=1)
-    seed: int = Field(ge=0)
-
-
 class CellSettings(Settings):
     """One training: the recipe's variants and further overrides (`section.key=value`).
 
-    folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with its own split.
+    recipe: in place of the study's. data: an entry of the study's `data`, on which it is trained and tested; None: on
+    the whole cohort. folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with
+    its own split of the whole cohort.
     """
 
+    recipe: str | None = None
+    data: str | None = None
     variants: list[str] = Field(default_factory=list)
     set: list[str] = Field(default_factory=list)
     folds: int | None = Field(default=None, ge=3)
@@ -64,25 +58,35 @@ class ScaleSettings(Settings):
 
 
 class JobSettings(Settings):
-    """Further predictions of a trained cell, some of its inputs left out on purpose.
+    """Further predictions of a trained cell, of other cases or with some of its inputs left out on purpose.
 
-    without: contrasts that are left out. missing: what stands for them, "zeros", or "refuse" where imputers make them
-    all or the model itself knows what is missing. imputers: contrast → cell whose model makes it.
+    data: an entry of the study's `data`, whose test cases are predicted in place of the cell's. without: contrasts that
+    are left out. missing: what stands for them, "zeros", or "refuse" where imputers make them all or the model itself
+    knows what is missing. imputers: contrast → cell whose model makes it.
     """
 
     cell: str
-    without: list[str] = Field(min_length=1)
+    data: str | None = None
+    without: list[str] = Field(default_factory=list)
     missing: Literal["refuse", "zeros"] = "refuse"
     imputers: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _not_the_cell_again(self) -> JobSettings:
+        if self.data is None and not self.without:
+            raise ValueError("a job says what is other than in the cell's own predictions: data or without")
+        return self
+
 
 class ColumnSettings(Settings):
-    """A metric of a region under a preset. having: only cases that have a value in this region too, e.g. a tumour."""
+    """A metric of a region under a preset. having: only cases that have a value in this region too, e.g. a tumour.
+    where: only these cases."""
 
     preset: str
     metric: str
     region: str
     having: str | None = None
+    where: Where = Field(default_factory=dict)
 
 
 class ComparisonSettings(Settings):
@@ -147,13 +151,14 @@ class CurveSettings(Settings):
 
 
 class Study(Settings):
-    """One paper's experiments. cells: name → training, in the order in which they are run. plates, charts: name →
-    figure."""
+    """One paper's experiments. data: name → cases of the cohort, in parts. cells: name → training, in the order in
+    which they are run. plates, charts: name → figure."""
 
     name: str
     title: str
     recipe: str
     scales: dict[Scale, ScaleSettings]
+    data: dict[str, list[PartSettings]] = Field(default_factory=dict)
     cells: dict[str, CellSettings] = Field(min_length=1)
     jobs: dict[str, JobSettings] = Field(default_factory=dict)
     tables: dict[str, TableSettings]
@@ -203,14 +208,14 @@ def load_study(name: str) -> Study:
     _check_names(study)
     _check_tables(study)
     check_plates(study.plates, [*study.cells, *study.jobs])
-    check_charts(study.charts, [name for name, cell in study.cells.items() if cell.folds is None])
+    check_charts(study.charts, [name for name, cell in study.cells.items() if cell.folds is None], list(study.jobs))
     return study
 
 
 def _check_names(study: Study) -> None:
     """Raise RecipeError where a cell or job has no usable name or refers to one that does not exist."""
     where = f"Study {study.name}"
-    for name in [*study.cells, *study.jobs, *study.tables, *study.curves, *study.plates, *study.charts]:
+    for name in [*study.data, *study.cells, *study.jobs, *study.tables, *study.curves, *study.plates, *study.charts]:
         if not FOLDER_NAME.fullmatch(name):
             raise RecipeError(
                 f"{where}: '{name}' cannot name a folder.", expected="small letters, digits, '.', '_' and '-'"
@@ -222,6 +227,7 @@ def _check_names(study: Study) -> None:
     if double := sorted(set(study.plates) & set(study.charts)):
         raise RecipeError(f"{where}: a plate and a chart have one name.", found=", ".join(double))
     whole = {name: cell for name, cell in study.cells.items() if cell.folds is None}
+    _check_data(study, whole)
     for name, job in study.jobs.items():
         _require([job.cell, *job.imputers.values()], whole, f"{where}, job {name}", "cell")
         if extra := sorted(set(job.imputers) - set(job.without)):
@@ -232,6 +238,26 @@ def _check_names(study: Study) -> None:
             raise RecipeError(f"{where}, scale {scale}: folds are the cell's own.", found=", ".join(folded))
         everything = {**study.cells, **study.jobs, **study.tables, **study.curves}
         _require(settings.leave_out, everything, f"{where}, scale {scale}, leave_out", "cell, job, table or curve")
+
+
+def _check_data(study: Study, whole: Mapping[str, CellSettings]) -> None:
+    """Raise RecipeError where data is not there, or is made by a cell that is trained only after it is needed."""
+    where = f"Study {study.name}"
+    if double := sorted(set(study.data) & {*study.cells, *study.jobs}):
+        raise RecipeError(f"{where}: data and a cell or job have one name.", found=", ".join(double))
+    makers = {name: [p.made_by for p in parts if p.made_by is not None] for name, parts in study.data.items()}
+    for name, cells in makers.items():
+        _require(cells, whole, f"{where}, data {name}", "cell")
+    for name, job in study.jobs.items():
+        _require([job.data] if job.data else [], study.data, f"{where}, job {name}", "data")
+    before: list[str] = []
+    for name, cell in study.cells.items():
+        if cell.data is not None:
+            _require([cell.data], study.data, f"{where}, cell {name}", "data")
+            if cell.folds is not None:
+                raise RecipeError(f"{where}, cell {name}: folds are of the whole cohort.", do="leave out data or folds")
+            _require(makers[cell.data], dict.fromkeys(before), f"{where}, data {cell.data}, before {name}", "cell")
+        before.append(name)
 
 
 def _check_tables(study: Study) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,14 +25,15 @@ from mrsynth.report.scores import CaseScore, Headline, better, main_region, valu
 from mrsynth.report.tables import Cell, Table, groups, sort_key
 
 
-def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> Table:
-    """Return every case with model and identity side by side, the worst first, each a link to its pictures."""
+def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline, shown: Collection[int]) -> Table:
+    """Return every case with model and identity side by side, the worst first; those at the places `shown` (from 0) are
+    links to their pictures."""
     metrics = _case_metrics(folder, at.preset, at.contrast, at.region)
     rows = []
     for rank, score in enumerate(cases, start=1):
         cells = [
             Cell(str(rank), sort=float(rank)),
-            Cell(score.case, link=f"#case-{rank}"),
+            Cell(score.case, link=f"#case-{rank}" if rank - 1 in shown else ""),
             Cell(score.patient or MISSING),
         ]
         for metric in metrics:

@@ -84,6 +84,7 @@ def read_run(run: Path) -> RunFolder:
     evaluation = _json(metrics, dict) if metrics else {}
     if metrics and not evaluation.get("summary"):
         missing.append("metrics.json holds no summary: there are no means and intervals.")
+    missing += [f"{one['case']} could not be judged. {one['why']}" for one in evaluation.get("left_out", ())]
     return RunFolder(
         path=run,
         run=_json(facts, dict) if facts else {},

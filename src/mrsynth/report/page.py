@@ -20,7 +20,17 @@ from mrsynth.report.inputs import Panel, RunFolder, read_run
 from mrsynth.report.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.panels import DIFFERENCE_MAP, KINDS, SSIM_MAP, difference_limit, map_gradient, rows_png, tile_png
-from mrsynth.report.scores import CaseScore, Headline, comparisons, find, headline, ranked_cases, value_of, verdict
+from mrsynth.report.scores import (
+    CaseScore,
+    Headline,
+    comparisons,
+    find,
+    headline,
+    ranked_cases,
+    spread,
+    value_of,
+    verdict,
+)
 from mrsynth.report.tables import (
     TEXT_COLUMNS,
     published_preset,
@@ -31,15 +41,19 @@ from mrsynth.report.tables import (
 )
 from mrsynth.report.templates import ASSETS, render
 
+PICTURES = 13
+"""Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
 
-def build_report(run: Path) -> Path:
+
+def build_report(run: Path, pictures: int = PICTURES) -> Path:
     """Write RUN/report.html from the files of a run folder and return its path.
 
-    Needs metrics.csv; every other part that the folder lacks is named in the page. Raises InputError for a file that
-    cannot be understood, OutputError where the page cannot be written.
+    pictures: so many cases are shown one by one, spread evenly from the worst to the best; all are in the table of
+    cases. Needs metrics.csv; every other part that the folder lacks is named in the page. Raises InputError for a file
+    that cannot be understood, OutputError where the page cannot be written.
     """
     folder = read_run(run)
-    html = render("page.html.j2", **_context(folder))
+    html = render("page.html.j2", **_context(folder, pictures))
     path = folder.path / "report.html"
     with atomic_file(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -57,9 +71,9 @@ def overview_png(run: Path, path: Path, cases: int = 3) -> Path:
     scores = [score for score in ranked_cases(folder, at) if score.panels]
     if not scores or cases < 1:
         raise InputError(f"{run}: there is no picture to show.", expected="panels/panels.json and one case or more")
-    picks = np.unique(np.linspace(0, len(scores) - 1, min(cases, len(scores))).round().astype(int))
+    picks = spread(len(scores), cases)
     chosen = [scores[i] for i in picks]
-    captions = [f"{_place(int(i), len(scores))}\n{_score_text(s, at)}" for i, s in zip(picks, chosen, strict=True)]
+    captions = [f"{_place(i, len(scores))}\n{_score_text(s, at)}" for i, s in zip(picks, chosen, strict=True)]
     content = rows_png([score.panels[0] for score in chosen], captions)
     with atomic_file(Path(path)) as temporary:
         temporary.write_bytes(content)
@@ -82,10 +96,11 @@ def _score_text(score: CaseScore, at: Headline) -> str:
     return f"{metric_name(at.metric)} {number(score.model, decimals(score.model))}"
 
 
-def _context(folder: RunFolder) -> dict[str, Any]:
-    """Return everything that the template shows."""
+def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
+    """Return everything that the template shows, `pictures` cases one by one."""
     at = headline(folder)
     cases = ranked_cases(folder, at)
+    shown = spread(len(cases), pictures)
     history = folder.history if folder.history is not None and not folder.history.empty else None
     strips = _strips(folder, cases, at)
     limit = difference_limit(folder.panels)
@@ -108,8 +123,9 @@ def _context(folder: RunFolder) -> dict[str, Any]:
         "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
         "best": best_epoch(history) if history is not None else None,
         "strips": _themed(lambda theme: strips_png(strips, theme)) if strips else None,
-        "cases_table": cases_table(folder, cases, at),
-        "cases": [_case(folder, score, rank, at, limit) for rank, score in enumerate(cases, start=1)],
+        "cases_table": cases_table(folder, cases, at, shown),
+        "cases": [_case(folder, cases[i], i + 1, at, limit) for i in shown],
+        "n_cases": len(cases),
         "primary": metric_name(at.metric),
         "bars": {
             "difference": (map_gradient(DIFFERENCE_MAP), f"−{limit:g}", "0", f"+{limit:g}"),

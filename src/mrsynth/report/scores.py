@@ -175,3 +175,9 @@ def ranked_cases(folder: RunFolder, at: Headline) -> list[CaseScore]:
         model, identity = (value_of(folder, at, case, who) for who in ("model", "identity"))
         scores.append(CaseScore(str(case), patient, model, identity, panels))
     return sorted(scores, key=lambda s: (not math.isnan(s.model), (s.model if higher else -s.model), s.case))
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Return up to `count` of the places 0 to total - 1, evenly from the first to the last; an odd count has the middle
+    one among them."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()

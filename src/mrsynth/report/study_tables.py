@@ -19,7 +19,7 @@ def measured_table(table: Mapping[str, Any], targets: Mapping[str, str]) -> Tabl
     than the identity; errors of different images cannot be compared.
     """
     columns = table["columns"]
-    alike = len({targets.get(row["source"]) for row in table["rows"] if row["source"]}) == 1
+    alike = len({targets[row["source"]] for row in table["rows"] if row["source"] in targets}) == 1
     rows = [(Cell(r["label"]), *(_measured(r, column, table, alike) for column in columns)) for r in table["rows"]]
     heads = [f"{c['label']} {arrow(c['higher_is_better'])} (n = {_usual(table, c['label'])})" for c in columns]
     return Table(table["title"], table["note"], ("", *heads), tuple(rows))
@@ -86,7 +86,9 @@ def runs_table(items: Sequence[Mapping[str, Any]], out: Path) -> Table:
         parts = ", ".join(f"{part} {duration(took)}" for part, took in seconds.items())
         page = f"{item['folder']}/report.html"
         below = [item["why"].splitlines()[0]] if item["why"] else []
-        below += [f"{len(item['failed_cases'])} test cases could not be predicted"] if item["failed_cases"] else []
+        below += (
+            [f"{len(item['failed_cases'])} test cases could not be predicted or judged"] if item["failed_cases"] else []
+        )
         size = item.get("parameters")
         rows.append(
             (
@@ -108,7 +110,8 @@ def _of_item(item: Mapping[str, Any]) -> list[str]:
     job = item.get("job")
     if job is None:
         return [f"first stages shared with {item['started_from']}"] if item.get("started_from") else []
-    filled = [f"{contrast} imputed by {cell}" for contrast, cell in job["imputers"].items()]
+    filled = [f"test cases of {job['data']}"] if job.get("data") else []
+    filled += [f"{contrast} imputed by {cell}" for contrast, cell in job["imputers"].items()]
     rest = [name for name in job["without"] if name not in job["imputers"]]
     zeros = "zeros" if job["missing"] == "zeros" else "flagged as missing"
     return [", ".join(filled + ([f"{', '.join(rest)}: {zeros}"] if rest else []))]

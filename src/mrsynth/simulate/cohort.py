@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from mrsynth.errors import InputError
 from mrsynth.image import Case
@@ -25,7 +25,10 @@ SITES: dict[str, tuple[str, ...]] = {"tumour": ("site-A",), "dose": ("site-A", "
 """The sites of profiles that have not the usual ones: chen2022's patients were all scanned at 3 T in one hospital,
 pinetz2023's at 3 and 1.5 T with one agent."""
 
-DOSE_STRATA: tuple[tuple[str, float], ...] = (
+Stratum = tuple[str, float]
+"""A site and the low dose that its patients get."""
+
+DOSE_STRATA: tuple[Stratum, ...] = (
     ("site-A", 0.1),
     ("site-A", 0.2),
     ("site-A", 0.33),
@@ -49,14 +52,31 @@ class Member:
         """Return the patient's examination."""
         return simulate_subject(self.seed, self.settings, self.name)
 
+    def at_dose(self, dose: float) -> Member:
+        """Return the patient under another name, given another low dose: all other scans are the same to the bit."""
+        settings = self.settings.model_copy(update={"doses": (dose,)})
+        return replace(self, settings=settings, name=f"{self.name}_dose-{dose:g}")
+
 
 def simulate_cohort(seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0) -> Iterator[Case]:
     """Yield the cases phantom-0000, phantom-0001, ...; raises InputError if there is no such profile or no subject."""
     return (member.simulate() for member in cohort_members(seed, subjects, profile, spacing_mm))
 
 
-def cohort_members(seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0) -> list[Member]:
-    """Return who is in a cohort; raises InputError if there is no such profile or no subject."""
+def cohort_members(
+    seed: int,
+    subjects: int,
+    profile: Profile,
+    spacing_mm: float = 1.0,
+    *,
+    strata: Sequence[Stratum] = (),
+    prefix: str = "phantom",
+) -> list[Member]:
+    """Return who is in a cohort; raises InputError if there is no such profile or no subject.
+
+    strata: site and low dose of the patients, in turn, in place of the profile's. prefix: of the patients' names, which
+    are also their folders'.
+    """
     if subjects < 1:
         raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
     if profile not in MIXTURE:
@@ -64,21 +84,23 @@ def cohort_members(seed: int, subjects: int, profile: Profile, spacing_mm: float
     return [
         Member(
             derive_seed(seed, "subject", index),
-            patient_settings(seed, index, profile, spacing_mm),
-            f"phantom-{index:04d}",
+            patient_settings(seed, index, profile, spacing_mm, strata),
+            f"{prefix}-{index:04d}",
         )
         for index in range(subjects)
     ]
 
 
-def patient_settings(seed: int, index: int, profile: Profile, spacing_mm: float) -> SubjectSettings:
-    """Draw the kind of lesion, the site and the low dose of one patient of a cohort."""
+def patient_settings(
+    seed: int, index: int, profile: Profile, spacing_mm: float, strata: Sequence[Stratum] = ()
+) -> SubjectSettings:
+    """Draw the kind of lesion, the site and the low dose of one patient of a cohort; strata: see `cohort_members`."""
     rng = generator(seed, "cohort", index)
     kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
     lesion = str(rng.choice(kinds, p=weights))
     site, dose = str(rng.choice(SITES.get(profile, USUAL_SITES))), float(rng.choice(LOW_DOSES))
-    if profile == "dose":
-        site, dose = DOSE_STRATA[index % len(DOSE_STRATA)]
+    if strata := strata or (DOSE_STRATA if profile == "dose" else ()):
+        site, dose = strata[index % len(strata)]
     return SubjectSettings.model_validate(
         {"profile": profile, "spacing_mm": spacing_mm, "lesion": lesion, "site": site, "doses": (dose,)}
     )

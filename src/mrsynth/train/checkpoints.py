@@ -58,6 +58,13 @@ class BestModel(LastState):
         self.kth_value = torch.tensor(torch.inf)
 
 
+def forget_states(folder: Path) -> None:
+    """Remove the states from which a training could go on, which are three times the size of its model each; those at
+    the end of a stage, with which other runs begin, are kept."""
+    for name in ("last", "best"):
+        (folder / f"{name}.ckpt").unlink(missing_ok=True)
+
+
 def latest(folder: Path) -> Path | None:
     """Return the checkpoint to go on from: last.ckpt, else the end of the last stage that is there, else None."""
     if (folder / "last.ckpt").exists():

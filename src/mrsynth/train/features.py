@@ -91,9 +91,7 @@ def train_features(
     settings, contrasts, split and data, and where these files lie already nothing is trained. Interrupted, it begins
     anew. Raises CohortError where the split has no slice, OutputError where out cannot be written.
     """
-    what = [settings.model_dump(), list(names), split, cohort.fingerprint]
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-    path = out / f"{NETWORK}_{key}.safetensors"
+    path = out / network_file(cohort, split, names, settings)
     if path.with_suffix(".json").is_file():
         return load_record(path)
     slices = SliceSet(cohort, split, (list(names[:-1]), names[-1]), settings.min_brain_fraction, IN_MEMORY_GB)
@@ -120,6 +118,13 @@ def train_features(
     )
     write_json(path.with_suffix(".json"), record.model_dump(mode="json"))
     return record
+
+
+def network_file(cohort: PreparedCohort, split: str, names: Sequence[str], settings: FeatureTraining) -> str:
+    """Return the name of the file in which a feature network lies: that of all it depends on."""
+    what = [settings.model_dump(), list(names), split, cohort.fingerprint]
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{NETWORK}_{key}.safetensors"
 
 
 def load_features(path: Path, layer: str) -> VGG:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from mrsynth.errors import ModelError
 from mrsynth.io import PreparedCohort
-from mrsynth.io.files import sha256_file
+from mrsynth.io.files import atomic_file, sha256_file
 from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
 from mrsynth.losses.registry import LOSSES
 from mrsynth.nets.drunet import DRUNet, encoder_file, load_encoder
@@ -17,7 +19,7 @@ from mrsynth.nets.weights import weights_file
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.progress import CONSOLE
 from mrsynth.settings import parse
-from mrsynth.train.features import feature_source, train_features
+from mrsynth.train.features import feature_source, load_features, network_file, train_features
 from mrsynth.train.settings import LossTerms, stage_terms, stages_in_order
 
 FOLDER = "features"
@@ -25,13 +27,36 @@ FOLDER = "features"
 
 
 def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path, progress: bool = False) -> FeatureSource:
-    """Return what gives the losses of all stages of a run their feature networks, each once."""
+    """Return what gives the losses of all stages of a run their feature networks, each once.
+
+    One that a run in the same folder trained on the same data by the same settings is copied from there: it would be
+    the same.
+    """
 
     def tell(what: str) -> None:
         if progress:
             CONSOLE.print(what, markup=False)
 
+    for settings in _feature_settings(recipe).values():
+        if settings.weights == "trained":
+            _copy_from_beside(out, network_file(prepared, "train", recipe.contrasts, settings.training))
     return feature_source(prepared, recipe.contrasts, out / FOLDER, tell)
+
+
+def _copy_from_beside(run: Path, name: str) -> None:
+    """Bring a feature network and its record from another run of the folder that a run lies in, where one has it."""
+    weights = run / FOLDER / name
+    if weights.with_suffix(".json").exists():
+        return
+    for known in sorted(run.absolute().parent.glob(f"*/{FOLDER}/{name}")):
+        try:
+            load_features(known, "conv1_1")
+        except ModelError:  # damaged, or not finished yet
+            continue
+        for suffix in (".safetensors", ".json"):
+            with atomic_file(weights.with_suffix(suffix)) as temporary:
+                shutil.copyfile(known.with_suffix(suffix), temporary)
+        return
 
 
 def describe_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,13 +18,17 @@ from mrsynth.io.files import write_json
 from mrsynth.model import load_contract
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.cluster import Tell
-from mrsynth.recipes.stages.evaluate import evaluate_run
+from mrsynth.recipes.stages.evaluate import evaluate_run, left_out
 from mrsynth.recipes.stages.folds import split_folds
-from mrsynth.recipes.stages.study_plan import Cell, Item, Job
+from mrsynth.recipes.stages.plan import Plan
+from mrsynth.recipes.stages.prepare import prepare
+from mrsynth.recipes.stages.study_data import cases_of, make_images, select
+from mrsynth.recipes.stages.study_plan import Cell, Dataset, Item, Job, digest
 from mrsynth.recipes.stages.synthesize import synthesize_cohort
 from mrsynth.recipes.stages.train import commit, train
 from mrsynth.report import build_report
 from mrsynth.synthesize.impute import MissingInputs
+from mrsynth.train.checkpoints import forget_states
 
 STATE = "state.json"
 """Beside the metrics of a cell or job: done or failed, why, of what it was made, and the seconds that it took."""
@@ -40,10 +44,30 @@ class StudyWork:
     def __call__(self, item: Item, tell: Tell) -> None:
         """Bring a cell or job to its end, or find it there; state.json says so. Raises MrsynthError if it cannot."""
         cohort = read_cohort(self.table)
-        if isinstance(item, Cell):
-            run_cell(item, cohort, tell, self.progress)
+        if isinstance(item, Dataset):
+            run_dataset(item, cohort, tell, self.progress)
+        elif isinstance(item, Cell):
+            run_cell(item, cases_of(item.data, cohort), tell, self.progress)
         else:
-            run_job(item, cohort, tell, self.progress)
+            run_job(item, cases_of(item.data or item.cell.data, cohort), tell, self.progress)
+
+
+def run_dataset(data: Dataset, cohort: Cohort, tell: Tell, progress: bool) -> None:
+    """Make the images of some data, and prepare it for the cells that are trained on it."""
+    clock = Clock(data.label, tell)
+    weights = _weights(data.makers.values(), data.name)
+    rows = [[row.case, row.split, row.dose] for part in data.parts for row in select(cohort.rows, part.where)]
+    parts = [part.model_dump(mode="json") for part in data.parts]
+    prepared = [folder.name for folder in data.recipes]
+    asked = {"weights_sha256": weights, "parts": parts, "rows": digest(rows), "prepared": prepared}
+    if is_same(data.place, asked) and data.table.exists():
+        return
+    with clock("synthesize"):
+        failed = make_images(data, cohort, progress)
+    with clock("prepare"):
+        for folder, recipe in data.recipes.items():
+            prepare(read_cohort(data.table), Plan.of_recipe(recipe), folder, progress=progress)
+    _write_done(data.place, asked, clock.seconds, failed)
 
 
 def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
@@ -62,6 +86,7 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
         start = cell.checkpoint if cell.checkpoint is not None and cell.checkpoint.exists() else None
         with clock("train"):
             train(_here(cell.recipe), prepared, cell.run, resume=True, start=start, progress=progress)
+        forget_states(cell.run / "checkpoints")
     contract = load_contract(cell.run)
     if contract.training["data_fingerprint"] != prepared.fingerprint:
         raise CohortError(
@@ -78,7 +103,7 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
         made, failed = synthesize_cohort(cell.run, cohort, cell.run / "predictions", split="test", progress=progress)
         _require_some(made, failed)
     with clock("evaluate"):
-        evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress)
+        failed += left_out(evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress))
     with clock("report"):
         build_report(cell.run)
     seconds = {**clock.seconds, "train": contract.training["seconds"]}
@@ -86,18 +111,16 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
 
 
 def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
-    """Predict the test split once more with a cell's model, inputs left out, and judge that in the job's own folder."""
+    """Predict test cases with a cell's model, of other data or with inputs left out, and judge that in the job's own
+    folder."""
     clock = Clock(job.label, tell)
     presets = job.cell.recipe.evaluate.presets
-    for cell in job.needs:
-        if not (cell.run / "model").exists():
-            raise ModelError(
-                f"Cell {cell.label}, which {job.name} needs, has no model.",
-                found=read_state(cell.place).get("why") or "it was not trained",
-                do="run the study again; what is finished is kept",
-            )
-    weights = {cell.name: load_contract(cell.run).weights_sha256 for cell in job.needs}
-    asked = {"weights_sha256": weights, "presets": presets, "job": job.settings.model_dump(mode="json")}
+    weights = _weights(job.models, job.name)
+    settings = job.settings.model_dump(mode="json", exclude_none=True)
+    asked: dict[str, Any] = {"weights_sha256": weights, "presets": presets, "job": settings}
+    if job.data is not None:
+        asked["parts"] = [part.model_dump(mode="json") for part in job.data.parts]
+        asked["made_by"] = _weights(job.data.makers.values(), job.name)
     if is_done(job.place, asked):
         return
     missing = MissingInputs(
@@ -112,8 +135,22 @@ def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
         )
         _require_some(made, failed)
     with clock("evaluate"):
-        evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress)
+        failed += left_out(evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress))
     _write_done(job.place, asked, clock.seconds, failed)
+
+
+def _weights(cells: Iterable[Cell], name: str) -> dict[str, str]:
+    """Return cell → checksum of its weights; raises ModelError where a cell that `name` needs has no model."""
+    found = {}
+    for cell in cells:
+        if not (cell.run / "model").exists():
+            raise ModelError(
+                f"Cell {cell.label}, which {name} needs, has no model.",
+                found=read_state(cell.place).get("why") or "it was not trained",
+                do="run the study again; what is finished is kept",
+            )
+        found[cell.name] = load_contract(cell.run).weights_sha256
+    return found
 
 
 def _here(recipe: Recipe) -> Recipe:
@@ -150,8 +187,13 @@ def read_state(place: Path) -> dict[str, Any]:
 
 def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
     """Say whether the metrics in a folder are those of this model, judged in this way."""
+    return is_same(place, asked) and (place / "metrics.json").exists()
+
+
+def is_same(place: Path, asked: Mapping[str, Any]) -> bool:
+    """Say whether what lies in a folder is finished, and was asked for in this way."""
     state = read_state(place)
-    return state.get("state") == "done" and state.get("asked") == asked and (place / "metrics.json").exists()
+    return state.get("state") == "done" and state.get("asked") == asked
 
 
 def write_failed(place: Path, why: str) -> None:

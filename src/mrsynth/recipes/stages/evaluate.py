@@ -12,28 +12,19 @@ import numpy as np
 import pandas as pd
 
 from mrsynth.errors import InputError, ModelError
-from mrsynth.evaluate import (
-    HIGHER_IS_BETTER,
-    MetricRecord,
-    PairInfo,
-    build_regions,
-    evaluate_pair,
-    paired_tests,
-    summarise,
-    write_records,
-)
+from mrsynth.evaluate import HIGHER_IS_BETTER, MetricRecord, paired_tests, summarise, write_records
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
-from mrsynth.io import CaseRow, Cohort, read_image
-from mrsynth.io.files import safe_name, write_json, write_text
+from mrsynth.io import CaseRow, Cohort, read_prediction
+from mrsynth.io.files import write_json, write_text
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
+from mrsynth.recipes.stages.dose_pictures import write_response
+from mrsynth.recipes.stages.dose_scans import prediction_path, truths_of
+from mrsynth.recipes.stages.judge import candidates_of, judge, without_value
 from mrsynth.recipes.stages.panels import write_panel
 from mrsynth.recipes.stages.progress import track
-from mrsynth.recipes.stages.truth import Truth, read_truth
+from mrsynth.recipes.stages.truth import read_truth
 from mrsynth.seeds import generator
-
-DELTA = 0.1
-"""Voxels enhance where T1ce − T1 is above this share of the data range (pinetz2023 §3; chen2022 §III-D)."""
 
 
 def evaluate_run(
@@ -49,33 +40,49 @@ def evaluate_run(
 
     Only patients that the model was not trained on are judged. The truth is each case's own target on its own grid,
     its intensities normalised by the steps that the model was trained under; beside the model stand the identity and
-    training-mean baselines of the training split.
-    Returns the path of metrics.json.
+    training-mean baselines of the training split. A case that cannot be judged does not stop the others: metrics.json
+    names it, with the reason, under left_out. Where a case lacks the input that the identity takes, the identity's
+    values are missing there, with the reason. Of a series of doses each image is judged against the patient's scan at
+    its dose, where there is one; the enhancement over the doses goes to dose_response.png and .csv in any case.
+    Returns the path of metrics.json. Raises InputError where no case at all can be judged.
     """
     out = out or run
     contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
     index = _read_index(predictions, contract)
     identity, mean = read_baselines(run / "baselines.npz")
-    rows = unseen(cohort, index["cases"], contract)
+    rows = unseen(cohort, {**index["cases"], **index.get("series", {})}, contract)
+    patients = {row.patient for row in rows}
+    theirs = [row for row in cohort.rows if row.patient in patients]
+    pairs = truths_of(index, theirs)
     records: list[MetricRecord] = []
     panels: list[dict[str, Any]] = []
-    for row in track(rows, "evaluate", len(rows), progress):
-        like = index.get("sources", {}).get(row.case, index).get("like", contract.inputs[0])
-        truth = read_truth(row, contract, like)
-        prediction = read_image(predictions / safe_name(index["cases"][row.case]), contract.target)
-        arrays = {name: image.data for name, image in truth.inputs.items()}
-        candidates = {
-            "model": prediction.data,
-            "identity": np.clip(identity.predict(arrays, truth.brain), *contract.range),
-            "training_mean": mean.predict(truth.brain),
-        }
-        records += judge(truth, candidates, presets, contract, recipe)
-        panels.append(write_panel(truth, candidates, out / "panels", contract))
+    failed: list[tuple[str, str]] = []
+    for row, case, file in track(pairs, "evaluate", len(pairs), progress):
+        try:
+            like = index.get("sources", {}).get(case, index).get("like", contract.inputs[0])
+            truth = read_truth(row, contract, like)
+            prediction = read_prediction(prediction_path(predictions, file), contract.target)
+            candidates = candidates_of(truth, prediction.data, identity, mean, contract)
+            found = judge(truth, candidates, presets, contract, recipe)
+            if "identity" not in candidates:
+                found += without_value(found, "identity", f"{identity.nearest}, the nearest input, is missing")
+            panels.append(write_panel(truth, candidates, out / "panels", contract))
+            records += found
+        except InputError as error:
+            failed.append((row.case, str(error)))
+    try:
+        response = write_response(run, predictions, theirs, cohort, out)
+    except InputError as error:
+        response = None
+        failed.append(("dose response", str(error)))
+    if not records and response is None:
+        raise InputError("No prediction could be judged.", found=": ".join(failed[0]) if failed else "no true scan")
     write_records(records, out / "metrics.csv")
     write_json(out / "panels" / "panels.json", panels)
-    patients = {row.case: row.patient for row in rows}
-    summary = summary_of(records, patients)
-    write_json(out / "metrics.json", {**summary, "published": published(recipe)})
+    summary = summary_of(records, {row.case: row.patient for row in theirs})
+    known = {"published": published(recipe), "dose_response": response}
+    not_judged = [{"case": case, "why": why} for case, why in failed]
+    write_json(out / "metrics.json", {**summary, **known, "left_out": not_judged})
     return out / "metrics.json"
 
 
@@ -92,33 +99,6 @@ def unseen(cohort: Cohort, predicted: Mapping[str, str], contract: Contract) -> 
             do="mrsynth synthesize --model RUN --cohort cohort.csv --split test -o RUN/predictions",
         )
     return rows
-
-
-def judge(
-    truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
-) -> list[MetricRecord]:
-    """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
-    voxels that enhance by more than DELTA of the data range."""
-    data_range = recipe.evaluate.data_range or contract.range[1] - contract.range[0]
-    native, enhanced = before_and_after(truth, contract)
-    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, DELTA * data_range)
-    records: list[MetricRecord] = []
-    for name, candidate in candidates.items():
-        info = PairInfo(truth.row.case, contract.target, name, recipe.samples.min_brain_fraction)
-        for preset in presets:
-            records += evaluate_pair(
-                candidate, truth.target.data, regions, data_range, preset, info=info, native=native
-            )
-    return records
-
-
-def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the native and the standard-dose T1 of a case whose target is a T1 after contrast agent; None, None where
-    it is another image or one of the two is not at hand."""
-    images = {**truth.inputs, contract.target: truth.target}
-    if contract.target not in ("t1ce", "t1ld") or not {"t1", "t1ce"} <= set(images):
-        return None, None
-    return images["t1"].data, images["t1ce"].data
 
 
 def read_baselines(path: Path) -> tuple[LinearIdentity, TrainingMean]:
@@ -184,7 +164,14 @@ def describe(path: Path) -> list[str]:
                 f"{row['preset']:<10} {row['metric']:<12} {row['region']:<7} {row['predictor']:<14} "
                 f"{row['mean']:.4g}{spread} (n {row['n']}, range {row['data_range']:g}, {row['dimension']}-D)"
             )
+    if response := data.get("dose_response"):
+        lines.append(f"{response}; dose_response.png and .csv")
     return lines
+
+
+def left_out(path: Path) -> list[tuple[str, str]]:
+    """Return the cases that a metrics.json says could not be judged: (case, why)."""
+    return [(entry["case"], entry["why"]) for entry in _read_json(path).get("left_out", ())]
 
 
 def _read_index(predictions: Path, contract: Contract) -> dict[str, Any]:

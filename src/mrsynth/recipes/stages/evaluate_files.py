@@ -11,7 +11,7 @@ import numpy as np
 from mrsynth.errors import InputError
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
 from mrsynth.image import grid_error
-from mrsynth.io import read_image, read_mask
+from mrsynth.io import read_image, read_mask, read_prediction
 from mrsynth.io.files import write_json
 from mrsynth.recipes.stages.evaluate import summary_of
 
@@ -32,7 +32,7 @@ def evaluate_files(
     records: list[MetricRecord] = []
     for case, (made, true, brain) in pairs.items():
         # The files do not say which contrast they are, and nothing here depends on it.
-        a = replace(read_image(made, "t1"), contrast="prediction")
+        a = replace(read_prediction(made, "t1"), contrast="prediction")
         b = replace(read_image(true, "t1"), contrast="reference")
         inside = read_mask(brain) if brain else None
         for other in (b, *([inside] if inside else [])):

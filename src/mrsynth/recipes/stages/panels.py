@@ -16,16 +16,21 @@ from mrsynth.tensors import ssim_map
 
 
 def write_panel(truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path, contract: Contract) -> dict[str, Any]:
-    """Write one slice of a case for the report (the one with most lesion, else with most brain); returns its entry."""
+    """Write one slice of a case for the report (the one with most lesion, else with most brain); returns its entry.
+
+    candidates: the model's image and, where it could be made, the identity's. The input is the first that is there.
+    """
     area = truth.brain if truth.lesion is None or not truth.lesion.any() else truth.lesion > 0
     k = int(np.argmax(area.sum(axis=(0, 1))))
     data_range = contract.range[1] - contract.range[0]
+    first = next(iter(truth.inputs))
     shown = {
-        "input": truth.inputs[contract.inputs[0]].data[..., k],
+        "input": truth.inputs[first].data[..., k],
         "synthetic": candidates["model"][..., k],
         "truth": truth.target.data[..., k],
-        "identity": candidates["identity"][..., k],
     }
+    if "identity" in candidates:
+        shown["identity"] = candidates["identity"][..., k]
     pair = [
         torch.from_numpy(np.ascontiguousarray(shown[n], dtype=np.float64))[None, None] for n in ("synthetic", "truth")
     ]
@@ -47,7 +52,7 @@ def write_panel(truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path
         "file": name,
         "slice_index": k,
         "axis": "z",
-        "input_contrast": contract.inputs[0],
+        "input_contrast": first,
         "target_contrast": contract.target,
         "window": [contract.range[0], float(np.percentile(shown["truth"][inside], 99.8))],
         "psnr": float(10 * np.log10(data_range**2 / max(np.mean(error**2), 1e-20))),

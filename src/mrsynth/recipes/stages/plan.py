@@ -73,6 +73,12 @@ def contrasts_to_read(row: CaseRow, contrasts: Sequence[str], steps: Sequence[Ma
     return list(contrasts)
 
 
+def is_at_hand(row: CaseRow, contrast: str, steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether a case has a contrast, or, where the steps fit an ADC, two diffusion-weighted images or more."""
+    found = contrasts_to_read(row, [contrast], steps)
+    return all(name in row.files for name in found) and (found == [contrast] or len(found) > 1)
+
+
 def _listed(text: str) -> list[Any]:
     """Return the list of steps in a file or in the text itself, names without settings as {name: {}}."""
     path = Path(text)

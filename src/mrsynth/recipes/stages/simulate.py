@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -33,13 +34,17 @@ def simulate(
     A case folder holds <contrast>.nii.gz, the masks and case.json (patient, field strength, dose, every random draw).
     A case that is there already is not made again, so that an interrupted run goes on where it stopped.
     """
-    members = cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm)
-    for member in track(members, "simulate", subjects, progress):
-        if not is_there(member, out / member.name):
-            write_case_folder(member.simulate(), out / member.name)
+    write_members(cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm), out, progress)
     cohort = index_folder(out, fractions, seed)
     write_cohort(cohort, out / "cohort.csv")
     return out / "cohort.csv"
+
+
+def write_members(members: Sequence[Member], out: Path, progress: bool) -> None:
+    """Write the case folder of each patient below out, unless it is there already."""
+    for member in track(members, "simulate", len(members), progress):
+        if not is_there(member, out / member.name):
+            write_case_folder(member.simulate(), out / member.name)
 
 
 def is_there(member: Member, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The charts of a study: losses, filters and feature maps, a line through a head; from what its cells left."""
+"""The charts of a study: losses, filters and feature maps, a line through a head, doses; from what its cells left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from mrsynth.nets import build_net
 from mrsynth.nets.drunet import DRUNet
 from mrsynth.recipes.charts import ChartSettings
 from mrsynth.recipes.plates import CaseChoice
-from mrsynth.recipes.stages.study_plan import Cell, Item
+from mrsynth.recipes.stages.cells import read_state
+from mrsynth.recipes.stages.dose_pictures import Shown, dose_chart
+from mrsynth.recipes.stages.dose_scans import made_at_doses
+from mrsynth.recipes.stages.study_plan import Cell, Item, Job
 from mrsynth.recipes.stages.study_scans import Scans, choose_cases, read_scans, tumour_ml
 from mrsynth.report.charts import Line, losses_png, profile_png
 from mrsynth.report.filters import Learned, filters_png
@@ -42,7 +45,10 @@ def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[
     entries, paths = [], []
     for name, settings in charts.items():
         entry: dict[str, Any] = {"name": name, "title": settings.title, "cases": [], "file": None}
-        drawn = _drawn(settings, cells, cohort)
+        if settings.of_doses:
+            drawn = dose_chart(name, settings, doses_shown(settings, items, cohort), out / "figures")
+        else:
+            drawn = _drawn(settings, cells, cohort)
         if isinstance(drawn, str):
             entries.append(entry | {"why": drawn})
             continue
@@ -84,6 +90,20 @@ def _drawn(settings: ChartSettings, cells: Mapping[str, Cell], cohort: Cohort) -
         return f"no {' and '.join(absent)} of {case}"
     line = line_through_fluid(scans, settings.profile)
     return profile_png(line), f"Values along a line through {case}: {', '.join(settings.profile)}", [case]
+
+
+def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) -> Shown:
+    """Return what a chart of doses shows: finished predictions of test cases, of the first seed."""
+    finished: dict[str, tuple[Path, Path]] = {}
+    for item in items:
+        if isinstance(item, Cell | Job) and read_state(item.place).get("state") == "done":
+            run = item.run if isinstance(item, Cell) else item.cell.run
+            finished.setdefault(item.name, (run, item.place / "predictions"))
+    rows = cohort.select("test")
+    made = [
+        made_at_doses(label, *finished[name], rows) for label, name in settings.of_doses.items() if name in finished
+    ]
+    return Shown(made, rows, sorted({row.dose for row in cohort.select("train") if row.dose is not None}))
 
 
 def line_through_fluid(scans: Scans, contrasts: Sequence[str]) -> Line:

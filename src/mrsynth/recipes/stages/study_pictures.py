@@ -12,7 +12,7 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.image import same_grid
-from mrsynth.io import Cohort, read_image
+from mrsynth.io import Cohort, read_prediction
 from mrsynth.io.files import atomic_file, safe_name, write_json
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.charts import ChartSettings
@@ -20,7 +20,8 @@ from mrsynth.recipes.plates import Kind, PlateSettings, Shown, picture
 from mrsynth.recipes.stages.cells import read_state
 from mrsynth.recipes.stages.progress import track
 from mrsynth.recipes.stages.study_charts import draw_charts
-from mrsynth.recipes.stages.study_plan import Cell, Item
+from mrsynth.recipes.stages.study_data import select
+from mrsynth.recipes.stages.study_plan import Cell, Dataset, Item
 from mrsynth.recipes.stages.study_scans import Scans, choose_cases, largest_part, read_scans, tumour_ml
 from mrsynth.report.plates import Plate, PlateRow, Tile, plate_png
 from mrsynth.report.study import build_study
@@ -79,6 +80,8 @@ def picture_study(
     """
     predictions: dict[str, Prediction] = {}
     for item in items:
+        if isinstance(item, Dataset):
+            continue
         state = read_state(item.place).get("state", "not run")
         run = item.run if isinstance(item, Cell) else item.cell.run
         folder = item.place / "predictions" if state == "done" else None
@@ -104,7 +107,10 @@ def draw_plates(
     test = {row.case: row for row in cohort.select("test")}
     made = {name: found for name, one in predictions.items() if (found := _made(one)) is not None}
     volumes = {case: tumour_ml(row) for case, row in test.items()} if plates and made else {}
-    chosen = {name: choose_cases(volumes, settings.cases) for name, settings in plates.items()}
+    chosen = {}
+    for name, settings in plates.items():
+        shown_of = {row.case for row in select(test.values(), settings.cases.where)}
+        chosen[name] = choose_cases({case: ml for case, ml in volumes.items() if case in shown_of}, settings.cases)
     shown = [name for settings in plates.values() for name in _scans_of(settings)]
     rows: dict[str, dict[str, list[PlateRow]]] = {name: {} for name in plates}
     wanted = list(dict.fromkeys(case for cases in chosen.values() for case in cases))
@@ -248,7 +254,7 @@ class _Drawing:
         if file is None:
             return "no prediction of this case"
         try:
-            image = read_image(made.folder / safe_name(file), made.contract.target)
+            image = read_prediction(made.folder / safe_name(file), made.contract.target)
         except InputError:
             return "its prediction cannot be read"
         if not same_grid(image, self.scans.own):

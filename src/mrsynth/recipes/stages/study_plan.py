@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import yaml
 
 from mrsynth.errors import RecipeError
 from mrsynth.recipes.recipe import Recipe, load_recipe
-from mrsynth.recipes.study import JobSettings, Scale, Study
+from mrsynth.recipes.study import CellSettings, JobSettings, Scale, Study
+from mrsynth.recipes.study_data import PartSettings
 from mrsynth.settings import nearest, parse
 from mrsynth.train.settings import stage_terms, stages_in_order
 
@@ -41,9 +42,43 @@ MACHINE = ("in_memory_gb", "workers", "accelerator", "devices", "nodes", "strate
 
 
 @dataclass(frozen=True, eq=False)
+class Dataset:
+    """Some cases of the cohort, images of which a cell's model may have made.
+
+    place: the folder of what is made. makers: name → cell. recipes: the prepared cohorts that cells ask for of it, each
+    with its recipe.
+    """
+
+    name: str
+    seed: int
+    parts: tuple[PartSettings, ...]
+    place: Path
+    makers: dict[str, Cell]
+    recipes: dict[Path, Recipe] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name of its folder."""
+        return self.place.name
+
+    @property
+    def table(self) -> Path:
+        """The cohort table that stands in place of the study's, where images are made."""
+        return self.place / "cohort.csv"
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The cells that must be done before; without any it is no work of its own."""
+        return tuple(self.makers.values())
+
+    requires = needs
+
+
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One training. run: its folder; prepared: the cohort that it is trained on; start: the run of another cell and the
-    number of the stage up to which both train the same. fold: (which, of how many), where the cohort is split anew."""
+    number of the stage up to which both train the same. fold: (which, of how many), where the cohort is split anew.
+    data: its cases, None for the whole cohort."""
 
     name: str
     seed: int
@@ -52,6 +87,7 @@ class Cell:
     prepared: Path
     start: tuple[Cell, int] | None = None
     fold: tuple[int, int] | None = None
+    data: Dataset | None = None
 
     @property
     def label(self) -> str:
@@ -64,9 +100,14 @@ class Cell:
         return self.run
 
     @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The cells that must be done before."""
-        return (self.start[0],) if self.start else ()
+    def requires(self) -> tuple[Item, ...]:
+        """What it cannot do without: the data that is made for it."""
+        return (self.data,) if self.data and self.data.makers else ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """What must be done before."""
+        return (*self.requires, self.start[0]) if self.start else self.requires
 
     @property
     def checkpoint(self) -> Path | None:
@@ -76,12 +117,14 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Further predictions of a cell. imputers: contrast → the cell whose model makes it."""
+    """Further predictions of a cell. imputers: contrast → the cell whose model makes it; data: the cases to predict,
+    None for the cell's."""
 
     name: str
     settings: JobSettings
     cell: Cell
     imputers: dict[str, Cell]
+    data: Dataset | None = None
 
     @property
     def label(self) -> str:
@@ -94,50 +137,110 @@ class Job:
         return self.cell.run / "jobs" / self.name
 
     @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The cells that must be done before."""
+    def models(self) -> tuple[Cell, ...]:
+        """The cells whose models it predicts with."""
         return (self.cell, *self.imputers.values())
 
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """What must be done before."""
+        return (*self.models, self.data) if self.data and self.data.makers else self.models
 
-Item = Cell | Job
+    requires = needs
+
+
+Item = Cell | Job | Dataset
 
 
 def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
     """Return the cells of a scale, each with each seed, then the jobs; what is needed stands before what needs it.
 
-    Raises RecipeError where a cell's variants or overrides make no valid recipe.
+    Raises RecipeError where a cell's variants or overrides make no valid recipe, or where it is to be trained on images
+    of a cell that the scale leaves out.
     """
-    settings = study.scales[scale]
-    cells: dict[tuple[str, int], Cell] = {}
-    for seed in settings.seeds:
-        for name, cell in study.cells.items():
-            if name in settings.leave_out:
-                continue
-            own = settings.cells.get(name)
-            variants = [*settings.variants, *cell.variants, *(own.variants if own else [])]
-            overrides = [*settings.set, *cell.set, *(own.set if own else []), f"train.seed={seed}"]
-            try:
-                recipe = load_recipe("/".join([study.recipe, *variants]), overrides)
-            except RecipeError as error:
-                raise RecipeError(f"Study {study.name}, cell {name}, scale {scale}: {error}") from error
-            prepared = out / "prepared" / preparation_key(recipe)
-            for number, single in enumerate(cell.names(name)):
-                run = out / "runs" / (single if seed == settings.seeds[0] else f"{single}.seed{seed}")
-                fold = (number, cell.folds) if cell.folds is not None else None
-                cells[single, seed] = Cell(single, seed, recipe, run, prepared, fold=fold)
-    shared = share_stages(list(cells.values()))
-    cells = {(cell.name, cell.seed): cell for cell in shared}
-    jobs = [
-        Job(name, job, cells[job.cell, seed], {c: cells[cell, seed] for c, cell in job.imputers.items()})
-        for seed in settings.seeds
-        for name, job in study.jobs.items()
-        if name not in settings.leave_out and all((cell, seed) in cells for cell in (job.cell, *job.imputers.values()))
-    ]
-    return [*shared, *jobs]
+    plan = _Plan(study, scale, out)
+    for seed in plan.settings.seeds:
+        for name in study.cells:
+            if name not in plan.settings.leave_out:
+                plan.add_cell(name, seed)
+    for seed in plan.settings.seeds:
+        for name in study.jobs:
+            if name not in plan.settings.leave_out:
+                plan.add_job(name, seed)
+    return plan.items
+
+
+class _Plan:
+    """The items of a scale while they are added, those before that others need."""
+
+    def __init__(self, study: Study, scale: Scale, out: Path) -> None:
+        self.study, self.scale, self.out = study, scale, out
+        self.settings = study.scales[scale]
+        self.items: list[Item] = []
+        self.cells: dict[tuple[str, int], Cell] = {}
+        self.data: dict[tuple[str, int], Dataset] = {}
+        self.owner: dict[str, Cell] = {}
+
+    def add_cell(self, name: str, seed: int) -> None:
+        """Add the trainings of a cell, and before them the data that is made for it."""
+        settings, recipe = self.study.cells[name], self._recipe(name, seed)
+        data = None if settings.data is None else self._dataset(settings.data, seed)
+        prepared = self.out / "prepared" / (preparation_key(recipe) + (f"-{data.label}" if data else ""))
+        if data is not None:
+            data.recipes[prepared] = recipe
+        for number, single in enumerate(settings.names(name)):
+            run = self.out / "runs" / self._label(single, seed)
+            fold = (number, settings.folds) if settings.folds is not None else None
+            cell = share_stages(Cell(single, seed, recipe, run, prepared, fold=fold, data=data), self.owner)
+            self.cells[single, seed] = cell
+            self.items.append(cell)
+
+    def add_job(self, name: str, seed: int) -> None:
+        """Add a job, and before it the data that is made for it, unless a cell that it needs is left out."""
+        job = self.study.jobs[name]
+        needed = [job.cell, *job.imputers.values(), *(self._makers(job.data) if job.data else [])]
+        if all((cell, seed) in self.cells for cell in needed):
+            imputers = {contrast: self.cells[cell, seed] for contrast, cell in job.imputers.items()}
+            data = None if job.data is None else self._dataset(job.data, seed)
+            self.items.append(Job(name, job, self.cells[job.cell, seed], imputers, data))
+
+    def _dataset(self, name: str, seed: int) -> Dataset:
+        """Return the data of this name; where it is to be made it is added when it is first asked for."""
+        makers = self._makers(name)
+        if absent := [cell for cell in makers if (cell, seed) not in self.cells]:
+            raise RecipeError(
+                f"Study {self.study.name}: data {name} is made by cell {absent[0]}, which {self.scale} leaves out.",
+                do="leave out the cells that are trained on it too",
+            )
+        if (name, seed) not in self.data:
+            place = self.out / "data" / (self._label(name, seed) if makers else name)
+            cells = {maker: self.cells[maker, seed] for maker in makers}
+            self.data[name, seed] = Dataset(name, seed, tuple(self.study.data[name]), place, cells)
+            self.items += [self.data[name, seed]] if makers else []
+        return self.data[name, seed]
+
+    def _makers(self, name: str) -> list[str]:
+        """Return the cells that make images of this data."""
+        return [part.made_by for part in self.study.data[name] if part.made_by is not None]
+
+    def _label(self, name: str, seed: int) -> str:
+        """Return the name of a folder: with the seed where it is not the scale's first."""
+        return name if seed == self.settings.seeds[0] else f"{name}.seed{seed}"
+
+    def _recipe(self, name: str, seed: int) -> Recipe:
+        """Return the recipe of a cell at the scale."""
+        settings, cell = self.settings, self.study.cells[name]
+        own = settings.cells.get(name, CellSettings())
+        variants = [*settings.variants, *cell.variants, *own.variants]
+        overrides = [*settings.set, *cell.set, *own.set, f"train.seed={seed}"]
+        try:
+            return load_recipe("/".join([cell.recipe or self.study.recipe, *variants]), overrides)
+        except RecipeError as error:
+            raise RecipeError(f"Study {self.study.name}, cell {name}, scale {self.scale}: {error}") from error
 
 
 def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
-    """Return the cells and jobs of these names, and the cells that the jobs need; all without names.
+    """Return the cells and jobs of these names, and all that they cannot do without; all without names.
 
     The name of a cell with folds stands for all of them. Raises RecipeError for a name that is not there.
     """
@@ -150,8 +253,11 @@ def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
                 do=nearest(name, names),
             )
     wanted = [item for item in items if not only or _called(item) & set(only)]
-    needed = {cell for item in wanted if isinstance(item, Job) for cell in item.needs}
-    return [item for item in items if item in needed or item in wanted]
+    needed, new = set(wanted), list(wanted)
+    while new:
+        new = [other for item in new for other in item.requires if other not in needed]
+        needed.update(new)
+    return [item for item in items if item in needed]
 
 
 def _called(item: Item) -> set[str]:
@@ -164,23 +270,20 @@ def preparation_key(recipe: Recipe) -> str:
     return digest([recipe.contrasts, recipe.prepare])
 
 
-def share_stages(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells, each told from which earlier one it may start: the one with most first stages in common.
+def share_stages(cell: Cell, owner: dict[str, Cell]) -> Cell:
+    """Return a cell that is told from which earlier one it may start: the one with most first stages in common.
 
+    owner: what decides the state at the end of a stage → the first cell that has it; the cell's own are added.
     Training is a function of recipe and data alone, so that a cell which begins with the state of another at the end of
     their last common stage ends with the weights that it would have had, to the bit.
     """
-    owner: dict[str, Cell] = {}
-    out = []
-    for cell in cells:
-        keys = _stage_keys(cell)
-        known = [number for number, key in enumerate(keys) if key in owner]
-        if known:
-            cell = replace(cell, start=(owner[keys[known[-1]]], known[-1]))
-        for key in keys[known[-1] + 1 if known else 0 :]:
-            owner[key] = cell
-        out.append(cell)
-    return out
+    keys = _stage_keys(cell)
+    known = [number for number, key in enumerate(keys) if key in owner]
+    if known:
+        cell = replace(cell, start=(owner[keys[known[-1]]], known[-1]))
+    for key in keys[known[-1] + 1 if known else 0 :]:
+        owner[key] = cell
+    return cell
 
 
 def _stage_keys(cell: Cell) -> list[str]:

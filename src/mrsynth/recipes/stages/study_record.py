@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mrsynth
-from mrsynth.io import Cohort
+from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.files import write_json
 from mrsynth.recipes.stages.cells import read_state
-from mrsynth.recipes.stages.study_plan import Cell, Item
+from mrsynth.recipes.stages.study_plan import Cell, Item, Job
 from mrsynth.recipes.stages.train import commit
 from mrsynth.recipes.study import Scale, Study
 
@@ -25,6 +25,7 @@ def write_study_record(
 ) -> None:
     """Write out/study.json from what lies in the study's folder. cohort: the table and what it holds."""
     settings = study.scales[scale]
+    phantoms = settings.phantoms
     table, scans = cohort
     write_json(
         out / "study.json",
@@ -34,10 +35,9 @@ def write_study_record(
             "recipe": study.recipe,
             "scale": scale,
             "cohort": str(table),
-            "phantoms": settings.phantoms.model_dump(mode="json") if phantom and settings.phantoms else None,
-            "patients": {
-                split: len({row.patient for row in scans.select(split)}) for split in ("train", "val", "test")
-            },
+            "phantoms": phantoms.model_dump(mode="json", exclude_unset=True) if phantom and phantoms else None,
+            "patients": _patients(scans.rows),
+            "groups": {group: _patients(rows) for group, rows in _groups(scans).items()},
             "changes": {
                 "variants": settings.variants,
                 "set": settings.set,
@@ -59,6 +59,23 @@ def write_study_record(
     )
 
 
+def _patients(rows: Iterable[CaseRow]) -> dict[str, int]:
+    """Return split → how many patients."""
+    seen: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
+    for row in rows:
+        seen[row.split].add(row.patient)
+    return {split: len(patients) for split, patients in seen.items()}
+
+
+def _groups(scans: Cohort) -> dict[str, list[CaseRow]]:
+    """Return group → its rows, where the cohort table has groups."""
+    groups: dict[str, list[CaseRow]] = {}
+    for row in scans.rows:
+        if group := row.metadata.get("group"):
+            groups.setdefault(group, []).append(row)
+    return groups
+
+
 def read_study_record(out: Path) -> dict[str, Any]:
     """Return what study.json holds, {} where there is none."""
     try:
@@ -73,12 +90,14 @@ def header_lines(record: Mapping[str, Any]) -> list[str]:
     phantoms = record["phantoms"]
     on = f"phantoms of {phantoms['spacing_mm']:g} mm (profile {phantoms['profile']})" if phantoms else "a given cohort"
     seeds = len(record["seeds"])
+    groups = [f"{group} {' / '.join(map(str, of.values()))}" for group, of in record.get("groups", {}).items()]
     changes = [*record["changes"]["variants"], *record["changes"]["set"]]
     single = [name for name, cell in record["changes"]["cells"].items() if cell["variants"] or cell["set"]]
     more = f"; more in {', '.join(single)} (recipe.yaml of each run)" if single else ""
+    in_groups = f" ({', '.join(groups)})" if groups else ""
     return [
         f"Study {record['study']}, scale {record['scale']}, on {on}: {patients['train']} patients to train, "
-        f"{patients['val']} to choose the epoch, {patients['test']} to test. Mean ± SD over test patients"
+        f"{patients['val']} to choose the epoch, {patients['test']} to test{in_groups}. Mean ± SD over test patients"
         + (f" (each the mean over {seeds} seeds)" if seeds > 1 else "")
         + "; in italics the paper's.",
         "",
@@ -87,14 +106,14 @@ def header_lines(record: Mapping[str, Any]) -> list[str]:
 
 
 def _entry(item: Item, out: Path) -> dict[str, Any]:
-    """Return how a cell or job stands."""
+    """Return how a cell, a job or data stands."""
     state = read_state(item.place)
-    cell = item if isinstance(item, Cell) else item.cell
+    cell = item if isinstance(item, Cell) else item.cell if isinstance(item, Job) else next(iter(item.makers.values()))
     run = _read(cell.run / "run.json") if (cell.run / "model").exists() else {}
     entry = {
         "name": item.name,
         "label": item.label,
-        "kind": "cell" if isinstance(item, Cell) else "job",
+        "kind": "cell" if isinstance(item, Cell) else "job" if isinstance(item, Job) else "data",
         "folder": str(item.place.relative_to(out)),
         "seed": cell.seed,
         "inputs": cell.recipe.task.inputs,
@@ -112,7 +131,7 @@ def _entry(item: Item, out: Path) -> dict[str, Any]:
         report = cell.run / "report.html"
         entry["report"] = str(report.relative_to(out)) if report.exists() else None
         entry["started_from"] = f"{item.start[0].label}, stage {item.start[1]}" if item.start else None
-    else:
+    elif isinstance(item, Job):
         entry["job"] = item.settings.model_dump(mode="json")
     return entry
 

@@ -13,7 +13,7 @@ from mrsynth.io import CaseRow, read_case, read_mask
 from mrsynth.model import Contract
 from mrsynth.prepare import run_on_grid_of
 from mrsynth.recipes.plates import CaseChoice
-from mrsynth.recipes.stages.plan import contrasts_to_read
+from mrsynth.recipes.stages.plan import contrasts_to_read, is_at_hand
 from mrsynth.types import LESION_LABELS
 
 TUMOUR_LABELS = [label for label, name in LESION_LABELS.items() if name != "ms_plaque"]
@@ -79,7 +79,7 @@ def read_scans(row: CaseRow, wanted: Iterable[str], contract: Contract, like: st
     What the model needs is read in any case; other scans that the case does not have are left out. Raises InputError
     where a scan cannot be read or prepared.
     """
-    shown = [name for name in wanted if _is_there(name, row, contract)]
+    shown = [name for name in wanted if is_at_hand(row, name, contract.steps)]
     names = list(dict.fromkeys([*contract.inputs, contract.target, *shown]))
     case = read_case(row, contrasts_to_read(row, names, contract.steps))
     case = run_on_grid_of(case, contract.steps, like)
@@ -87,8 +87,3 @@ def read_scans(row: CaseRow, wanted: Iterable[str], contract: Contract, like: st
     tumour = np.zeros(own.data.shape, bool) if lesion is None else np.isin(lesion.data, TUMOUR_LABELS)
     images = {name: image.data for name, image in case.images.items()}
     return Scans(row, images, own, case.masks["brain"].data > 0, tumour)
-
-
-def _is_there(name: str, row: CaseRow, contract: Contract) -> bool:
-    """Say whether a case has a scan, or diffusion-weighted images to fit an ADC from."""
-    return all(found in row.files for found in contrasts_to_read(row, [name], contract.steps))

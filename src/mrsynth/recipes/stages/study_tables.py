@@ -17,9 +17,11 @@ import pandas as pd
 
 from mrsynth.evaluate import HIGHER_IS_BETTER, read_records, records_frame
 from mrsynth.evaluate.stats import PAIRED, independent_t
+from mrsynth.io import CaseRow
 from mrsynth.io.files import write_json, write_text
 from mrsynth.recipes.stages.cells import read_state
-from mrsynth.recipes.stages.study_plan import Cell, Item
+from mrsynth.recipes.stages.study_data import select
+from mrsynth.recipes.stages.study_plan import Cell, Job
 from mrsynth.recipes.stages.study_text import table_markdown
 from mrsynth.recipes.study import ColumnSettings, ComparisonSettings, PublishedNumbers, TableSettings
 
@@ -32,10 +34,10 @@ CSV_COLUMNS = ("row", "column", "state", "mean", "sd", "n", "seeds", "seed_sd", 
 @dataclass
 class Results:
     """The metrics of a study's cells and jobs, each file read once. items: name → that cell or job with each seed;
-    patients: test case → patient; trainings: cell → its trainings, where it has folds."""
+    rows: of the cohort; trainings: cell → its trainings, where it has folds."""
 
-    items: Mapping[str, Sequence[Item]]
-    patients: Mapping[str, str]
+    items: Mapping[str, Sequence[Cell | Job]]
+    rows: Sequence[CaseRow]
     trainings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     frames: dict[Path, pd.DataFrame] = field(default_factory=dict)
 
@@ -91,6 +93,7 @@ class Results:
                         f"{column.metric} in {column.region}, preset {column.preset}, {one['dimension']}-D, "
                         f"{one['aggregation']}, data range {one['data_range']:g}{clip}"
                         + (f"; cases with {column.having}" if column.having else "")
+                        + "".join(f"; {key} {_listed(values)}" for key, values in column.where.items())
                     )
         return f"{column.metric} in {column.region}, preset {column.preset}"
 
@@ -102,7 +105,9 @@ class Results:
         if column.having is not None:
             there = self._records(place, {**common, "region": column.having}).dropna(subset="value")
             rows = rows[rows["case"].isin(there["case"])]
-        return rows.groupby(rows["case"].map(dict(self.patients)))["value"].mean()
+        chosen = {row.case: row.patient for row in select(self.rows, column.where)}
+        rows = rows[rows["case"].isin(chosen.keys())]
+        return rows.groupby(rows["case"].map(chosen))["value"].mean()
 
     def _records(self, place: Path, wanted: Mapping[str, str]) -> pd.DataFrame:
         """Return the records with these values in these columns."""
@@ -110,6 +115,11 @@ class Results:
             self.frames[place] = records_frame(read_records(place / "metrics.csv"))
         frame = self.frames[place]
         return frame[np.logical_and.reduce([frame[key] == value for key, value in wanted.items()])]
+
+
+def _listed(values: Sequence[str | float]) -> str:
+    """Return values of a column of the cohort table in words."""
+    return " or ".join(value if isinstance(value, str) else f"{value:g}" for value in values)
 
 
 def build_table(name: str, table: TableSettings, results: Results, header: Sequence[str]) -> dict[str, Any]:

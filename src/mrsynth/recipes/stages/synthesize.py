@@ -42,6 +42,8 @@ def synthesize_files(
 ) -> Path:
     """Predict from single files: contrast (or `brain`) → path; writes out and, beside it, out's name with .json.
 
+    A brain mask that is given is taken, wherever the model's own preparation would look for one.
+
     doses: what a model with a condition makes; out is then a folder, for <target>_<dose>.nii.gz, or the file of a
     single dose. Raises InputError where a contrast is missing, unknown or lies on another grid.
     """
@@ -49,6 +51,12 @@ def synthesize_files(
     images = {contrast_name(name): path for name, path in inputs.items() if name != "brain"}
     supply = synthesizer.supply(images)
     masks = {"brain": read_mask(inputs["brain"])} if "brain" in inputs else {}
+    if masks:
+        steps = [
+            {name: own | {"source": "given"} if name == "brain_mask" else own for name, own in step.items()}
+            for step in synthesizer.contract.steps
+        ]
+        synthesizer.contract = synthesizer.contract.model_copy(update={"steps": steps})
     read = {name: read_image(path, name) for name, path in images.items()}
     case = Case(read, masks, {"case": next(iter(images.values())).name})
     sidecar = {

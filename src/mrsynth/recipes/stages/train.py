@@ -87,7 +87,13 @@ def train(
     }
     write_json(out / "run.json", record)
     learning_curves(out / "log" / "history.csv", out / "log" / "learning_curves.png")
-    contract = {
+    contract = {**contract_of(recipe, prepared), "training": record}
+    return save_model(out / "model", result.weights, contract, card(recipe, record))
+
+
+def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
+    """Return what the contract of a model says that a recipe trains on a prepared cohort, but for the training."""
+    return {
         "recipe": recipe.name,
         "inputs": recipe.task.inputs,
         "target": recipe.task.target,
@@ -101,9 +107,7 @@ def train(
         "steps": prepared.steps,
         "range": recipe.range,
         "intensity": median_intensity(prepared, recipe.task.target),
-        "training": record,
     }
-    return save_model(out / "model", result.weights, contract, card(recipe, record))
 
 
 def _begin(

@@ -1,0 +1,127 @@
+"""The verbs that make, find, check and prepare a cohort."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mrsynth.cli.failures import print_failed
+from mrsynth.cli.options import CohortFile, Overrides, Quiet
+from mrsynth.errors import InputError
+
+app = typer.Typer()
+
+
+class PhantomProfile(StrEnum):
+    """What a phantom cohort holds."""
+
+    brats = "brats"
+    ct = "ct"
+    dose = "dose"
+    tumour = "tumour"
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("demo"),
+    quiet: Quiet = False,
+) -> None:
+    """The whole way once, on a phantom cohort: simulate, prepare, train, synthesize, evaluate, report."""
+    from mrsynth.recipes.demo import demo as run_demo
+
+    page = run_demo(out, progress=not quiet)
+    print(f"Done. Open {page} in a browser.")
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for the cohort.")],
+    subjects: Annotated[int, typer.Option("--subjects", min=1, help="How many.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")],
+    profile: Annotated[
+        PhantomProfile, typer.Option("--profile", help="Which scans each subject gets.")
+    ] = PhantomProfile.brats,
+    spacing: Annotated[float, typer.Option("--spacing", min=0.5, max=8, help="Voxel size in mm.")] = 1.0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a cohort of digital brain phantoms with known truth, as NIfTI files and a cohort table."""
+    from mrsynth.recipes.stages.simulate import simulate as run
+
+    table = run(out, subjects, seed, profile.value, spacing_mm=spacing, progress=not quiet)
+    print(f"{subjects} subjects in {out}; the cohort table is {table}.")
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="Folder with the scans.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The cohort table to write (CSV).")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split by patient (64/16/20 %).")] = 0,
+    found: Annotated[
+        Path | None, typer.Option("--found", help="The found table of an earlier run, corrected: it has the last word.")
+    ] = None,
+    derivatives: Annotated[
+        list[str] | None, typer.Option("--derivatives", help="Use this BIDS derivative. Repeatable.")
+    ] = None,
+) -> None:
+    """Find DICOM, BIDS and NIfTI cases below a folder and write the cohort table; say what was recognised, and why."""
+    from mrsynth.recipes.stages.index import describe
+    from mrsynth.recipes.stages.index import index as run
+
+    for line in describe(run(folder, out, seed, derivatives=derivatives or (), found=found), out):
+        print(line)
+
+
+@app.command()
+def check(cohort: CohortFile, quiet: Quiet = False) -> None:
+    """Report every problem of a cohort in words; exit code 1 where there is an error."""
+    from mrsynth.recipes.stages.check import check as run
+
+    lines, errors = run(cohort, progress=not quiet)
+    for line in lines:
+        print(line)
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command()
+def prepare(
+    cohort: CohortFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the prepared cohort.")],
+    recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe, e.g. osman2022 or osman2022/small.")] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option("--steps", help="Steps instead of a recipe's: 'register, resample, brain_mask', or a YAML file."),
+    ] = None,
+    contrasts: Annotated[str, typer.Option("--contrasts", help="With --steps: t1,t2 …; all by default.")] = "",
+    overrides: Overrides = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; as many as cores and memory allow by default.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="A Dask scheduler's address (tcp://host:8786), or slurm.")
+    ] = None,
+    stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first broken case.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe's preparation, or single steps, over a cohort. Run it again to go on after an interruption."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.recipes.stages.cluster import Workers
+    from mrsynth.recipes.stages.index import counted
+    from mrsynth.recipes.stages.plan import Plan
+    from mrsynth.recipes.stages.prepare import prepare as run
+
+    if (recipe is None) == (steps is None):
+        raise InputError("Give either --recipe or --steps.", do="mrsynth recipes list shows the recipes")
+    table = read_cohort(cohort)
+    if recipe is not None:
+        plan = Plan.of_recipe(load_recipe(recipe, overrides or ()))
+    else:
+        plan = Plan.of_steps(steps or "", table, [name for name in contrasts.split(",") if name])
+    done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first, progress=not quiet)
+    up_to_date = f"{len(done.unchanged)} up to date, {len(done.failed)} failed"
+    print(f"{counted(len(done.made), 'case')} prepared, {up_to_date}: {out}")
+    print(f"Look at {done.page} in a browser.")
+    print_failed(done.failed)

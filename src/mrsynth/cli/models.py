@@ -1,0 +1,139 @@
+"""The verbs that train a model and use it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mrsynth.cli.failures import print_failed
+from mrsynth.cli.options import Overrides, Quiet, pairs
+from mrsynth.errors import InputError
+
+app = typer.Typer()
+
+
+class Units(StrEnum):
+    """The scale of a synthetic image's values."""
+
+    range = "range"
+    input = "input"
+    training = "training"
+
+
+class Missing(StrEnum):
+    """What to do where an input of a model is missing."""
+
+    refuse = "refuse"
+    zeros = "zeros"
+
+
+class Precision(StrEnum):
+    """The numbers a network computes with."""
+
+    full = "32"
+    bf16 = "bf16"
+    half = "16"
+
+
+Inputs = Annotated[
+    list[str] | None, typer.Option("--input", help="contrast=file, e.g. t1=scan.nii.gz; brain=mask. Repeatable.")
+]
+Imputers = Annotated[
+    list[str] | None, typer.Option("--impute", help="contrast=run folder that makes a missing input. Repeatable.")
+]
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe, e.g. osman2022/t2-t1.")],
+    data: Annotated[Path, typer.Option("--data", help="The prepared cohort.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")],
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
+    folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate by patient: a run a fold.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a recipe's model on a prepared cohort."""
+    from mrsynth.io import PreparedCohort
+    from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.recipes.stages.folds import train_folds
+    from mrsynth.recipes.stages.train import train as run
+
+    loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
+    if folds is None:
+        runs = {out: run(loaded, prepared, out, resume=resume, progress=not quiet)}
+    else:
+        contracts = train_folds(loaded, prepared, out, folds, resume=resume, progress=not quiet)
+        runs = {out / f"fold-{number}": contract for number, contract in enumerate(contracts, start=1)}
+    for folder, contract in runs.items():
+        record = contract.training
+        print(
+            f"{loaded.translation}: {record['epochs']} epochs, best validation loss {record['best_val_loss']:.6g} in "
+            f"epoch {record['best_epoch']}. The model is in {folder / 'model'}."
+        )
+
+
+@app.command()
+def synthesize(
+    model: Annotated[Path, typer.Option("--model", help="The run folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (or folder, with --cohort).")],
+    inputs: Inputs = None,
+    cohort: Annotated[Path | None, typer.Option("--cohort", help="Predict every case of this table.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="With --cohort: only train, val or test.")] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", help="The input whose grid the result gets; the first there is by default.")
+    ] = None,
+    units: Annotated[
+        Units, typer.Option("--units", help="The model's range, the intensities of --like, or the training scans'.")
+    ] = Units.range,
+    missing: Annotated[
+        Missing, typer.Option("--missing", help="A missing input: refuse it, or let the network see zeros.")
+    ] = Missing.refuse,
+    impute: Imputers = None,
+    precision: Annotated[Precision, typer.Option("--precision", help="Of the network's numbers.")] = Precision.full,
+    compile_net: Annotated[bool, typer.Option("--compile", help="Compile the network first (many cases).")] = False,
+    overlap: Annotated[
+        int, typer.Option("--overlap", min=0, help="Slices that neighbouring slabs of a 3-D model share.")
+    ] = 0,
+    memory_gib: Annotated[
+        float | None, typer.Option("--memory-gib", min=0.1, help="Memory beside weights and volume.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda …; a GPU where there is one.")] = None,
+    dose: Annotated[
+        str | None, typer.Option("--dose", help="Of a model with doses: those to make, e.g. 0.1,0.17; a case's own.")
+    ] = None,
+    b0: Annotated[
+        float | None, typer.Option("--b0", min=0.1, help="With doses: the scanner's field in tesla; a case's own.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="With doses: of the noise; 0 by default.")] = None,
+    extrapolate: Annotated[
+        bool, typer.Option("--allow-extrapolation", help="Make doses and fields that were not trained, and mark them.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the missing image from the ones at hand, on the patient's own grid."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.stages import synthesize as stage
+    from mrsynth.recipes.stages.index import counted
+    from mrsynth.synthesize import Doses, Inference, MissingInputs
+
+    if (inputs is None) == (cohort is None):
+        raise InputError("Give either --input (one or more) or --cohort.")
+    place = stage.Place(like, units.value, device)
+    gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
+    how = Inference(precision=precision.value, compile=compile_net, overlap=overlap, memory_gib=memory_gib)
+    options: dict[str, Any] = {"place": place, "missing": gaps, "inference": how}
+    if extrapolate or any(value is not None for value in (dose, b0, seed)):
+        options["doses"] = Doses.parse(dose or "", b0, seed or 0, extrapolate)
+    if cohort is not None:
+        made, failed = stage.synthesize_cohort(
+            model, read_cohort(cohort), out, split=split, progress=not quiet, **options
+        )
+        print(f"{counted(len(made), 'synthetic image')} in {out}, {len(failed)} failed.")
+        print_failed(failed)
+    else:
+        files = pairs("--input", inputs, "contrast=file, e.g. t1=scan.nii.gz")
+        print(f"Synthetic image: {stage.synthesize_files(model, files, out, progress=not quiet, **options)}")

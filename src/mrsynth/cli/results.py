@@ -1,0 +1,105 @@
+"""The verbs that judge and show what came out, of a run and of a whole study."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mrsynth.cli.failures import print_failed
+from mrsynth.cli.options import Quiet
+from mrsynth.errors import InputError
+
+app = typer.Typer()
+
+
+class Scale(StrEnum):
+    """The size of a reproduction."""
+
+    smoke = "smoke"
+    small = "small"
+    paper = "paper"
+
+
+@app.command()
+def evaluate(
+    prediction: Annotated[Path, typer.Option("--prediction", help="A synthetic image, or a folder of them.")],
+    reference: Annotated[Path | None, typer.Option("--reference", help="The true image, or a folder.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Brain mask, or a folder of them.")] = None,
+    data_range: Annotated[float | None, typer.Option("--range", help="The data range of PSNR and SSIM.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option("--preset", help="Metric convention: default, osman2022. Repeatable.")
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option("--cohort", help="Table with the references of RUN/predictions.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="metrics.json; a metrics.csv goes beside it.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure predictions against references. With --cohort: a run's predictions, beside the baselines, with tests."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.stages import evaluate as stage
+
+    if (reference is None) == (cohort is None):
+        raise InputError("Give either --reference (a file or a folder) or --cohort.")
+    if cohort is not None:
+        path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out, progress=not quiet)
+    else:
+        assert reference is not None
+        from mrsynth.recipes.stages.evaluate_files import evaluate_files
+
+        path = evaluate_files(prediction, reference, mask, data_range, preset or ["default"], out)
+    for line in stage.describe(path):
+        print(line)
+    print_failed(stage.left_out(path))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=0, help="Cases to show one by one, evenly from the worst to the best.")
+    ] = 13,
+) -> None:
+    """Write a run's report.html: one file with tables, learning curves and pictures."""
+    from mrsynth.report import build_report
+
+    print(f"Open {build_report(run, pictures)} in a browser.")
+
+
+@app.command()
+def reproduce(
+    study: Annotated[str, typer.Argument(help="Study, e.g. chen2022, or a YAML file.")],
+    scale: Annotated[Scale, typer.Option("--scale", help="How large.")],
+    cohort: Annotated[Path | None, typer.Option("--cohort", help="Real scans; by default phantoms are made.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; runs/STUDY-SCALE by default.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Cells side by side, the cores shared.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="A Dask scheduler's address (tcp://host:8786), or slurm.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Run this cell or job alone. Repeatable.")] = None,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Run nothing; write the tables of what is there.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a paper's whole study and write its tables, published beside measured. Run it again to go on."""
+    from mrsynth.recipes.reproduce import reproduce as run
+    from mrsynth.recipes.stages.cluster import Workers
+
+    done = run(
+        study,
+        scale.value,
+        out or Path("runs") / f"{Path(study).stem}-{scale.value}",
+        cohort,
+        workers=Workers(workers, scheduler),
+        only=only or (),
+        tables_only=tables_only,
+        progress=not quiet,
+    )
+    for path in done.tables:
+        print(path.read_text(encoding="utf-8"))
+    print(f"Open {done.page} in a browser; the tables are in {done.page.parent / 'tables'}.")
+    print_failed(done.failed)

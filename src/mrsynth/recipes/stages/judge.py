@@ -1,0 +1,61 @@
+"""One predicted case against its truth: the model beside the baselines, under every preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair
+from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
+from mrsynth.model import Contract
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.recipes.stages.truth import Truth
+
+DELTA = 0.1
+"""Voxels enhance where T1ce − T1 is above this share of the data range (pinetz2023 §3; chen2022 §III-D)."""
+
+
+def candidates_of(
+    truth: Truth, prediction: np.ndarray, identity: LinearIdentity, mean: TrainingMean, contract: Contract
+) -> dict[str, np.ndarray]:
+    """Return the images to judge by predictor, without the identity where the case lacks the input that it takes."""
+    inputs = {name: image.data for name, image in truth.inputs.items()}
+    found = {"model": prediction}
+    if identity.nearest in inputs:
+        found["identity"] = np.clip(identity.predict(inputs, truth.brain), *contract.range)
+    return {**found, "training_mean": mean.predict(truth.brain)}
+
+
+def without_value(records: Sequence[MetricRecord], predictor: str, why: str) -> list[MetricRecord]:
+    """Return what a predictor that could not be made has beside the model's records: no value, and the reason."""
+    made = [record for record in records if record.predictor == "model"]
+    return [replace(record, predictor=predictor, value=None, n=0, reason=why) for record in made]
+
+
+def judge(
+    truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
+) -> list[MetricRecord]:
+    """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
+    voxels that enhance by more than DELTA of the data range."""
+    data_range = recipe.evaluate.data_range or contract.range[1] - contract.range[0]
+    native, enhanced = before_and_after(truth, contract)
+    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, DELTA * data_range)
+    records: list[MetricRecord] = []
+    for name, candidate in candidates.items():
+        info = PairInfo(truth.row.case, contract.target, name, recipe.samples.min_brain_fraction)
+        for preset in presets:
+            records += evaluate_pair(
+                candidate, truth.target.data, regions, data_range, preset, info=info, native=native
+            )
+    return records
+
+
+def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the native and the standard-dose T1 of a case whose target is a T1 after contrast agent; None, None where
+    it is another image or one of the two is not at hand."""
+    images = {**truth.inputs, contract.target: truth.target}
+    if contract.target not in ("t1ce", "t1ld") or not {"t1", "t1ce"} <= set(images):
+        return None, None
+    return images["t1"].data, images["t1ce"].data

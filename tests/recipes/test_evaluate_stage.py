@@ -1,0 +1,144 @@
+"""mrsynth evaluate over a cohort in which inputs, or whole cases, are missing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from laws import brain_case
+from mrsynth.cli import main
+from mrsynth.errors import InputError
+from mrsynth.evaluate import read_records
+from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
+from mrsynth.io import CaseRow, Cohort, write_cohort, write_image
+from mrsynth.model import save_model
+from mrsynth.nets import build_net
+from mrsynth.prepare import complete_steps, run_steps
+from mrsynth.recipes.recipe import dump_recipe, load_recipe
+from mrsynth.recipes.stages.evaluate import evaluate_run, left_out
+from mrsynth.recipes.stages.synthesize import synthesize_cohort
+from mrsynth.report import build_report
+from mrsynth.synthesize import MissingInputs
+from tiny import STEPS
+
+CONTRASTS = ("t1", "t2", "flair")
+
+
+def save_run(folder: Path, steps: list[dict[str, Any]]) -> Path:
+    """A run that makes FLAIR from T1 and T2, its network with its first weights, its baselines of one case."""
+    torch.manual_seed(1)
+    settings: dict[str, Any] = {"inputs": 2, "widths": [4, 4], "dropout": [0.0, 0.0]}
+    contract = {"recipe": "tiny", "inputs": ["t1", "t2"], "target": "flair", "net": "unet2d", "net_settings": settings}
+    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], "training": {}}
+    net = build_net("unet2d", **settings)
+    save_model(folder / "model", net.state_dict(), {**contract, **rest, "patch": None, "flags": False}, "# card\n")
+    changes = [f"prepare={steps!r}", "contrasts=[t1, t2, flair]", "task={inputs: [t1, t2], target: flair}"]
+    (folder / "recipe.yaml").write_text(dump_recipe(load_recipe("osman2022", [*changes, "net.settings.inputs=2"])))
+    case, _ = run_steps(brain_case(contrasts=CONTRASTS, seed=7), steps)
+    arrays, brain = {name: image.data for name, image in case.images.items()}, case.masks["brain"].data > 0
+    identity, mean = LinearIdentity(), TrainingMean()
+    identity.update({"t1": arrays["t1"], "t2": arrays["t2"]}, arrays["flair"], brain)
+    mean.update(arrays["flair"], brain)
+    states = {"identity": identity.to_dict(), "mean": mean.to_dict()}
+    np.savez(folder / "baselines.npz", **{f"{n}.{k}": v for n, state in states.items() for k, v in state.items()})
+    return folder
+
+
+def cohort(folder: Path, lacking: dict[int, str]) -> Cohort:
+    """Three cases on disk; these lack an image."""
+    rows = []
+    for seed in range(3):
+        case = brain_case(contrasts=CONTRASTS, seed=seed)
+        paths = {name: folder / f"{seed}-{name}.nii.gz" for name in CONTRASTS if lacking.get(seed) != name}
+        for name, path in paths.items():
+            write_image(case.images[name], path)
+        rows.append(CaseRow(f"p{seed}", f"case-{seed}", "test", paths))
+    return Cohort(tuple(rows))
+
+
+def predict(run: Path, table: Cohort) -> Path:
+    missing = MissingInputs("zeros")
+    assert synthesize_cohort(run, table, run / "predictions", missing=missing, progress=False)[1] == []
+    return run / "predictions"
+
+
+def nearest(run: Path) -> str:
+    """The input that the run's identity takes."""
+    with np.load(run / "baselines.npz") as stored:
+        state = {key.removeprefix("identity."): stored[key] for key in stored.files if key.startswith("identity.")}
+    return LinearIdentity.from_dict(state).nearest
+
+
+def test_a_case_without_an_input_is_judged_and_without_its_target_left_out(tmp_path: Path):
+    run = save_run(tmp_path / "run", STEPS)
+    gap = nearest(run)
+    table = cohort(tmp_path, {1: gap, 2: "flair"})
+    path = evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    record = json.loads(path.read_text())
+    assert record["n_cases"] == 2
+    assert [case for case, _ in left_out(path)] == ["case-2"]
+    assert "no flair image" in left_out(path)[0][1]
+    values = {
+        (r.case, r.predictor): r for r in read_records(run / "metrics.csv") if r.metric == "mae" and r.fit == "none"
+    }
+    for predictor in ("model", "training_mean"):
+        assert values["case-1", predictor].value is not None
+    assert values["case-1", "identity"].value is None
+    assert values["case-1", "identity"].reason == f"{gap}, the nearest input, is missing"
+    assert values["case-0", "identity"].value is not None
+    paired = [row for row in record["tests"] if row["metric"] == "mae" and row["test"] == "paired t"]
+    assert all(row["n"] == 1 for row in paired)
+    page = build_report(run).read_text()
+    assert "<li>case-2 could not be judged. case-2: no flair image." in page
+    assert f"{gap}, the nearest input, is missing" in page
+    panels = {one["case"]: one for one in json.loads((run / "panels" / "panels.json").read_text())}
+    assert set(panels) == {"case-0", "case-1"}
+    assert panels["case-1"]["input_contrast"] == ({"t1", "t2"} - {gap}).pop()
+
+
+def test_a_truth_whose_scale_comes_from_a_missing_input_is_not_judged(tmp_path: Path):
+    steps = [*STEPS[:3], {"unit": {"upper_percentile": 100, "contrasts": ["t1", "t2"]}}]
+    steps += [{"radiometric": {"reference": "t1", "images": ["flair"]}}, *STEPS[4:]]
+    run = save_run(tmp_path / "run", steps)
+    table = cohort(tmp_path, {1: "t1"})
+    path = evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    assert [case for case, _ in left_out(path)] == ["case-1"]
+    assert "t1" in left_out(path)[0][1]
+
+
+def test_the_command_lists_what_was_left_out_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run = save_run(tmp_path / "run", STEPS)
+    table = cohort(tmp_path, {2: "flair"})
+    predict(run, table)
+    write_cohort(table, tmp_path / "cohort.csv")
+    words = [
+        "evaluate",
+        "--prediction",
+        run / "predictions",
+        "--cohort",
+        tmp_path / "cohort.csv",
+        "--preset",
+        "default",
+    ]
+    monkeypatch.setattr(sys, "argv", ["mrsynth", *map(str, words), "--quiet"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    said = capsys.readouterr()
+    assert stop.value.code == 1
+    assert "2 patients, 2 cases" in said.out
+    assert "case-2: no flair image" in said.err
+
+
+def test_where_nothing_can_be_judged_the_first_reason_is_said(tmp_path: Path):
+    run = save_run(tmp_path / "run", STEPS)
+    table = cohort(tmp_path, dict.fromkeys(range(3), "flair"))
+    with pytest.raises(InputError, match="case-0: no flair image"):
+        evaluate_run(run, table, predict(run, table), ["default"], progress=False)
