@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrsynth.errors import InputError
 
@@ -100,3 +101,10 @@ class Case:
                 do=f"add {contrast} to this case or leave the case out",
             )
         return self.images[contrast]
+
+
+def slices_around(k: ArrayLike, neighbours: int, extent: ArrayLike) -> np.ndarray:
+    """Return the slices that a network with n neighbours on each side sees of slices k: k − n … k + n, beyond the
+    volume its last slice again, (*k, 2n + 1). extent: slices of the volume, one number or one for each k."""
+    last = np.subtract(extent, 1)[..., None]
+    return np.clip(np.add.outer(k, np.arange(-neighbours, neighbours + 1)), 0, last)

@@ -24,6 +24,7 @@ from mrsynth.train.fit import NOISE, FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.settings import GameSettings, NetSettings, TrainSettings
 from mrsynth.train.supervised import Supervised
+from quiet_trainer import fit_batches
 from tiny import tiny_prepared
 
 SETTINGS = load_recipe("osman2022").train.model_copy(
@@ -70,19 +71,7 @@ def train(
     module: L.LightningModule, batches: list[tuple[Tensor, Tensor]], epochs: int = 2, **trainer: Any
 ) -> dict[str, float]:
     """Train on the batches and return what was logged of the last epoch."""
-    run = L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **trainer,
-    )
-    loader = DataLoader(batches, batch_size=None)  # type: ignore[arg-type,var-annotated]
-    run.fit(module, loader, loader)
-    return {name: float(value) for name, value in run.callback_metrics.items()}
+    return fit_batches(module, batches, batches, epochs, **trainer)
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from lightning.pytorch.plugins.precision.amp import MixedPrecision
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from mrsynth.errors import CohortError, MrsynthError
 from mrsynth.io import PreparedCohort
@@ -22,6 +21,7 @@ from mrsynth.train.fit import NOISE, FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Loader
 from mrsynth.train.wgan import Wgan
+from quiet_trainer import fit_batches
 from tiny_doses import STRATA, dose_prepared, dose_recipe
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -57,20 +57,7 @@ def train(
     wgan: Wgan, given: list[Batch], folder: Path, epochs: int = 1, check: list[Batch] | None = None, **trainer: Any
 ) -> dict[str, float]:
     """Train on the batches and return what was logged of the last epoch."""
-    run = L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        **trainer,
-    )
-    loaders = [DataLoader(part, batch_size=None) for part in (given, check or given[:1])]  # type: ignore[arg-type,var-annotated]
-    run.fit(wgan, *loaders)
-    return {name: float(value) for name, value in run.callback_metrics.items()}
+    return fit_batches(wgan, given, check or given[:1], epochs, default_root_dir=folder, **trainer)
 
 
 def weights(net: nn.Module) -> dict[str, Tensor]:

@@ -27,13 +27,17 @@ LABEL_REGIONS: dict[int, str] = {
 Box = tuple[slice, slice, slice]
 
 
+ENHANCES = 0.1
+"""Voxels enhance where T1ce − T1 is above this share of the data range (pinetz2023 §3; chen2022 §III-D)."""
+
+
 def build_regions(
     shape: tuple[int, int, int],
     brain: np.ndarray | None,
     lesion: np.ndarray | None = None,
     t1: np.ndarray | None = None,
     t1ce: np.ndarray | None = None,
-    delta: float = 0.1,
+    delta: float = ENHANCES,
 ) -> dict[str, np.ndarray]:
     """Return the regions of a case by name, boolean (x, y, z).
 

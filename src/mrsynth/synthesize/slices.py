@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mrsynth.image import slices_around
 from mrsynth.synthesize.blocks import Engine, Tell
 
 
@@ -18,10 +19,9 @@ def predict_slices(
     """
     x, y, slices = inputs[0].shape
     result = np.empty((x, y, slices), dtype=np.float32)
-    reach = np.arange(-neighbours, neighbours + 1)
 
     def take(start: int, stop: int) -> np.ndarray:
-        near = np.clip(np.add.outer(np.arange(start, stop), reach), 0, slices - 1)
+        near = slices_around(np.arange(start, stop), neighbours, slices)
         low, high = int(near[0, 0]), int(near[-1, -1]) + 1
         parts = [np.moveaxis(a[..., low:high], 2, 0)[near - low] for a in inputs]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from mrsynth.errors import CohortError
+from mrsynth.image import slices_around
 from mrsynth.io.prepared import PreparedCohort
 from mrsynth.seeds import derive_seed
 from mrsynth.settings import Plane
@@ -49,10 +50,10 @@ class SliceSet(Samples):
         inputs, target = contrasts
         self.cohort, self.names, self.cases = cohort, [*inputs, target], cohort.cases(split)
         self.axes = ["xyz".index(plane) for plane in slicing.planes]
-        self.reach = np.arange(-slicing.neighbours, slicing.neighbours + 1)
+        self.neighbours = slicing.neighbours
         shapes = [cohort.shape(case) for case in self.cases]
         self.shape = common_shape([plane_shape(shape, axis) for axis in self.axes for shape in shapes])
-        self.sample_shape = (len(inputs) * len(self.reach) + 1, *self.shape)
+        self.sample_shape = (len(inputs) * (2 * self.neighbours + 1) + 1, *self.shape)
         index: list[tuple[int, int, int, int]] = []
         for number, case in enumerate(self.cases):
             brain = cohort.array(case, "brain")
@@ -85,18 +86,14 @@ class SliceSet(Samples):
             torch.index_select(self.memory, 0, places, out=torch.from_numpy(block).flatten(0, 1))
             return
         for out, (case, k, axis, extent) in zip(block, self.index[rows], strict=True):
-            near = self._near(k, extent)
+            near = slices_around(k, self.neighbours, extent)
             out[:-1] = self._read(case, axis, self.names[:-1], near).reshape(-1, *self.shape)
             out[-1] = self._read(case, axis, self.names[-1:], np.array([k]))[0, 0]
-
-    def _near(self, k: np.ndarray, extent: np.ndarray) -> np.ndarray:
-        """Return the slices that the samples of slices k see, (*k, 2n + 1)."""
-        return np.clip(np.add.outer(k, self.reach), 0, np.subtract(extent, 1)[..., None])
 
     def _needed(self, case: int, axis: int) -> np.ndarray:
         """Return the slices of a case that samples see along an axis, sorted."""
         rows = self.index[(self.index[:, 0] == case) & (self.index[:, 2] == axis)]
-        return np.unique(self._near(rows[:, 1], rows[:, 3]))
+        return np.unique(slices_around(rows[:, 1], self.neighbours, rows[:, 3]))
 
     def _read(self, case: int, axis: int, names: Sequence[str], slices: np.ndarray) -> np.ndarray:
         """Return slices of contrasts from the cohort, (names, slices, u, v); slices: sorted, some perhaps twice."""
@@ -121,10 +118,11 @@ class SliceSet(Samples):
                 for channel, volume in enumerate(volumes):
                     out[first : first + len(ks), channel] = np.moveaxis(volume, axis, 0)[ks]
                 rows = np.flatnonzero((self.index[:, 0] == case) & (self.index[:, 2] == axis))
-                near = first + np.searchsorted(ks, self._near(self.index[rows, 1], self.index[rows, 3]))
+                seen = slices_around(self.index[rows, 1], self.neighbours, self.index[rows, 3])
+                near = first + np.searchsorted(ks, seen)
                 place = near[:, None] * len(channels) + channels[:, None]  # (samples, names, 2n + 1)
                 places[rows, :-1] = place[:, :-1].reshape(len(rows), -1)
-                places[rows, -1] = place[:, -1, len(self.reach) // 2]
+                places[rows, -1] = place[:, -1, self.neighbours]
                 first += len(ks)
         return torch.from_numpy(out).flatten(0, 1), places
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.errors import MrsynthError
+from mrsynth.evaluate.regions import ENHANCES
 from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.registry import Term
@@ -22,9 +23,6 @@ from mrsynth.train.settings import ConditionSettings, TrainSettings, WganSetting
 
 YARDSTICK = PatchWasserstein(reduction="mean")
 """What validation measures, whatever the content loss: the distance of the values in patches of 4³."""
-
-ENHANCES = 0.1
-"""Voxels whose standard dose is brighter than the native scan by this much enhance (pinetz2023 §3)."""
 
 PANELS = 20
 """Pictures of samples in a run, about."""

@@ -9,12 +9,10 @@ import numpy as np
 
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
+from mrsynth.evaluate.regions import ENHANCES
 from mrsynth.model import Contract
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.truth import Truth
-
-DELTA = 0.1
-"""Voxels enhance where T1ce − T1 is above this share of the data range (pinetz2023 §3; chen2022 §III-D)."""
 
 
 def candidates_of(
@@ -38,10 +36,10 @@ def judge(
     truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
 ) -> list[MetricRecord]:
     """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
-    voxels that enhance by more than DELTA of the data range."""
+    voxels that enhance by more than ENHANCES of the data range."""
     data_range = recipe.evaluate.data_range or contract.range[1] - contract.range[0]
     native, enhanced = before_and_after(truth, contract)
-    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, DELTA * data_range)
+    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, ENHANCES * data_range)
     records: list[MetricRecord] = []
     for name, candidate in candidates.items():
         info = PairInfo(truth.row.case, contract.target, name, recipe.samples.min_brain_fraction)

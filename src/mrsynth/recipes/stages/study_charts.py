@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mrsynth.image import slices_around
 from mrsynth.io import Cohort, PreparedCohort
 from mrsynth.io.files import atomic_file, safe_name, write_json
 from mrsynth.model import Contract, load_contract, load_weights
@@ -155,5 +156,5 @@ def _slice(contract: Contract, prepared: PreparedCohort, case: str) -> Tensor:
     """Return the network's inputs at the axial slice with most brain, (1, c, x, y)."""
     k = int(np.argmax((prepared.array(case, "brain") > 0).sum(axis=(0, 1))))
     volumes = [prepared.array(case, name) for name in contract.inputs]
-    near = np.clip(np.arange(k - contract.neighbours, k + contract.neighbours + 1), 0, volumes[0].shape[2] - 1)
+    near = slices_around(k, contract.neighbours, volumes[0].shape[2])
     return torch.from_numpy(np.stack([volume[..., n] for volume in volumes for n in near])[None].astype(np.float32))
