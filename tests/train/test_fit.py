@@ -81,6 +81,14 @@ def test_a_finished_run_that_is_resumed_trains_no_further(prepared: PreparedCoho
     assert all(torch.equal(done.weights[k], again.weights[k]) for k in done.weights)
 
 
+def test_a_run_that_stopped_early_goes_on_with_more_patience(prepared: PreparedCohort, tmp_path: Path):
+    run(prepared, tmp_path, epochs=12, learning_rate=0.2, patience=1)
+    stopped = len(read_history(tmp_path / "log" / "history.csv"))
+    assert stopped < 12
+    run(prepared, tmp_path, resume=True, epochs=12, learning_rate=0.2, patience=100)
+    assert len(read_history(tmp_path / "log" / "history.csv")) == 12
+
+
 def test_the_best_epoch_is_kept_and_training_stops_early(prepared: PreparedCohort, tmp_path: Path):
     result = run(prepared, tmp_path, epochs=30, learning_rate=0.2, patience=2)
     rows = read_history(tmp_path / "log" / "history.csv")

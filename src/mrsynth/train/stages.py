@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
@@ -82,6 +83,10 @@ class Patience(EarlyStopping):
     def __init__(self, patience: int, first_epoch: int) -> None:
         super().__init__("val_loss", patience=patience)
         self.first_epoch = first_epoch
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the count of a resumed run; the patience is this run's own, which may have been raised."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop a resumed run that had been stopped already."""
