@@ -8,7 +8,7 @@ from mrsynth.errors import RecipeError
 from mrsynth.losses.adversarial import gradient_penalty
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.nets.attention import LocalAttention
-from mrsynth.nets.condition import ConditionalResidual, Embedding
+from mrsynth.nets.condition import ConditionalResidual, Convolution, Embedding
 from mrsynth.nets.critic import Critic
 from mrsynth.nets.lowdose import LowDose
 
@@ -54,6 +54,19 @@ def test_a_head_a_scale_for_any_size(generator: LowDose, shape: tuple[int, ...])
     for k, residual in enumerate(residuals):
         assert residual.shape == (shape[0], 1, *(-(-n // 2**k) for n in shape[1:]))
         assert residual.isfinite().all()
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_of_one_voxel_the_convolution_is_the_same(kernel: int):
+    torch.manual_seed(0)
+    layer = Convolution(5, 4, kernel).double()
+    x = torch.randn(3, 5, 1, 1, 1, dtype=torch.float64, requires_grad=True)
+    short, whole = layer(x), nn.Conv3d.forward(layer, x)
+    torch.testing.assert_close(short, whole)
+    for a, b in zip(
+        *(torch.autograd.grad(y.square().sum(), [x, *layer.parameters()]) for y in (short, whole)), strict=True
+    ):
+        torch.testing.assert_close(a, b)
 
 
 def test_an_untrained_generator_has_residuals_of_moderate_size(generator: LowDose):

@@ -31,9 +31,19 @@ class Embedding(nn.Module):
         return self.second(nn.functional.leaky_relu(self.first(scaled), SLOPE))
 
 
-def convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv3d:
-    """Return a 3-D convolution with replicated borders that keeps the size."""
-    return nn.Conv3d(inputs, outputs, kernel, padding=kernel // 2, padding_mode="replicate" if kernel > 1 else "zeros")
+class Convolution(nn.Conv3d):
+    """A 3-D convolution with replicated borders that keeps the size."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
+        super().__init__(
+            inputs, outputs, kernel, padding=kernel // 2, padding_mode="replicate" if kernel > 1 else "zeros"
+        )
+
+    def forward(self, x: Float[Tensor, "b i x y z"]) -> Float[Tensor, "b o x y z"]:
+        """Return the convolved features. Of one voxel (the coarsest scale of a small box) all neighbours are itself."""
+        if x.shape[2:].numel() > 1:
+            return super().forward(x)
+        return nn.functional.linear(x.flatten(1), self.weight.sum((2, 3, 4)), self.bias)[:, :, None, None, None]
 
 
 class ConditionalResidual(nn.Module):
@@ -45,9 +55,9 @@ class ConditionalResidual(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.first, self.second = convolution(inputs, width), convolution(width, width)
+        self.first, self.second = Convolution(inputs, width), Convolution(width, width)
         self.project = nn.Linear(FEATURES, width)
-        self.shortcut = nn.Identity() if inputs == width else convolution(inputs, width, 1)
+        self.shortcut = nn.Identity() if inputs == width else Convolution(inputs, width, 1)
 
     def forward(self, x: Float[Tensor, "b i x y z"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b w x y z"]:
         """Return the block's features."""

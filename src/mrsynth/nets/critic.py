@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.nets.condition import SLOPE, ConditionalResidual, Embedding, convolution
+from mrsynth.nets.condition import SLOPE, ConditionalResidual, Convolution, Embedding
 
 BLOCKS = 2
 """Conditional residual blocks a scale."""
@@ -29,7 +29,7 @@ class Critic(nn.Module):
             for before, w in zip([3, *widths], widths, strict=False)
             for inputs in (before, *[w] * (BLOCKS - 1))
         )
-        self.head = convolution(widths[-1], 1)
+        self.head = Convolution(widths[-1], 1)
 
     def forward(
         self,

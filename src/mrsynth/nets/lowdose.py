@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.attention import LocalAttention
-from mrsynth.nets.condition import SLOPE, ConditionalResidual, Embedding, convolution
+from mrsynth.nets.condition import SLOPE, ConditionalResidual, Convolution, Embedding
 
 
 class Scale(nn.Module):
@@ -43,7 +43,7 @@ class LowDose(nn.Module):
         self.up = nn.ModuleList(
             Scale(widths[k + 1] + widths[k], widths[k], attention=k > 0) for k in reversed(range(scales - 1))
         )
-        self.heads = nn.ModuleList(convolution(w, 1) for w in widths)
+        self.heads = nn.ModuleList(Convolution(w, 1) for w in widths)
 
     def forward(
         self,
