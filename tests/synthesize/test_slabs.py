@@ -28,7 +28,7 @@ def test_a_network_sees_whole_planes_and_its_own_number_of_slices():
     """Each slice once, but for those of the last slab; its prediction is that of the slab alone."""
     net = build_net("hrfcn", generator=torch.Generator().manual_seed(0), widths=[4, 4, 4], blocks=1).eval()
     volume = np.random.default_rng(0).random((9, 10, 7), dtype=np.float32)
-    out = predict_slabs(engine(net), [volume] * 3, 3)
+    out = predict_slabs(engine(net), [volume] * 3, 3, overlap=0)
     with torch.no_grad():
         for start in (0, 3):
             slab = torch.from_numpy(np.stack([volume[..., start : start + 3]] * 3)[None])
@@ -38,13 +38,13 @@ def test_a_network_sees_whole_planes_and_its_own_number_of_slices():
 
 
 def test_shared_slices_favour_the_slab_in_whose_middle_they_lie():
-    """Slabs 0–2 and 1–3 of weights 1 2 1: slice 1 is two parts of the first and one of the second."""
+    """Slabs 0–2 and 1–3 of weights 1 2 1, as by default: slice 1 is two parts of the first and one of the second."""
     calls = iter([0.0, 3.0])
 
     def number(x: torch.Tensor) -> torch.Tensor:
         return torch.full_like(x, next(calls))
 
-    out = predict_slabs(engine(number), [np.zeros((1, 1, 4), np.float32)], 3, overlap=2)
+    out = predict_slabs(engine(number), [np.zeros((1, 1, 4), np.float32)], 3)
     assert out[0, 0] == pytest.approx([0, 1, 2, 3])
 
 

@@ -96,8 +96,9 @@ def synthesize(
     precision: Annotated[Precision, typer.Option("--precision", help="Of the network's numbers.")] = Precision.full,
     compile_net: Annotated[bool, typer.Option("--compile", help="Compile the network first (many cases).")] = False,
     overlap: Annotated[
-        int, typer.Option("--overlap", min=0, help="Slices that neighbouring slabs of a 3-D model share.")
-    ] = 0,
+        int | None,
+        typer.Option("--overlap", min=0, help="Slices neighbouring slabs share; by default all but one; 0 is fast."),
+    ] = None,
     memory_gib: Annotated[
         float | None, typer.Option("--memory-gib", min=0.1, help="Memory beside weights and volume.")
     ] = None,

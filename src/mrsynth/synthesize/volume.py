@@ -32,17 +32,17 @@ class Inference(Settings):
 
     patch: what the network was trained on: None for slices, [null, null, n] for slabs of n slices, else boxes.
     neighbours: slices on each side that a network of slices sees too; planes: how it goes over the volume; background:
-    the value of what is not head. These four are the contract's. overlap: slices that neighbouring slabs share.
-    precision: of weights and values; sums are float32 and so is the result. compile: by torch.compile, where a block
-    goes through the network whole. memory_gib: what may be used beside weights and volume, by default 1.25 on a CPU and
-    most of what is free on a GPU.
+    the value of what is not head. These four are the contract's. overlap: slices that neighbouring slabs share, by
+    default all but one. precision: of weights and values; sums are float32 and so is the result. compile: by
+    torch.compile, where a block goes through the network whole. memory_gib: what may be used beside weights and volume,
+    by default 1.25 on a CPU and most of what is free on a GPU.
     """
 
     patch: list[int | None] | None = None
     neighbours: int = Field(default=0, ge=0)
     planes: PredictSettings = PredictSettings()
     background: float = 0.0
-    overlap: int = Field(default=0, ge=0)
+    overlap: int | None = Field(default=None, ge=0)
     precision: Literal["32", "bf16", "16"] = "32"
     compile: bool = False
     memory_gib: float | None = Field(default=None, gt=0)
