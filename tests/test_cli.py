@@ -142,6 +142,29 @@ def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert not (tmp_path / "no.json").exists()
 
 
+def test_a_pair_that_cannot_be_judged_does_not_stop_the_others(
+    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
+    made, true = tmp_path / "made", tmp_path / "true"
+    for folder in (made, true):
+        folder.mkdir()
+        shutil.copy(scan, folder / "good.nii.gz")
+        shutil.copy(scan, folder / "broken.nii.gz")
+    (made / "broken.nii.gz").write_bytes(b"")
+    out = tmp_path / "metrics.json"
+    words = ("evaluate", "--prediction", made, "--reference", true, "--range", 1000, "-o", out)
+    assert run(monkeypatch, *words) == 1
+    assert "broken" in capfd.readouterr().err
+    found = json.loads(out.read_text())
+    assert found["n_cases"] == 1
+    assert [one["case"] for one in found["left_out"]] == ["broken"]
+    (made / "good.nii.gz").unlink()
+    out.unlink()
+    assert run(monkeypatch, *words) == 2  # none is left
+    assert not out.exists()
+
+
 def bad_scans(folder: Path) -> dict[str, Path]:
     """Files that no one can use, by what is wrong with them."""
     ball = np.zeros((24, 28, 20), np.float32)

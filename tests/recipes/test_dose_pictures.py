@@ -21,6 +21,7 @@ from mrsynth.recipes.stages.dose_scans import Made, made_at_doses, prediction_pa
 from mrsynth.recipes.stages.evaluate import describe, evaluate_predictions
 from mrsynth.recipes.stages.synthesize import synthesize_cohort
 from mrsynth.recipes.stages.train import train
+from mrsynth.report import build_report
 from mrsynth.report.dose_charts import TRUTH
 from mrsynth.seeds import generator
 from mrsynth.synthesize import Doses
@@ -162,6 +163,9 @@ def test_evaluate_judges_a_series(world: Path):
     assert (run / "dose_response.png").exists()
     frame = pd.read_csv(run / "dose_response.csv")
     assert sorted(frame.loc[frame["label"] == "model", "dose"].unique()) == [0.1, 0.17, 0.33]
+    page = build_report(run).read_text()
+    assert '<section id="doses">' in page
+    assert describe(path)[-1].split(";")[0] in page
 
     # A patient who was never scanned at a low dose: nothing to judge, but the response to the dose.
     files = {name: file for name, file in cohort.rows[0].files.items() if name != "t1ld"}

@@ -192,3 +192,18 @@ def test_unusable_files_are_named_and_leave_no_page(
 def test_no_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         build_report(tmp_path / "nothing")
+
+
+def test_a_dose_response_that_is_announced_must_be_there(make_run: MakeRun) -> None:
+    run = make_run(MODEL, IDENTITY)
+    metrics = json.loads((run / "metrics.json").read_text())
+    response = {"in_words": "lesions whose enhancement falls: none", "trained": [0.1]}
+    (run / "metrics.json").write_text(json.dumps({**metrics, "dose_response": response}))
+    with pytest.raises(InputError, match="no dose response"):
+        build_report(run)
+    (run / "dose_response.csv").write_text("label,patient\nmodel,p1\n")
+    with pytest.raises(InputError, match="no column region"):
+        build_report(run)
+    rows = [f"model,p1,{region},{dose},{dose}" for region in ("oedema", "lesion#1") for dose in (0.1, 0.2)]
+    (run / "dose_response.csv").write_text("\n".join(["label,patient,region,dose,enhancement", *rows]))
+    assert response["in_words"] in page(run)

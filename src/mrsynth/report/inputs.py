@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ VALUE_KEYS = ("preset", "contrast", "region", "metric", "fit", "case", "predicto
 PANEL_ARRAYS = ("input", "synthetic", "truth", "ssim", "mask")
 SUMMARY_NUMBERS = ("n", "mean", "sd", "median", "ci_low", "ci_high", "n_infinite", "n_missing")
 TEST_NUMBERS = ("n", "statistic", "p", "p_holm", "mean_difference", "ci_low", "ci_high")
+RESPONSE_COLUMNS = ("label", "patient", "region", "dose", "enhancement")
 EVALUATE = "run `mrsynth evaluate` for this run again"
 
 
@@ -31,6 +32,16 @@ class Panel:
     case: str
     arrays: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DoseResponse:
+    """How the predictions answer to the dose. frame: label, patient, region, dose, enhancement; in_words: in how many
+    lesions it falls; trained: the doses of the training cases."""
+
+    frame: pd.DataFrame
+    in_words: str
+    trained: Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +57,7 @@ class RunFolder:
     summary: pd.DataFrame | None
     tests: pd.DataFrame | None
     published: Mapping[str, Any] | None
+    response: DoseResponse | None
     higher_is_better: Mapping[str, bool]
     n_patients: int | None
     panels: tuple[Panel, ...]
@@ -94,6 +106,7 @@ def read_run(run: Path) -> RunFolder:
         summary=_table(evaluation.get("summary"), SUMMARY_NUMBERS),
         tests=_table(evaluation.get("tests"), TEST_NUMBERS),
         published=evaluation.get("published"),
+        response=_response(run, evaluation.get("dose_response")),
         higher_is_better=evaluation.get("higher_is_better") or {},
         n_patients=evaluation.get("n_patients"),
         panels=read_panels(run) if listing else (),
@@ -166,6 +179,21 @@ def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
             f"panels.json, {path}: the grey window is not usable.", found=window, expected="[low, high]", do=EVALUATE
         )
     return Panel(case=str(meta.get("case", path.stem)), arrays=arrays, meta=meta)
+
+
+def _response(run: Path, facts: Any) -> DoseResponse | None:
+    """Read dose_response.csv, which an evaluation of several doses writes; facts: what metrics.json says of it."""
+    if not isinstance(facts, dict):
+        return None
+    path = run / "dose_response.csv"
+    table = _csv(path, "no dose response")
+    absent = [name for name in RESPONSE_COLUMNS if name not in table]
+    if absent or table.empty:
+        found = "no column " + ", ".join(absent) if absent else "no row"
+        raise InputError(f"{path} is not a dose response.", found=found, do=EVALUATE)
+    for name in ("dose", "enhancement"):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return DoseResponse(table, str(facts.get("in_words", "")), [float(dose) for dose in facts.get("trained", ())])
 
 
 def _inside(folder: Path, entry: Any) -> Path:

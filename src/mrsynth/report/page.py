@@ -15,8 +15,9 @@ import mrsynth
 from mrsynth.errors import InputError
 from mrsynth.io.files import atomic_file
 from mrsynth.report.case_tables import case_tables, cases_table
+from mrsynth.report.dose_charts import response_png
 from mrsynth.report.figures import THEMES, Strip, best_epoch, learning_png, strips_png
-from mrsynth.report.inputs import Panel, RunFolder, read_run
+from mrsynth.report.inputs import DoseResponse, Panel, RunFolder, read_run
 from mrsynth.report.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.panels import DIFFERENCE_MAP, KINDS, SSIM_MAP, difference_limit, map_gradient, rows_png, tile_png
@@ -120,6 +121,7 @@ def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
         "published": _published_note(folder),
         "regions": region_tables(folder),
         "details": [table for table in (tests_table(folder), gaps_table(folder.records)) if table],
+        "response": _response(folder.response),
         "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
         "best": best_epoch(history) if history is not None else None,
         "strips": _themed(lambda theme: strips_png(strips, theme)) if strips else None,
@@ -145,6 +147,14 @@ def _uri(png: bytes) -> str:
 def _themed(draw: Any) -> dict[str, str]:
     """Return a chart as data URIs, one a theme."""
     return {name: _uri(draw(theme)) for name, theme in THEMES.items()}
+
+
+def _response(response: DoseResponse | None) -> dict[str, Any] | None:
+    """Return the chart of the enhancement over the dose and what it shows; None for a run without a series of doses."""
+    if response is None:
+        return None
+    uris = _themed(lambda theme: response_png(response.frame, response.trained, theme))
+    return {"uris": uris, "in_words": response.in_words}
 
 
 def _key_numbers(folder: RunFolder, at: Headline) -> list[dict[str, str]]:

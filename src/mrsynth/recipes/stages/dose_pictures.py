@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,11 +166,13 @@ def statistics(shown: Shown) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def write_response(run: Path, predictions: Path, rows: Sequence[CaseRow], cohort: Cohort, out: Path) -> str | None:
+def write_response(
+    run: Path, predictions: Path, rows: Sequence[CaseRow], cohort: Cohort, out: Path
+) -> dict[str, Any] | None:
     """Write dose_response.png and .csv of a run's predictions of these cases into a folder.
 
-    Returns in words how many lesions fall; None, with nothing written, where no patient was predicted at two doses.
-    Raises InputError as `responses` does.
+    Returns `in_words` how many lesions fall, and the doses `trained`; None, with nothing written, where no patient was
+    predicted at two doses. Raises InputError as `responses` does.
     """
     made = made_at_doses("model", run, predictions, rows)
     if made.contract.target != "t1ld" or all(len(files) < 2 for files in made.files.values()):
@@ -181,7 +184,7 @@ def write_response(run: Path, predictions: Path, rows: Sequence[CaseRow], cohort
     with atomic_file(out / "dose_response.png") as temporary:
         temporary.write_bytes(response_png(frame, shown.trained))
     write_frame(frame, out / "dose_response.csv")
-    return in_words(monotony(frame))
+    return {"in_words": in_words(monotony(frame)), "trained": shown.trained}
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

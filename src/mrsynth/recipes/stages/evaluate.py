@@ -165,7 +165,7 @@ def describe(path: Path) -> list[str]:
                 f"{row['mean']:.4g}{spread} (n {row['n']}, range {row['data_range']:g}, {row['dimension']}-D)"
             )
     if response := data.get("dose_response"):
-        lines.append(f"{response}; dose_response.png and .csv")
+        lines.append(f"{response['in_words']}; dose_response.png and .csv")
     return lines
 
 

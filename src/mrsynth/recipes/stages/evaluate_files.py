@@ -26,27 +26,43 @@ def evaluate_files(
 ) -> Path:
     """Judge a file against a file, or a folder against a folder (same names); writes metrics.json and metrics.csv.
 
-    mask: of the brain, the whole volume by default. Raises InputError where grids differ or a partner is missing.
+    mask: of the brain, the whole volume by default. A pair that cannot be judged does not stop the others: metrics.json
+    names it, with the reason, under left_out. Raises InputError where a partner is missing, or no pair can be judged.
     """
     pairs = _pairs(prediction, reference, mask)
     records: list[MetricRecord] = []
-    for case, (made, true, brain) in pairs.items():
-        # The files do not say which contrast they are, and nothing here depends on it.
-        a = replace(read_prediction(made, "t1"), contrast="prediction")
-        b = replace(read_image(true, "t1"), contrast="reference")
-        inside = read_mask(brain) if brain else None
-        for other in (b, *([inside] if inside else [])):
-            if error := grid_error(case, a, other):
-                raise error
-        region = np.ones(a.data.shape, bool) if inside is None else inside.data > 0
-        regions = build_regions(a.data.shape, region)
-        for preset in presets:
-            records += evaluate_pair(a.data, b.data, regions, data_range, preset, info=PairInfo(case))
+    failed: list[tuple[str, InputError]] = []
+    for case, pair in pairs.items():
+        try:
+            records += _judge(case, *pair, data_range, presets)
+        except InputError as error:
+            failed.append((case, error))
+    if not records:
+        raise failed[0][1]
     out = out or Path("metrics.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_records(records, out.with_suffix(".csv"))
-    write_json(out, {**summary_of(records, {case: case for case in pairs}), "published": None})
+    not_judged = [{"case": case, "why": str(why)} for case, why in failed]
+    summary = summary_of(records, {case: case for case in pairs})
+    write_json(out, {**summary, "published": None, "left_out": not_judged})
     return out
+
+
+def _judge(
+    case: str, prediction: Path, reference: Path, mask: Path | None, data_range: float | None, presets: Sequence[str]
+) -> list[MetricRecord]:
+    """Judge one file against another; raises InputError where a file cannot be read or grids differ."""
+    # The files do not say which contrast they are, and nothing here depends on it.
+    made = replace(read_prediction(prediction, "t1"), contrast="prediction")
+    true = replace(read_image(reference, "t1"), contrast="reference")
+    inside = read_mask(mask) if mask else None
+    for other in (true, *([inside] if inside else [])):
+        if error := grid_error(case, made, other):
+            raise error
+    region = np.ones(made.data.shape, bool) if inside is None else inside.data > 0
+    regions = build_regions(made.data.shape, region)
+    found = (evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets)
+    return [record for one in found for record in one]
 
 
 def _pairs(prediction: Path, reference: Path, mask: Path | None) -> dict[str, tuple[Path, Path, Path | None]]:
