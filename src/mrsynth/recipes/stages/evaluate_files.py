@@ -61,7 +61,9 @@ def _judge(
             raise error
     region = np.ones(made.data.shape, bool) if inside is None else inside.data > 0
     regions = build_regions(made.data.shape, region)
-    found = (evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets)
+    found = (
+        evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets
+    )
     return [record for one in found for record in one]
 
 
