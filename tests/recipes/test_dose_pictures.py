@@ -173,3 +173,6 @@ def test_evaluate_judges_a_series(world: Path):
     path = evaluate_predictions(run / "predictions", clinical, ["pinetz2023"], None, progress=False)
     assert json.loads(path.read_text())["n_cases"] == 0
     assert "falls with a higher dose" in describe(path)[-1]
+    page = build_report(run).read_text()
+    assert "Nothing could be judged" in page
+    assert '<section id="doses">' in page

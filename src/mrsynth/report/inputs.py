@@ -87,14 +87,17 @@ def read_run(run: Path) -> RunFolder:
         missing.append(f"{name} is missing: {consequence}.")
         return None
 
-    records = read_records(run / "metrics.csv")
     facts = optional("run.json", "seed, device, versions, commit and data fingerprint are not known")
     recipe = optional("recipe.yaml", "the settings of this run are not known")
     history = optional("log/history.csv", "there are no learning curves")
     metrics = optional("metrics.json", "there are no means, intervals, tests and published values")
     listing = optional("panels/panels.json", "there are no pictures of the cases")
     evaluation = _json(metrics, dict) if metrics else {}
-    if metrics and not evaluation.get("summary"):
+    response = _response(run, evaluation.get("dose_response"))
+    records = read_records(run / "metrics.csv", may_be_empty=response is not None)
+    if records.empty:
+        missing.append("No true scan was at hand: nothing was judged, there is the response to the dose alone.")
+    elif metrics and not evaluation.get("summary"):
         missing.append("metrics.json holds no summary: there are no means and intervals.")
     missing += [f"{one['case']} could not be judged. {one['why']}" for one in evaluation.get("left_out", ())]
     return RunFolder(
@@ -106,7 +109,7 @@ def read_run(run: Path) -> RunFolder:
         summary=_table(evaluation.get("summary"), SUMMARY_NUMBERS),
         tests=_table(evaluation.get("tests"), TEST_NUMBERS),
         published=evaluation.get("published"),
-        response=_response(run, evaluation.get("dose_response")),
+        response=response,
         higher_is_better=evaluation.get("higher_is_better") or {},
         n_patients=evaluation.get("n_patients"),
         panels=read_panels(run) if listing else (),
@@ -114,15 +117,16 @@ def read_run(run: Path) -> RunFolder:
     )
 
 
-def read_records(path: Path) -> pd.DataFrame:
-    """Read metric records, one a row; raises InputError where the file is missing, empty or lacks a column."""
+def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
+    """Read metric records, one a row; raises InputError where the file is missing, lacks a column, or has no row and
+    may_be_empty is not said."""
     table = _csv(path, "no metrics")
     absent = [name for name in (*RECORD_TEXT, *RECORD_NUMBERS, "reason") if name not in table]
     if absent:
         raise InputError(
             f"{path} is not a table of metric records.", found="no column " + ", ".join(absent), do=EVALUATE
         )
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise InputError(f"{path} holds no metric records.", expected="one row a value", do=EVALUATE)
     for name in RECORD_NUMBERS:
         table[name] = pd.to_numeric(table[name], errors="coerce")

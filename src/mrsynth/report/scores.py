@@ -43,6 +43,8 @@ def main_region(regions: Sequence[str]) -> str:
 def headline(folder: RunFolder) -> Headline:
     """Return what the run is judged by: SSIM of the first preset in the main region (the first metric without SSIM)."""
     records = folder.records
+    if records.empty:
+        return Headline("none", "", "brain", FIRST_METRICS[0])
     first = records[records["preset"] == records["preset"].iloc[0]]
     first = first[first["contrast"] == first["contrast"].iloc[0]]
     metric = in_order(first["metric"], FIRST_METRICS)[0]
@@ -90,6 +92,8 @@ def comparisons(folder: RunFolder, at: Headline) -> dict[str, tuple[float, float
 
 def verdict(folder: RunFolder, at: Headline) -> Verdict:
     """Say whether the model beats the identity baseline at the headline, and where another metric disagrees."""
+    if folder.records.empty:
+        return Verdict("unknown", "Nothing could be judged.", ("These patients have no true scan of what was made.",))
     compared = comparisons(folder, at)
     model, identity, ahead = compared.get(at.metric, (math.nan, math.nan, None))
     if ahead is None:
