@@ -17,14 +17,21 @@ from typing import Any
 def environment(*packages: str) -> dict[str, Any]:
     """Return device, versions, commit and load of the machine."""
     here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    commit = _git(here, "describe", "--always", "--abbrev=12")
+    # Results written before in the same sitting are no change of the code.
+    if _git(here, "status", "--porcelain", "-uno", "--", ":(top)", ":(top,exclude)benchmarks/RESULTS.md"):
+        commit += "-dirty"
     return {
         "device": f"{platform.machine()}, {os.cpu_count()} cores, {os.environ.get('OMP_NUM_THREADS', 'all')} threads",
         "versions": ", ".join(f"{name} {version(name)}" for name in ("mrsynth", *packages)),
         "commit": commit or "unknown",
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def _git(here: Path, *words: str) -> str:
+    """Return what git says, nothing where there is no repository."""
+    return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def in_turns(*functions: Callable[[], object], repeats: int = 5) -> list[list[float]]:
