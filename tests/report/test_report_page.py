@@ -169,7 +169,7 @@ def test_how_each_number_is_computed_is_said(make_run: MakeRun) -> None:
         ("metrics.csv", "", "cannot be read"),
         ("metrics.json", "{", "cannot be read as JSON"),
         ("run.json", "[]", "does not hold a dict"),
-        ("log/history.csv", "step\n1\n", "not a training history"),
+        ("log/history.csv", "step\n1\n", "holds no training history"),
         ("panels/0.npz", "no archive", "cannot be read as a panel"),
         ("panels/panels.json", '[{"case": "x", "file": "../../secret.npz", "window": [0, 1]}]', "is not there"),
         ("panels/panels.json", '[{"case": "x", "file": "0.npz", "window": [1, 0]}]', "grey window"),

@@ -120,12 +120,7 @@ def read_run(run: Path) -> RunFolder:
 def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
     """Read metric records, one a row; raises InputError where the file is missing, lacks a column, or has no row and
     may_be_empty is not said."""
-    table = _csv(path, "no metrics")
-    absent = [name for name in (*RECORD_TEXT, *RECORD_NUMBERS, "reason") if name not in table]
-    if absent:
-        raise InputError(
-            f"{path} is not a table of metric records.", found="no column " + ", ".join(absent), do=EVALUATE
-        )
+    table = _csv(path, "metrics", (*RECORD_TEXT, *RECORD_NUMBERS, "reason"))
     if table.empty and not may_be_empty:
         raise InputError(f"{path} holds no metric records.", expected="one row a value", do=EVALUATE)
     for name in RECORD_NUMBERS:
@@ -139,15 +134,8 @@ def read_history(path: Path) -> pd.DataFrame:
     `stage` is 0 throughout where the history has no stages.
     Raises InputError where the file is missing or lacks a column.
     """
-    table = _csv(path, "no training history").apply(pd.to_numeric, errors="coerce")
-    absent = [name for name in ("epoch", "train_loss", "val_loss") if name not in table]
-    if absent:
-        raise InputError(
-            f"{path} is not a training history.",
-            found="no column " + ", ".join(absent),
-            expected="epoch, train_loss, val_loss",
-            do="train again, or leave the file out",
-        )
+    table = _csv(path, "training history", ("epoch", "train_loss", "val_loss"), "train again, or leave the file out")
+    table = table.apply(pd.to_numeric, errors="coerce")
     if "stage" not in table:
         table["stage"] = 0
     return table.dropna(subset=["epoch"]).astype(float)
@@ -190,11 +178,9 @@ def _response(run: Path, facts: Any) -> DoseResponse | None:
     if not isinstance(facts, dict):
         return None
     path = run / "dose_response.csv"
-    table = _csv(path, "no dose response")
-    absent = [name for name in RESPONSE_COLUMNS if name not in table]
-    if absent or table.empty:
-        found = "no column " + ", ".join(absent) if absent else "no row"
-        raise InputError(f"{path} is not a dose response.", found=found, do=EVALUATE)
+    table = _csv(path, "dose response", RESPONSE_COLUMNS)
+    if table.empty:
+        raise InputError(f"{path} holds no dose response.", expected="one row a region and dose", do=EVALUATE)
     for name in ("dose", "enhancement"):
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return DoseResponse(table, str(facts.get("in_words", "")), [float(dose) for dose in facts.get("trained", ())])
@@ -214,14 +200,19 @@ def _inside(folder: Path, entry: Any) -> Path:
     return path
 
 
-def _csv(path: Path, what: str) -> pd.DataFrame:
-    """Return a CSV file as text; every cell is text so that a case named 007 stays 007."""
+def _csv(path: Path, what: str, columns: Sequence[str], do: str = EVALUATE) -> pd.DataFrame:
+    """Return a CSV file that has these columns as text; every cell is text so that a case named 007 stays 007."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise InputError(f"{path.parent} has {what} ({path.name}).", expected=path, do=EVALUATE) from None
+        raise InputError(f"{path.parent} has no {what} ({path.name}).", expected=path, do=do) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a CSV table.", found=str(error), do=EVALUATE) from None
+        raise InputError(f"{path} cannot be read as a CSV table.", found=str(error), do=do) from None
+    if absent := [name for name in columns if name not in table]:
+        raise InputError(
+            f"{path} holds no {what}.", found="no column " + ", ".join(absent), expected=", ".join(columns), do=do
+        )
+    return table
 
 
 def _json(path: Path, kind: type) -> Any:
