@@ -17,7 +17,7 @@ from mrsynth.image import Image
 from mrsynth.io import CaseRow, Cohort, write_image
 from mrsynth.recipes.charts import ChartSettings, check_charts
 from mrsynth.recipes.stages.dose_pictures import Shown, dose_chart, monotony, responses, spectra, statistics
-from mrsynth.recipes.stages.dose_scans import Made, made_at_doses, prediction_path, truths_of
+from mrsynth.recipes.stages.dose_scans import Made, by_examination, made_at_doses, prediction_path, truths_of
 from mrsynth.recipes.stages.evaluate import describe, evaluate_predictions
 from mrsynth.recipes.stages.synthesize import synthesize_cohort
 from mrsynth.recipes.stages.train import train
@@ -95,6 +95,47 @@ def test_every_dose_stands_beside_the_scan_at_that_dose(world: Path):
     ]
 
 
+def told(*doses: float) -> dict[str, list[dict[str, float]]]:
+    return {"condition": [{"dose": dose} for dose in doses]}
+
+
+def test_a_single_image_at_an_asked_dose_stands_beside_the_scan_at_that_dose(world: Path):
+    """`--dose 0.2` makes one image of the case that was scanned at 0.1; `--dose 0.17` one without a true scan."""
+    index = {"cases": {"p4-0.1": "a.nii.gz"}, "sources": {"p4-0.1": told(0.2)}}
+    assert [(truth.case, case) for truth, case, _ in truths_of(index, rows(world))] == [("p4-0.2", "p4-0.1")]
+    assert truths_of({**index, "sources": {"p4-0.1": told(0.17)}}, rows(world)) == []
+    unknown = [replace(rows(world)[0], dose=None)]
+    assert [truth.case for truth, _, _ in truths_of(index, unknown)] == ["p4-0.1"]
+
+
+def test_examinations_of_a_patient_are_not_mixed(world: Path, tmp_path: Path):
+    """Equal files are one examination, wherever they lie; another T1 is another one, with images of its own."""
+    copy = tmp_path / "t1.nii.gz"
+    copy.write_bytes((world / "dose-0.nii.gz").read_bytes())
+    first, second, third = rows(world)
+    second = replace(second, files={**second.files, "t1": copy})
+    third = replace(third, files={**third.files, "t1": world / "dose-0.1.nii.gz"})
+    examined = by_examination([first, second, third])
+    assert [row.patient for row in examined] == ["p4", "p4", "p4, p4-0.33"]
+    index = {
+        "cases": {},
+        "series": {case: [f"{case}/{d}.nii.gz" for d in (0.2, 0.33)] for case in ("p4-0.1", "p4-0.2", "p4-0.33")},
+        "sources": {case: told(0.2, 0.33) for case in ("p4-0.1", "p4-0.2", "p4-0.33")},
+    }
+    found = {truth.case: case for truth, case, _ in truths_of(index, examined)}
+    assert found == {"p4-0.2": "p4-0.2", "p4-0.33": "p4-0.33"}  # each its own, though the first was made at 0.2 too
+    made = made_at_doses_of(world, tmp_path, index, examined)
+    assert {name: sorted(files) for name, files in made.files.items()} == {
+        "p4": [0.2, 0.33],
+        "p4, p4-0.33": [0.2, 0.33],
+    }
+
+
+def made_at_doses_of(world: Path, folder: Path, index: dict[str, object], examined: list[CaseRow]) -> Made:
+    (folder / "predictions.json").write_text(json.dumps(index))
+    return made_at_doses("model", world / "run", folder, examined)
+
+
 def test_a_file_outside_of_the_predictions_is_refused(tmp_path: Path):
     with pytest.raises(OutputError):
         prediction_path(tmp_path, "../a.nii.gz")
@@ -166,6 +207,28 @@ def test_evaluate_judges_a_series(world: Path):
     page = build_report(run).read_text()
     assert '<section id="doses">' in page
     assert describe(path)[-1].split(";")[0] in page
+
+    # One image of the same case into the same folder, at a dose of which there is a scan: it replaces the series.
+    synthesize_cohort(run, first, run / "predictions", doses=Doses((0.33,), None, 1), progress=False)
+    index = json.loads((run / "predictions" / "predictions.json").read_text())
+    assert (list(index["cases"]), index["series"]) == (["p4-0.1"], {})
+    path = evaluate_predictions(run / "predictions", cohort, ["pinetz2023"], None, progress=False)
+    assert {record.case for record in read_records(run / "metrics.csv")} == {"p4-0.33"}
+    synthesize_cohort(run, first, run / "predictions", doses=doses, progress=False)
+    index = json.loads((run / "predictions" / "predictions.json").read_text())
+    assert (index["cases"], list(index["series"])) == ({}, ["p4-0.1"])
+
+    # A true scan that lies elsewhere is named, and does not stop the others.
+    image = nib.load(world / "dose-0.33.nii.gz")
+    moved = image.affine.copy()
+    moved[0, 3] += 3
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), moved), world / "moved.nii.gz")
+    elsewhere = replace(cohort.rows[2], files={**cohort.rows[2].files, "t1ld": world / "moved.nii.gz"})
+    path = evaluate_predictions(
+        run / "predictions", Cohort((*cohort.rows[:2], elsewhere)), ["pinetz2023"], None, progress=False
+    )
+    assert {record.case for record in read_records(run / "metrics.csv")} == {"p4-0.1"}
+    assert "another grid" in json.loads(path.read_text())["left_out"][0]["why"]
 
     # A patient who was never scanned at a low dose: nothing to judge, but the response to the dose.
     files = {name: file for name, file in cohort.rows[0].files.items() if name != "t1ld"}

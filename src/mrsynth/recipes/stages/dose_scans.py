@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ NEAR = 0.005
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What a model made at doses. files: patient → dose → file; rows: patient → the first of its cases that was
-    predicted; like: patient → the contrast on whose grid the predictions lie."""
+    """What a model made at doses, by examination (see `by_examination`). files: dose → file; rows: the first of its
+    cases that was predicted; like: the contrast on whose grid the predictions lie."""
 
     label: str
     contract: Contract
@@ -44,11 +45,34 @@ class Made:
         return image.data
 
 
+def by_examination(rows: Sequence[CaseRow]) -> list[CaseRow]:
+    """Return the rows with the examination in place of the patient: what has the same T1 and T1ce (one file, or equal
+    files) of one patient. A further examination is named by patient and first case."""
+    firsts: dict[str, list[CaseRow]] = {}
+    named = []
+    for row in rows:
+        known = firsts.setdefault(row.patient, [])
+        first = next((one for one in known if all(_same_scan(one, row, name) for name in ("t1", "t1ce"))), None)
+        if first is None:
+            first = row if not known else replace(row, patient=f"{row.patient}, {row.case}")
+            known.append(first)
+        named.append(replace(row, patient=first.patient))
+    return named
+
+
+def _same_scan(one: CaseRow, other: CaseRow, name: str) -> bool:
+    """Return whether two rows have the same scan of a contrast, or both none."""
+    first, second = one.files.get(name), other.files.get(name)
+    if first is None or second is None or first == second:
+        return first == second
+    return first.is_file() and second.is_file() and filecmp.cmp(first, second, shallow=False)
+
+
 def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) -> Made:
     """Return what a run's model made of these cases, from folder/predictions.json: a case at its dose, or a series.
 
-    Of cases of one patient that were made at one dose the first counts. A prediction whose dose is not known is left
-    out. Raises InputError where predictions.json cannot be read.
+    rows: of `by_examination`. Of cases of one of them that were made at one dose the first counts. A prediction whose
+    dose is not known is left out. Raises InputError where predictions.json cannot be read.
     """
     path = folder / "predictions.json"
     try:
@@ -77,6 +101,12 @@ def doses_in(index: Mapping[str, Any], row: CaseRow) -> dict[float, str]:
     told = index.get("sources", {}).get(row.case, {}).get("condition") or [{"dose": row.dose}]
     single = index.get("cases", {}).get(row.case)
     files = [single] if single else index.get("series", {}).get(row.case, [])
+    if files and len(files) != len(told):
+        raise InputError(
+            f"predictions.json does not say at which doses {row.case} was made.",
+            found=f"{len(files)} files, {len(told)} doses",
+            do="make these predictions again",
+        )
     return {
         float(one["dose"]): str(file) for one, file in zip(told, files, strict=False) if one.get("dose") is not None
     }
@@ -85,16 +115,27 @@ def doses_in(index: Mapping[str, Any], row: CaseRow) -> dict[float, str]:
 def truths_of(index: Mapping[str, Any], rows: Sequence[CaseRow]) -> list[tuple[CaseRow, str, str]]:
     """Return what is judged against what: (the row whose target is the truth, the case that was predicted, file).
 
-    A single image stands against its own case's target. Of a series each image stands against the first scan of the
-    patient at its dose (rows of one patient, each with a t1ld and its dose); without one it has no truth. No scan is
-    the truth twice.
+    An image of a model that is told no dose stands against its own case's target; so does a single one where the table
+    does not tell the dose of the case's scan. One that was made at a dose stands against its own case's scan at that
+    dose, else the first scan of the examination at it (rows of `by_examination`, each with a t1ld and its dose);
+    without one it has no truth. No scan is the truth twice.
     """
-    found = {row.case: (row, row.case, str(index["cases"][row.case])) for row in rows if row.case in index["cases"]}
+    found: dict[str, tuple[CaseRow, str, str]] = {}
+    at_doses: list[tuple[CaseRow, dict[float, str]]] = []
     for row in rows:
-        if row.case not in index.get("series", {}):
-            continue
+        single = index["cases"].get(row.case)
+        told = index.get("sources", {}).get(row.case, {}).get("condition")
+        if single and (not told or row.dose is None):
+            found[row.case] = (row, row.case, str(single))
+        elif single or row.case in index.get("series", {}):
+            at_doses.append((row, doses_in(index, row)))
+    for row, files in at_doses:
+        at = None if row.dose is None or "t1ld" not in row.files else nearest_dose(files, row.dose)
+        if at is not None:
+            found[row.case] = (row, row.case, files[at])
+    for row, files in at_doses:
         scans = scans_at_doses([row, *rows], row.patient)
-        for dose, file in doses_in(index, row).items():
+        for dose, file in files.items():
             at = nearest_dose(scans, dose)
             if at is not None:
                 found.setdefault(scans[at].case, (scans[at], row.case, file))
@@ -114,7 +155,7 @@ def nearest_dose(known: Mapping[float, Any], dose: float) -> float | None:
 
 
 def scans_at_doses(rows: Sequence[CaseRow], patient: str) -> dict[float, CaseRow]:
-    """Return dose → the first row of a patient with a low-dose scan at it, by dose."""
+    """Return dose → the first row of an examination with a low-dose scan at it, by dose."""
     found: dict[float, CaseRow] = {}
     for row in rows:
         if row.patient != patient or row.dose is None or "t1ld" not in row.files:
@@ -143,14 +184,17 @@ def read_patient(row: CaseRow, low: Mapping[float, CaseRow], contract: Contract,
     """Read a patient's scans, prepared as a model saw them, on the own grid of the contrast `like`.
 
     row: where T1 and T1ce stand; low: dose → the row of the low-dose scan. A voxel enhances where standard − native is
-    above 0.1, a tenth of the native brain's 0.95 quantile (pinetz2023). Raises InputError where T1 or T1ce are missing
-    or a scan cannot be read.
+    above 0.1, a tenth of the native brain's 0.95 quantile (pinetz2023). Raises InputError where T1 or T1ce are missing,
+    or a scan cannot be read or lies on another grid.
     """
     for name in ("t1", "t1ce"):
         if name not in row.files:
             raise InputError(f"{row.case}: enhancement needs a T1 before and after contrast.", found=f"no {name}")
     base = _prepared(row, contract, like)
     scans = {dose: base if one is row else _prepared(one, contract, like) for dose, one in low.items()}
+    for case in scans.values():
+        if error := grid_error(row.case, base.images[like], case.images["t1ld"]):
+            raise error
     native, standard = base.images["t1"].data, base.images["t1ce"].data
     lesion = base.masks.get("lesion")
     labels = None if lesion is None else lesion.data

@@ -14,12 +14,13 @@ import pandas as pd
 from mrsynth.errors import InputError, ModelError
 from mrsynth.evaluate import HIGHER_IS_BETTER, MetricRecord, paired_tests, summarise, write_records
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
+from mrsynth.image import grid_error
 from mrsynth.io import CaseRow, Cohort, read_prediction
 from mrsynth.io.files import write_json, write_text
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.stages.dose_pictures import write_response
-from mrsynth.recipes.stages.dose_scans import prediction_path, truths_of
+from mrsynth.recipes.stages.dose_scans import by_examination, prediction_path, truths_of
 from mrsynth.recipes.stages.judge import candidates_of, judge, without_value
 from mrsynth.recipes.stages.panels import write_panel
 from mrsynth.recipes.stages.progress import track
@@ -53,7 +54,8 @@ def evaluate_run(
     rows = unseen(cohort, {**index["cases"], **index.get("series", {})}, contract)
     patients = {row.patient for row in rows}
     theirs = [row for row in cohort.rows if row.patient in patients]
-    pairs = truths_of(index, theirs)
+    examined = by_examination(theirs)
+    pairs = truths_of(index, examined)
     records: list[MetricRecord] = []
     panels: list[dict[str, Any]] = []
     failed: list[tuple[str, str]] = []
@@ -62,6 +64,8 @@ def evaluate_run(
             like = index.get("sources", {}).get(case, index).get("like", contract.inputs[0])
             truth = read_truth(row, contract, like)
             prediction = read_prediction(prediction_path(predictions, file), contract.target)
+            if error := grid_error(row.case, truth.target, prediction):
+                raise error
             candidates = candidates_of(truth, prediction.data, identity, mean, contract)
             found = judge(truth, candidates, presets, contract, recipe)
             if "identity" not in candidates:
@@ -71,7 +75,7 @@ def evaluate_run(
         except InputError as error:
             failed.append((row.case, str(error)))
     try:
-        response = write_response(run, predictions, theirs, cohort, out)
+        response = write_response(run, predictions, examined, cohort, out)
     except InputError as error:
         response = None
         failed.append(("dose response", str(error)))

@@ -21,7 +21,7 @@ from mrsynth.recipes.charts import ChartSettings
 from mrsynth.recipes.plates import CaseChoice
 from mrsynth.recipes.stages.cells import read_state
 from mrsynth.recipes.stages.dose_pictures import Shown, dose_chart
-from mrsynth.recipes.stages.dose_scans import made_at_doses
+from mrsynth.recipes.stages.dose_scans import by_examination, made_at_doses
 from mrsynth.recipes.stages.study_plan import Cell, Item, Job
 from mrsynth.recipes.stages.study_scans import Scans, choose_cases, read_scans, tumour_ml
 from mrsynth.report.charts import Line, losses_png, profile_png
@@ -100,7 +100,7 @@ def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) 
         if isinstance(item, Cell | Job) and read_state(item.place).get("state") == "done":
             run = item.run if isinstance(item, Cell) else item.cell.run
             finished.setdefault(item.name, (run, item.place / "predictions"))
-    rows = cohort.select("test")
+    rows = by_examination(cohort.select("test"))
     made = [
         made_at_doses(label, *finished[name], rows) for label, name in settings.of_doses.items() if name in finished
     ]

@@ -120,6 +120,8 @@ def synthesize_cohort(
                     images = _predict(synthesizer, row, place, bar, dosages)
                     for image, dosage, file in zip(images, dosages, files, strict=True):
                         write_prediction(image, out / file, dosage)
+                    record["cases"].pop(row.case, None)  # one image before, a series now, or the other way round
+                    record["series"].pop(row.case, None)
                     record[table][row.case], record["sources"][row.case] = entry, origin
                     write_json(index, record)
                 made.append(row.case)
