@@ -86,6 +86,8 @@ def test_full_mask_changes_nothing_and_outside_does_not_count(solver: str):
     half = torch.zeros(x.shape, dtype=torch.bool)
     half[:, :, :4] = True
     torch.testing.assert_close(loss(x, y, mask=half), loss(x[:, :, :4], y[:, :, :4]))
+    nothing = torch.where(half, x, torch.nan)
+    torch.testing.assert_close(loss(nothing, y, mask=half), loss(x, y, mask=half))
     x.requires_grad_()
     loss(x, y, mask=half).backward()
     assert x.grad[:, :, 4:].abs().max() == 0

@@ -132,9 +132,15 @@ def test_what_is_no_stage_is_refused(folder: Path, prepared: PreparedCohort, tmp
 
 @pytest.mark.parametrize(
     ("change", "section"),
-    [("missing={drop: 0.1, flags: false}", "missing"), ("train.stages.second.learning_rate=1", "train.stages")],
+    [
+        ("missing={drop: 0.1, flags: false}", "missing"),
+        ("train.stages.second.learning_rate=1", "train.stages"),
+        ("train.learning_rate=1e-7", "train.learning_rate"),  # the checkpoint's would win, the record tell this one
+        ("train.betas=[0.5, 0.9]", "train.betas"),
+        ("train.batch_size=2", "train.batch_size"),
+    ],
 )
-def test_a_run_is_not_resumed_with_other_stages_or_dropout(
+def test_a_run_is_not_resumed_with_other_settings(
     folder: Path, prepared: PreparedCohort, tmp_path: Path, begun: Path, change: str, section: str
 ) -> None:
     shutil.copytree(begun, tmp_path / "run")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import CohortError, OutputError
+from mrsynth.errors import CohortError, MrsynthError, OutputError
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
@@ -97,6 +98,21 @@ def test_the_best_epoch_is_kept_and_training_stops_early(prepared: PreparedCohor
     assert result.best_val_loss == pytest.approx(best["val_loss"], rel=1e-6)
     assert len(rows) <= best["epoch"] + 1 + 2
     assert list((tmp_path / "log" / "tensorboard").glob("events*"))
+
+
+def test_a_run_that_diverges_stops_with_a_sentence_and_keeps_its_last_good_state(
+    prepared: PreparedCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Weights that are not finite show in the validation loss first where an epoch has one batch."""
+    with pytest.raises(MrsynthError, match=r"diverged in epoch 0[\s\S]*val_loss"):
+        run(prepared, tmp_path / "at-once", epochs=2, learning_rate=1e30, samples_per_epoch=1)
+    assert not (tmp_path / "at-once" / "checkpoints" / "last.ckpt").exists()
+    run(prepared, tmp_path / "later", epochs=1)
+    good = (tmp_path / "later" / "checkpoints" / "last.ckpt").read_bytes()
+    monkeypatch.setattr(Supervised, "_loss", lambda *_: torch.tensor(math.nan, requires_grad=True))
+    with pytest.raises(MrsynthError, match=r"diverged in epoch 1[\s\S]*train_loss nan"):
+        run(prepared, tmp_path / "later", epochs=2, resume=True)
+    assert (tmp_path / "later" / "checkpoints" / "last.ckpt").read_bytes() == good
 
 
 def test_samples_from_memory_and_from_the_memory_maps_are_the_same(prepared: PreparedCohort):

@@ -82,6 +82,7 @@ class PatchWasserstein(Settings):
         counts = at_scale(mask.to(x.dtype), scale) >= 0.5
         inside = patches(counts.expand_as(x), self.patch, start)
         share = inside.to(a.dtype).mean(1)
+        a, b = (values.masked_fill(~inside, 0) for values in (a, b))  # whatever is there, not a number too
         distance = solve(a, b, inside) * share
         return distance.sum() / (share.sum().clamp(min=1) if self.reduction == "mean" else len(x))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from mrsynth.losses.features import feature_loss, style_loss
 from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
 from mrsynth.losses.pixel import Loss
 from mrsynth.nets.critic_patch import PatchCritic
+from mrsynth.train.finite import check_finite
 from mrsynth.train.layout import channels_last, weights_channels_last
 from mrsynth.train.settings import GameSettings, TrainSettings
 from mrsynth.train.supervised import Supervised
@@ -48,8 +47,8 @@ class Adversarial(Supervised):
         self.automatic_optimization = False
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Train critic and generator on a batch and return its image loss; raises FloatingPointError where a loss is
-        not finite."""
+        """Train critic and generator on a batch and return its image loss; raises MrsynthError where a loss is not
+        finite."""
         torch.manual_seed(self._seed("batch", index))
         inputs, target = batch
         prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)
@@ -61,20 +60,13 @@ class Adversarial(Supervised):
         self.critic.requires_grad_(False)  # the generator's step leaves no gradients in it
         game = self._game(prediction, target, inputs)
         losses = {"train_loss": image, "critic_loss": judged, "game_loss": game}
-        self._check_finite(losses)
+        check_finite(losses, self.current_epoch)
         self._lower(image + game, generator_adam)
         self.critic.requires_grad_(True)
         for name, value in losses.items():
             shown = name == "train_loss"
             self.log(name, value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=len(inputs), sync_dist=True)
         return image.detach()
-
-    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
-        """Raise FloatingPointError that names the losses that are not finite."""
-        values = torch.stack([value.detach() for value in losses.values()]).tolist()  # one wait for the device
-        found = [f"{name} {value}" for name, value in zip(losses, values, strict=True) if not math.isfinite(value)]
-        if found:
-            raise FloatingPointError(f"not finite in epoch {self.current_epoch}: {', '.join(found)}")
 
     def _game(self, prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
         """Return what the generator lowers beside the image loss; the critic is not trained by it."""

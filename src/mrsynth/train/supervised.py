@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mrsynth.losses.pixel import Loss
 from mrsynth.seeds import derive_seed
+from mrsynth.train.finite import check_finite
 from mrsynth.train.layout import channels_last, weights_channels_last
 from mrsynth.train.missing import ModalityDropout
 from mrsynth.train.settings import TrainSettings
@@ -51,19 +52,19 @@ class Supervised(L.LightningModule):
         return derive_seed(self.settings.seed, purpose, self.current_epoch, index, self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Return the loss of a batch; raises FloatingPointError where it is not finite."""
+        """Return the loss of a batch; raises MrsynthError where it is not finite."""
         torch.manual_seed(self._seed("batch", index))
         samples, inputs = batch[0].shape[:2]
         there = None if self.missing is None else self.missing.draw(samples, inputs, self._seed("missing", index))
         value = self._loss(batch, there)
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"the training loss is {value.item()} in epoch {self.current_epoch}")
+        check_finite({"train_loss": value}, self.current_epoch)
         self.log("train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=samples, sync_dist=True)
         return value
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Log the validation loss, averaged over all ranks."""
+        """Log the validation loss, averaged over all ranks; raises MrsynthError where it is not finite."""
         value = self._loss(batch)
+        check_finite({"val_loss": value}, self.current_epoch)
         self.log("val_loss", value, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
 
     def configure_optimizers(self) -> Any:

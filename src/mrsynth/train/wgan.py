@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from mrsynth.errors import MrsynthError
 from mrsynth.evaluate.regions import ENHANCES
 from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.registry import Term
 from mrsynth.seeds import derive_seed, generator
+from mrsynth.train.finite import check_finite
 from mrsynth.train.layout import weights_channels_last
 from mrsynth.train.sample_panel import Row, write_panel
 from mrsynth.train.settings import ConditionSettings, TrainSettings, WganSettings
@@ -95,7 +94,7 @@ class Wgan(L.LightningModule):
         brain = scans.native > 0
         enhancing = brain & (scans.standard - scans.native > ENHANCES)
         value = YARDSTICK(synthetic, scans.residual, mask=brain) + YARDSTICK(synthetic, scans.residual, mask=enhancing)
-        self._check_finite({"val_loss": value})  # before such a state is kept
+        check_finite({"val_loss": value}, self.current_epoch)
         self.log("val_loss", value, on_epoch=True, prog_bar=True, batch_size=len(scans.condition))
         if index == 0 and self.current_epoch % max(1, self.settings.epochs // PANELS) == 0:
             self._write_panel(scans, noise, synthetic)
@@ -122,7 +121,7 @@ class Wgan(L.LightningModule):
         judged = critic_loss(self.critic(*real), self.critic(*fake))
         penalty = gradient_penalty(self.critic, real, fake, alpha)
         logged = {"critic_gap": -judged.detach(), "penalty": penalty.detach()}
-        self._check_finite(logged)
+        check_finite(logged, self.current_epoch)
         self._lower(judged + self.wgan.penalty * penalty, 1)
         return logged
 
@@ -138,7 +137,7 @@ class Wgan(L.LightningModule):
             parameter.requires_grad_(False)
         game = generator_loss(self.critic(synthetic, scans.native, scans.standard, artificial))
         logged = {"train_loss": content.detach(), "game_loss": game.detach()}
-        self._check_finite(logged)
+        check_finite(logged, self.current_epoch)
         norm = self._lower(content + self.wgan.weight * game, 0)
         for parameter in self.critics_own:
             parameter.requires_grad_(True)
@@ -184,24 +183,11 @@ class Wgan(L.LightningModule):
             norm = nn.utils.get_total_norm(gradients)
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
             if scaler is None:
-                self._check_finite({"gradient_norm": norm})
+                check_finite({"gradient_norm": norm}, self.current_epoch)
             else:  # float16: gradients are scaled; where they overflow, the scaler leaves the step out
                 norm = norm / scaler.get_scale()
             optimiser.step()
         return norm
-
-    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
-        """Raise MrsynthError that names the losses that are not finite."""
-        values = torch.stack(list(losses.values())).tolist()  # one wait for the device
-        found = [f"{name} {value}" for name, value in zip(losses, values, strict=True) if not math.isfinite(value)]
-        if found:
-            raise MrsynthError(
-                f"The training diverged in epoch {self.current_epoch} and was stopped.",
-                found=", ".join(found),
-                expected="finite losses",
-                do="the best and the last whole epoch are in the run's checkpoints; start a new run with smaller "
-                "train.learning_rate and wgan.learning_rate, or with train.precision=32-true",
-            )
 
     def _write_panel(self, scans: Scans, noise: Tensor, synthetic: Tensor) -> None:
         """Write log/samples/epoch-<n>.png: middle slices of some samples, true and at several doses."""

@@ -29,8 +29,12 @@ SECTIONS = (
 )
 """What must be the same in all parts of a run."""
 
-TRAINED_ALIKE = ("batch_size", "learning_rate", "betas", "samples_per_epoch", "seed", "channels_last", "precision")
-"""What of `train` must be the same in two runs, so that they share a stage to the bit."""
+TRAINED = tuple(
+    f"train.{name}"
+    for name in ("batch_size", "learning_rate", "betas", "samples_per_epoch", "seed", "channels_last", "precision")
+)
+"""What of `train` must be the same in all parts of a run (a checkpoint's learning rate and betas would win over others,
+and the run's record tell those others), and in two runs, so that they share a stage to the bit."""
 
 STAGE_NAME = re.compile(r"stage-(\d+)\.ckpt")
 
@@ -43,7 +47,7 @@ def check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool)
         )
     if resume and (out / "recipe.yaml").exists():
         before = load_recipe(str(out / "recipe.yaml"))
-        if (section := _differing(before, recipe, [*SECTIONS, "train.stages"])) is not None:
+        if (section := _differing(before, recipe, [*SECTIONS, "train.stages", *TRAINED])) is not None:
             raise RecipeError(
                 f"{out} was trained with another `{section}`; it cannot be resumed with this recipe.",
                 found=_setting(before, section),
@@ -71,8 +75,7 @@ def check_start(recipe: Recipe, prepared: PreparedCohort, start: Path) -> None:
             expected="RUN/checkpoints/stage-0.ckpt of a run that was trained in stages",
         )
     before = load_recipe(str(run / "recipe.yaml"))
-    names = [*SECTIONS, *(f"train.{name}" for name in TRAINED_ALIKE)]
-    section = _differing(before, recipe, names)
+    section = _differing(before, recipe, [*SECTIONS, *TRAINED])
     stage = int(number[1])
     ours, theirs = (list(stages_in_order(r.train).values()) for r in (recipe, before))
     if section is None and (ours[:stage] != theirs[:stage] or not _begin_together(ours, theirs, stage)):
