@@ -67,6 +67,26 @@ def test_missing_contrast_counts_where_it_is_needed(cohort: Cohort, tmp_path: Pa
     assert summary(cohort, ("T1w", "t2")) == [("P1", "error", "no t1 image.")]
 
 
+def test_a_synthetic_image_is_no_truth_and_a_phantom_is_a_scan(cohort: Cohort, tmp_path: Path) -> None:
+    image = read_image(tmp_path / "P1" / "P1_t2.nii.gz", "t2")
+    for case, said in (
+        ("P1", "SYNTHETIC t2 mrsynth 0.6.0, not for diagnosis"),
+        ("P2", "SYNTHETIC t2 0.17 3 T EXTRAPOLATED mrsynth 0.6.0, not for diagnosis"),
+        ("P3", "SYNTHETIC t2 by mrsynth simulate"),
+    ):
+        moved = image.with_data(image.data[:: -1 if case == "P2" else 1] + len(case + said))
+        write_image(moved, tmp_path / case / f"{case}_t2.nii.gz", description=said)
+    (tmp_path / "P4" / "P4_flair.json").write_text('{"synthetic": true}')
+    assert summary(cohort) == [
+        ("P1", "error", "is a synthetic image, not a scan."),
+        ("P2", "error", "is a synthetic image, not a scan."),
+        ("P4", "error", "is a synthetic image, not a scan."),
+    ]
+    told = [problem.found for problem in check_cohort(cohort)]
+    assert told[1] == "its header says 'SYNTHETIC t2 0.17 3 T EXTRAPOLATED mrsynth 0.6.0, not for diagnosis'"
+    assert str(told[2]).startswith("P4_flair.json beside it says so")
+
+
 def test_the_odd_grid_is_named(cohort: Cohort, tmp_path: Path) -> None:
     save(tmp_path / "P1" / "P1_t1.nii.gz", ramp(seed=77), LPS + 0.1)
     assert summary(cohort) == [("P1", "warning", "t1 lies on another grid than t1ce.")]

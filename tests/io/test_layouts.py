@@ -107,6 +107,29 @@ def test_folder_a_case_and_cases_below_a_patient(tmp_path: Path) -> None:
     }
 
 
+def test_a_synthetic_image_never_stands_for_a_scan(tmp_path: Path) -> None:
+    made = b"SYNTHETIC t2 mrsynth 0.6.0, not for diagnosis"
+    save(tmp_path / "P0" / "t1.nii.gz")
+    save(tmp_path / "P0" / "t2.nii.gz", descrip=made)
+    save(tmp_path / "P0" / "t1ld_0.17.nii", descrip=b"SYNTHETIC t1ld 0.17 3 T mrsynth 0.6.0, not for diagnosis")
+    save(tmp_path / "P1" / "t2.nii.gz", descrip=b"SYNTHETIC t2 by mrsynth simulate")
+    save(tmp_path / "P1" / "flair.nii.gz")  # its header was lost
+    (tmp_path / "P1" / "flair.json").write_text('{"synthetic": true}')
+    save(tmp_path / "P2" / "t2.nii.gz", descrip=made)
+    save(tmp_path / "P2" / "lesion.nii.gz")
+    anat = tmp_path / "sub-1" / "anat"
+    save(anat / "sub-1_T1w.nii.gz")
+    save(anat / "sub-1_T2w.nii.gz", descrip=made)
+    cohort = index_folder(tmp_path)
+    assert {row.case: list(row.files) for row in cohort.rows} == {"P0": ["t1"], "P1": ["t2"], "sub-1": ["t1"]}
+    why = {item.path.relative_to(tmp_path).as_posix(): item.reason for item in cohort.ignored}
+    assert why["P0/t2.nii.gz"] == f"a synthetic image, not a scan: its header says '{made.decode()}'"
+    assert "T1LD 0.17 3 T" in why["P0/t1ld_0.17.nii"].upper()
+    assert "flair.json beside it says so" in why["P1/flair.nii.gz"]
+    assert why["P2/lesion.nii.gz"] == "a mask without an image beside it"
+    assert {"P2/t2.nii.gz", "sub-1/anat/sub-1_T2w.nii.gz"} < why.keys()
+
+
 def test_bids_gathers_folders_of_a_session(tmp_path: Path) -> None:
     save(tmp_path / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_acq-mprage_T1w.nii.gz")
     save(tmp_path / "sub-01" / "ses-2" / "dwi" / "sub-01_ses-2_dwi.nii.gz")

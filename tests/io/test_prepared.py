@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -56,9 +57,11 @@ def test_what_is_written_is_read(prepared: PreparedCohort, rows: tuple[CaseRow, 
 def test_the_way_back_to_the_patients_file(prepared: PreparedCohort, rows: tuple[CaseRow, ...], tmp_path: Path) -> None:
     oblique = LPS.astype(np.float32).astype(float)
     oblique[:3, :3] @= [[0.9, -0.1, 0], [0.1, 0.9, 0.05], [0, -0.05, 1.1]]
-    source = save(tmp_path / "q" / "t1.nii.gz", ramp(), oblique, qform_code=1, sform_code=0)
+    source = save(tmp_path / "q" / "t1.nii.gz", ramp(), oblique, qform_code=1, sform_code=0, db_name=b"Jane Doe")
     row = CaseRow("q", "q", "test", {"t1": source})
     prepared.write_case(row, read_case(row), [], "f")
+    known = prepared.record("q")["images"]["t1"]["native"]
+    assert b"Jane" not in base64.b64decode(known["header"])  # nor in what is written from it
     image = prepared.image("q", "t1")
     write_image(image, tmp_path / "back.nii.gz")
     before, after = nib.load(source), nib.load(tmp_path / "back.nii.gz")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mrsynth.io import read_image
 from mrsynth.recipes.stages.check import check
 from mrsynth.recipes.stages.index import describe, index
+from mrsynth.recipes.stages.synthesize import write_prediction
+from mrsynth.synthesize.dose import Dosage
 from nifti_factory import brats, save
 
 
@@ -20,3 +23,17 @@ def test_one_is_no_plural_and_no_name_reaches_the_terminal_raw(tmp_path: Path) -
     assert check(out, progress=False)[0][-1].startswith("1 case: 0 errors, ")
     brats(tmp_path / "scans", ["P1", "P2"], ("t1", "t2"))
     assert describe(index(tmp_path / "scans", out), out)[0].startswith("2 cases of 2 patients")
+
+
+def test_what_synthesize_writes_is_not_taken_for_a_scan(tmp_path: Path) -> None:
+    brats(tmp_path / "scans", ["P1", "P2"], ("t1", "t2"))
+    index(tmp_path / "scans", tmp_path / "before.csv")
+    for case, dosage in (("P1", None), ("P2", Dosage(dose=0.17, b0_tesla=3.0, seed=0))):
+        path = tmp_path / "scans" / case / f"{case}_t2.nii.gz"
+        write_prediction(read_image(path, "t2"), path, dosage)
+    lines, errors = check(tmp_path / "before.csv", progress=False)
+    assert errors == 2
+    assert sum("is a synthetic image, not a scan" in line for line in lines) == 2
+    cohort = index(tmp_path / "scans", tmp_path / "c.csv")
+    assert [list(row.files) for row in cohort.rows] == [["t1"], ["t1"]]
+    assert any("a synthetic image, not a scan" in line for line in describe(cohort, tmp_path / "c.csv"))

@@ -116,11 +116,11 @@ def place_of(path: Path, root: Path) -> Place:
 
 def beside(path: Path, suffix: str, base: Path) -> dict[str, Any]:
     """Return what a sidecar says of an image: the one beside it, before the data set's own (T1w.json)."""
-    return {**_json(base / f"{suffix}.json"), **_json(path.with_name(f"{stem_of(path)}.json"))}
+    return {**small_json(base / f"{suffix}.json"), **small_json(path.with_name(f"{stem_of(path)}.json"))}
 
 
-def _json(path: Path) -> Mapping[str, Any]:
-    """Return a small JSON object, {} where there is none."""
+def small_json(path: Path) -> Mapping[str, Any]:
+    """Return a small JSON object, {} where there is none that can be read."""
     try:
         if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
             return {}

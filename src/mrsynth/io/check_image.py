@@ -9,6 +9,7 @@ import numpy as np
 
 from mrsynth.image import Image
 from mrsynth.io.check_problem import Problem
+from mrsynth.io.synthetic import why_synthetic
 from mrsynth.types import is_contrast
 
 USUAL_MM = (0.2, 10.0)
@@ -26,6 +27,15 @@ ADC_MM2_S = 0.05
 
 def image_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:
     """Yield what is odd about an image or mask of a case that could be read from `path`."""
+    if why := why_synthetic(path):
+        yield Problem(
+            case,
+            "error",
+            f"{path}: is a synthetic image, not a scan.",
+            found=why,
+            expected="an acquired image",
+            do="take it out of the table; mrsynth index leaves such images out",
+        )
     yield from _header_problems(case, image, path)
     edges = image.spacing_mm
     if min(edges) < USUAL_MM[0] or max(edges) > USUAL_MM[1]:

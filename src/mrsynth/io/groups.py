@@ -17,6 +17,7 @@ from mrsynth.io.locator import join_locator
 from mrsynth.io.names import is_contrast_folder, name_case, names_a_case, names_no_patient, parse_name, spelt
 from mrsynth.io.nifti_stream import read_header
 from mrsynth.io.recognise import Guess
+from mrsynth.io.synthetic import why_synthetic
 from mrsynth.settings import nearest
 from mrsynth.types import dwi_name, is_contrast
 
@@ -50,6 +51,7 @@ def find_named(paths: Sequence[Path], folder: Path, derivatives: Sequence[str]) 
             _add_bids(groups, path, bids, folder, derivatives)
             continue
         guess, prefix = _guess(path)
+        guess = _if_acquired(guess, path)
         if guess.contrast is None:
             unused.append(Found(path, "", "", IGNORE, guess.reason))
             continue
@@ -75,7 +77,7 @@ def _add_bids(
     groups: dict[tuple[Path, str], _Group], path: Path, bids: BidsName, folder: Path, derivatives: Sequence[str]
 ) -> None:
     """Add a file with a BIDS name to the group of its subject and session."""
-    guess, where = guess_by_bids(bids) or parse_name(path)[0], place_of(path, folder)
+    guess, where = _if_acquired(guess_by_bids(bids) or parse_name(path)[0], path), place_of(path, folder)
     group = groups.setdefault((where.base, bids.case), _Group(where.base, bids.case, bids))
     if where.derivative is None and guess.contrast is not None:
         group.known.update(_field_strength(beside(path, bids.suffix, where.base)))
@@ -102,6 +104,12 @@ def _guess(path: Path) -> tuple[Guess, str]:
     if guess.contrast is None and not prefix and is_contrast_folder(path.parent.name):
         return Guess(spelt(path.parent.name), f"its folder says {path.parent.name}"), ""
     return guess, prefix
+
+
+def _if_acquired(guess: Guess, path: Path) -> Guess:
+    """Return what a file is, but nothing where a model made it: a synthetic image must never stand for a scan."""
+    why = None if guess.contrast is None else why_synthetic(path)
+    return guess if why is None else Guess(None, f"a synthetic image, not a scan: {why}")
 
 
 def _volumes(path: Path, guess: Guess) -> list[tuple[Path, Guess]]:

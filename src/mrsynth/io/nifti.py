@@ -14,7 +14,7 @@ from nibabel import orientations
 from mrsynth.errors import InputError, OutputError
 from mrsynth.image import Image, Native, same_grid
 from mrsynth.io.files import atomic_file
-from mrsynth.io.nifti_header import Layout
+from mrsynth.io.nifti_header import Layout, without_identity
 from mrsynth.io.nifti_stream import Stream, is_nifti, read_values
 from mrsynth.types import MASKS, contrast_name
 
@@ -78,11 +78,12 @@ def write_image(
     """Write an image to .nii or .nii.gz, on the patient's own grid where the image knows it (`native`).
 
     Then voxels are flipped and permuted back, the affine is the file's to the bit, and the header keeps its fields
-    (qform and sform codes, units, timing), except scaling and display range, which are reset, and extensions, which
-    are dropped: they may hold the patient's identity. Else RAS+ with `image.affine`. The same image gives the same
-    bytes. description: the header's `descrip`, cut at 79 bytes. dtype: float32 by default, uint8 for masks; voxels are
-    rounded for integer types. Raises OutputError if voxels are not finite or do not fit dtype, if the image left its
-    native grid, or if the file cannot be written.
+    (qform and sform codes, units, timing), except scaling and display range, which are reset, and extensions and free
+    text, which are dropped: they may hold the patient's identity. Else RAS+ with `image.affine`. The same image gives
+    the same bytes. description: the header's `descrip`, cut at 79 bytes; without one it is empty, unless that of the
+    image that was read says SYNTHETIC. dtype: float32 by default, uint8 for masks; voxels are rounded for integer
+    types. Raises OutputError if voxels are not finite or do not fit dtype, if the image left its native grid, or if the
+    file cannot be written.
     """
     if not is_nifti(path):
         raise OutputError(f"{path}: cannot be written.", found=f"suffix '{path.suffix}'", expected=".nii or .nii.gz")
@@ -175,8 +176,7 @@ def _header_for(
     shape: tuple[int, ...], affine: np.ndarray, native: Any, kind: np.dtype[Any], description: str | None
 ) -> Any:
     """Return the header to write: the native one with new voxels, or a new one with `affine` as its sform."""
-    header = nib.Nifti1Header() if native is None else native.as_byteswapped("<")
-    header.extensions = type(header.extensions)()
+    header = nib.Nifti1Header() if native is None else without_identity(native).as_byteswapped("<")
     if header.get_data_shape() != shape:  # setting it would also reset what the file says of time
         header.set_data_shape(shape)
     header.set_data_dtype(kind)

@@ -26,6 +26,12 @@ MAX_OFFSET = 2**28
 EDGE_MM = (1e-3, 1e3)
 """Voxel edges outside this are no image of a head, whatever the unit."""
 
+SYNTHETIC = "SYNTHETIC"
+"""The word with which the description of every image begins that was not acquired."""
+
+FREE_TEXT = ("descrip", "aux_file", "intent_name", "db_name", "data_type", "unused_str")
+"""Fields of NIfTI-1 and -2 that hold any text: converters put names, numbers and birth dates of patients there."""
+
 # nibabel reports small repairs through its logger; ours stays quiet, what matters is judged below.
 _QUIET = logging.getLogger("mrsynth.io.nifti")
 _QUIET.addHandler(logging.NullHandler())
@@ -76,6 +82,22 @@ def parse_header(stream: BinaryIO | gzip.GzipFile, path: Path) -> tuple[int, Any
 def header_from_block(block: bytes) -> Any:
     """Return nibabel's header of the bytes that `header.binaryblock` gave."""
     return (nib.Nifti1Header if len(block) == 348 else nib.Nifti2Header)(block, check=False)
+
+
+def description_of(header: Any) -> str:
+    """Return a header's `descrip` as text."""
+    return bytes(header["descrip"].item()).decode("ascii", "replace").strip("\0 ")
+
+
+def without_identity(header: Any) -> Any:
+    """Return a copy of a header without extensions and free text, which may hold the patient's identity; a description
+    that says SYNTHETIC stays, for it must not be lost."""
+    clean = header.copy()
+    clean.extensions = type(clean.extensions)()
+    for field in FREE_TEXT:
+        if field in clean and not (field == "descrip" and description_of(clean).startswith(SYNTHETIC)):
+            clean[field] = b""
+    return clean
 
 
 def read_layout(header: Any, path: Path) -> Layout:

@@ -12,7 +12,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from mrsynth.errors import InputError
-from mrsynth.io.nifti_header import Layout, parse_header, read_layout
+from mrsynth.io.nifti_header import Layout, description_of, parse_header, read_layout
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -37,6 +37,11 @@ def is_nifti(path: Path) -> bool:
 def read_header(path: Path) -> Layout:
     """Read a NIfTI file's header alone, as `read_image` does; raises InputError as it does."""
     return _with_stream(path, lambda stream: read_layout(parse_header(stream, path)[1], path))
+
+
+def read_description(path: Path) -> str:
+    """Read the description in a NIfTI file's header; raises InputError where there is no header to be read."""
+    return _with_stream(path, lambda stream: description_of(parse_header(stream, path)[1]))
 
 
 def read_values(path: Path, volumes: Sequence[int] | None) -> tuple[np.ndarray, Layout]:

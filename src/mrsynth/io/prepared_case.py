@@ -14,7 +14,7 @@ from mrsynth.errors import CohortError
 from mrsynth.image import Case, Image, Native
 from mrsynth.io.chunks import SUFFIX, fill_box, open_chunked, write_chunked
 from mrsynth.io.files import atomic_folder, write_json
-from mrsynth.io.nifti_header import header_from_block
+from mrsynth.io.nifti_header import header_from_block, without_identity
 from mrsynth.io.prepared_inputs import Inputs
 from mrsynth.types import MASKS
 
@@ -123,6 +123,11 @@ def _geometry(image: Image) -> dict[str, Any]:
             "shape": list(native.shape),
             "affine": np.asarray(native.affine, float).tolist(),
             "orientation": list(native.orientation),
-            "header": None if native.header is None else base64.b64encode(native.header.binaryblock).decode(),
+            "header": None if native.header is None else _packed(native.header),
         },
     }
+
+
+def _packed(header: Any) -> str:
+    """Return a header as text, without what may hold the patient's identity."""
+    return base64.b64encode(without_identity(header).binaryblock).decode()

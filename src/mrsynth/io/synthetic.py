@@ -1,0 +1,37 @@
+"""Tells an image that a model made from a scan: by its header's description, or by the .json file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mrsynth.errors import InputError
+from mrsynth.io.bids import small_json
+from mrsynth.io.files import printable
+from mrsynth.io.locator import split_locator
+from mrsynth.io.names import stem_of
+from mrsynth.io.nifti_header import SYNTHETIC
+from mrsynth.io.nifti_stream import is_nifti, read_description
+
+PHANTOM = "by mrsynth simulate"
+"""What the description of a phantom holds: it is the scan of a digital patient, not a model's image."""
+
+
+def why_synthetic(path: Path) -> str | None:
+    """Return what says that a model made an image, in words; None where nothing does.
+
+    path: an image's place in a table (`locator`). Of a NIfTI file some hundred bytes are read; one that cannot be read
+    says nothing here, whoever reads its voxels will tell. mrsynth writes no DICOM.
+    """
+    file, _ = split_locator(path)
+    if not is_nifti(file):
+        return None
+    try:
+        said = read_description(file)
+    except InputError:
+        said = ""
+    if said.startswith(SYNTHETIC) and PHANTOM not in said:
+        return f"its header says '{printable(said)}'"
+    beside = file.with_name(f"{stem_of(file)}.json")
+    if small_json(beside).get("synthetic") is True:
+        return f"{beside.name} beside it says so (if a scan took its place, remove {beside.name})"
+    return None
