@@ -38,14 +38,19 @@ class Image:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """The voxel's edge lengths in mm along x, y, z."""
-        x, y, z = np.sqrt((np.asarray(self.affine, float)[:3, :3] ** 2).sum(axis=0))
-        return float(x), float(y), float(z)
+        return edges_mm(self.affine)
 
     def with_data(self, data: np.ndarray, contrast: str | None = None) -> Image:
         """Return this image with other voxels on the same grid; raises ValueError if the shape differs."""
         if data.shape != self.data.shape:
             raise ValueError(f"data of shape {data.shape} does not fit the grid {self.data.shape}")
         return replace(self, data=data, contrast=contrast or self.contrast)
+
+
+def edges_mm(affine: ArrayLike) -> tuple[float, float, float]:
+    """Return the edge lengths in mm of a voxel along x, y, z; affine: (4, 4), voxel to mm."""
+    x, y, z = np.sqrt((np.asarray(affine, float)[:3, :3] ** 2).sum(axis=0))
+    return float(x), float(y), float(z)
 
 
 def same_grid(a: Image, b: Image, tolerance_mm: float = 1e-3) -> bool:

@@ -31,12 +31,14 @@ class Condition(Settings):
 
 
 class Contract(Settings):
-    """What a model was trained on and expects: everything that synthesis needs, nothing of the training data.
+    """What a model was trained on and expects: everything that synthesis needs; of the training data no image, but the
+    patients' names as the cohort table has them (under `training`), so that no one is judged who was trained on.
 
     patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices. flags: whether
-    each input is followed by a channel that is 1 where the input is there and 0 where it is missing. neighbours:
-    slices on each side that a 2-D network sees too; predict: how it goes over a volume. condition: of a network that
-    is told dose and field strength.
+    each input is followed by a channel that is 1 where the input is there and 0 where it is missing. voxels_mm: least
+    and greatest edges of the training cases' voxels as the network saw them (None: not known). neighbours: slices on
+    each side that a 2-D network sees too; predict: how it goes over a volume. condition: of a network that is told dose
+    and field strength.
     steps: the preparation as the recipe writes it; range: of the values the network sees and returns. intensity: median
     of each intensity step's record of the target over the training cases, to bring a prediction to scanner-like units.
     training: what a user should know of the run (cases, epochs, best validation loss, seed, device, commit).
@@ -50,6 +52,7 @@ class Contract(Settings):
     net_settings: dict[str, Any]
     patch: list[int | None] | None
     flags: bool
+    voxels_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     neighbours: int = 0
     predict: PredictSettings = PredictSettings()
     condition: Condition | None = None

@@ -11,9 +11,10 @@ from laws import brain_case
 from mrsynth.errors import InputError, ModelError
 from mrsynth.image import Case, Image
 from mrsynth.model import Contract
-from mrsynth.prepare import run_on_grid_of
+from mrsynth.prepare import run_on_grid_of, run_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.impute import Imputer
+from mrsynth.synthesize.predict import require_units
 from tiny import STEPS
 
 CONTRACT = Contract(
@@ -86,6 +87,34 @@ def test_a_missing_input_says_what_the_model_needs():
     with pytest.raises(InputError, match=r"makes t2 from t1; t1 is missing") as error:
         Synthesizer(lambda x: x, CONTRACT)(brain_case(contrasts=("flair",)))
     assert "--input t1=FILE" in str(error.value)
+
+
+def test_voxels_of_another_size_are_refused():
+    case = brain_case()
+    x, y, z = run_steps(case, STEPS)[0].images["t1"].spacing_mm
+
+    def trained(*edges: float) -> Synthesizer:
+        return Synthesizer(lambda image: image, CONTRACT.model_copy(update={"voxels_mm": (edges, edges)}))
+
+    expected = trained(x, y, z)(case).data
+    np.testing.assert_array_equal(trained(1.2 * x, y / 1.2, z)(case).data, expected)
+    np.testing.assert_array_equal(trained(x, y, 3 * z)(case).data, expected)  # a network of axial slices
+    with pytest.raises(InputError, match="not of the size") as error:
+        trained(2 * x, 2 * y, z)(case)
+    assert f"expected: {2 * x:.3g} × {2 * y:.3g} mm" in str(error.value)
+    boxes = CONTRACT.model_copy(update={"voxels_mm": ((x, y, 3 * z), (x, y, 4 * z)), "patch": [8, 8, 8]})
+    with pytest.raises(InputError, match="not of the size"):
+        Synthesizer(lambda image: image, boxes)(case)
+
+
+@pytest.mark.parametrize(("like", "target"), [("ct", "t1"), ("adc", "t1ce"), ("dwi_b0", "t1ce"), ("t1", "adc")])
+def test_an_image_takes_no_units_from_one_of_another_kind(like: str, target: str):
+    """A T1 from CT would come back in Hounsfield units."""
+    with pytest.raises(InputError, match=f"units of a {like} say nothing of a {target}"):
+        require_units("input", like, target)
+    require_units("range", like, target)
+    require_units("input", "t1", "t1ce")
+    require_units("input", "dwi_b0", "adc")
 
 
 def test_further_images_do_not_change_the_prediction():

@@ -22,7 +22,7 @@ import numpy as np
 
 import mrsynth
 from mrsynth.errors import CohortError, OutputError
-from mrsynth.image import Case, Image
+from mrsynth.image import Case, Image, edges_mm
 from mrsynth.io.chunks import fill_box
 from mrsynth.io.cohort import SPLITS, CaseRow
 from mrsynth.io.files import TEMPORARY_PREFIX, remove, safe_name, write_json, write_text
@@ -160,6 +160,12 @@ class PreparedCohort:
         """Return the voxels along x, y, z of a case's arrays; raises CohortError if there is no such case."""
         x, y, z = next(iter(self.record(case)["images"].values()))["shape"]
         return int(x), int(y), int(z)
+
+    def voxels_mm(self, split: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Return the least and the greatest edges of a split's voxels, (x, y, z) each, in mm."""
+        geometries = [next(iter(self.record(case)["images"].values())) for case in self.cases(split)]
+        x, y, z = zip(*(edges_mm(geometry["affine"]) for geometry in geometries), strict=True)
+        return (min(x), min(y), min(z)), (max(x), max(y), max(z))
 
     def image(self, case: str, name: str) -> Image:
         """Return a contrast or mask as an image on the prepared grid, with the patient's own grid in `native`.

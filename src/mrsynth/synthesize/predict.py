@@ -18,6 +18,7 @@ from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.prepare import invert_steps, run_steps, split_at_geometry
 from mrsynth.prepare.absent import steps_without
+from mrsynth.prepare.intensity import PHYSICAL
 from mrsynth.prepare.pipeline import Kind
 from mrsynth.prepare.step import Record
 from mrsynth.synthesize.blocks import Tell
@@ -34,6 +35,9 @@ from mrsynth.synthesize.impute import (
 )
 from mrsynth.synthesize.volume import Inference, predict_volume
 from mrsynth.types import CONTRASTS, b_of, contrast_name, in_order
+
+VOXEL_TOLERANCE = 1.25
+"""Heads differ by about as much in size."""
 
 Units = Literal["range", "input", "training"]
 
@@ -91,12 +95,15 @@ class Synthesizer:
         input on whose own grid the image comes back, by default the first that is there. units: "range" of the
         contract; "input": the intensities of `like`, its normalisation undone; "training": scanner-like units, the
         normalisation undone with the training targets' median parameters. tell: progress of each network. Raises
-        InputError where an input is missing or cannot be prepared, or where a dosage is missing or one too many.
+        InputError where an input is missing or cannot be prepared, where its voxels are of another size than the
+        model was trained on or its units of another kind than the target's, or where a dosage is missing or one too
+        many.
         """
         for dosage in dosages:
             self._require_asked(dosage)
         supply = self.supply(case.images)
         like = self.place(supply, like)
+        require_units(units, like, self.contract.target)
         case = replace(
             case,
             images={name: case.images[name] for name in supply.read},
@@ -107,6 +114,7 @@ class Synthesizer:
         on_native_grid, elsewhere = split_at_geometry(steps_without(self.contract.steps, lacking, gaps))
         native, before = run_steps(case, on_native_grid)
         prepared, after = run_steps(native, elsewhere)
+        require_voxels(self.contract, case.name, prepared.images[supply.real[0]])
         # Masked on the patient's grid, where the brain's edge is sharp.
         own, mask = case.images[like], native.masks.get("brain")
         if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
@@ -198,6 +206,38 @@ class Synthesizer:
         if not self.contract.intensity:
             raise ModelError("This model's contract holds no intensities of its training targets.")
         return invert_steps(image, self.contract.intensity)
+
+
+def require_units(units: Units, like: str, target: str) -> None:
+    """Raise InputError where the target would take its units from an image of another kind: T1 in Hounsfield units."""
+    kind = "adc" if b_of(like) is not None else like
+    if units == "input" and kind != target and {kind, target} & set(PHYSICAL):
+        raise InputError(
+            f"The units of a {like} say nothing of a {target}.",
+            found="--units input",
+            do="take --units training or range",
+        )
+
+
+def require_voxels(contract: Contract, case: str, prepared: Image) -> None:
+    """Raise InputError where the voxels that the network would see are more than VOXEL_TOLERANCE off the trained ones.
+
+    Of a network of axial slices the edges within the slice are looked at.
+    """
+    if contract.voxels_mm is None:
+        return
+    least, greatest = contract.voxels_mm
+    seen = 2 if contract.patch is None and contract.predict.planes == ("z",) else 3
+    edges = list(zip(prepared.spacing_mm, least, greatest, strict=True))[:seen]
+    if all(low / VOXEL_TOLERANCE <= edge <= high * VOXEL_TOLERANCE for edge, low, high in edges):
+        return
+    found, *trained = (" × ".join(f"{mm:.3g}" for mm in sizes) for sizes in zip(*edges, strict=True))
+    raise InputError(
+        f"{case}: its voxels are not of the size that the model was trained on; what it shows would be scaled.",
+        found=f"{found} mm",
+        expected=f"{' to '.join(dict.fromkeys(trained))} mm, at most {VOXEL_TOLERANCE:g} times less or more",
+        do="resample the scans first, all of them to one grid, or train with the step `resample`",
+    )
 
 
 def _back(image: Image, records: Sequence[Record], kinds: Sequence[Kind], like: str) -> Image:
