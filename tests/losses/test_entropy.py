@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mrsynth.losses import build_loss
 from mrsynth.losses.entropy import bce
+from mrsynth.nets.drunet import sloped_sigmoid
 
 
 def test_behind_a_sigmoid_it_is_the_entropy_of_the_logits():
@@ -19,6 +22,37 @@ def test_behind_a_sigmoid_it_is_the_entropy_of_the_logits():
     (theirs,) = torch.autograd.grad(together, logits)
     torch.testing.assert_close(value, together, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def gradient_and_value(loss: Callable[[Tensor], Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.clone().requires_grad_()
+    value = loss(logits)
+    return torch.autograd.grad(value, logits)[0] * logits.numel(), value.detach()
+
+
+@pytest.mark.parametrize("target", [0.0, 0.3, 1.0])
+def test_saturated_pixels_learn_behind_drunets_sigmoid(target: float):
+    """float32 has p = 1 for logits above 16.6: the gradient is that with logits all the same, p − t everywhere."""
+    logits = torch.cat([torch.linspace(-40, 40, 161), torch.tensor([-200.0, 200])])
+    t = torch.full_like(logits, target)
+    ours, _ = gradient_and_value(lambda x: bce(sloped_sigmoid(x), t), logits)
+    theirs, _ = gradient_and_value(lambda x: nn.functional.binary_cross_entropy_with_logits(x, t), logits)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    plain, _ = gradient_and_value(lambda x: bce(torch.sigmoid(x), t), logits)
+    wrong = ((logits > 17) | (logits < -30)) & (theirs.abs() > 0.2)
+    assert wrong.any()
+    assert (plain.abs() < 0.2 * theirs.abs())[wrong].all()
+    kept = (logits > -27) & (logits < 16)
+    torch.testing.assert_close(plain[kept], ours[kept], rtol=0, atol=0)
+
+
+def test_values_of_saturated_pixels():
+    """The joined form's but for wrong pixels whose p is rounded to 1: they count 100."""
+    for logit, target, expected in ((-40.0, 1.0, 40.0), (-40.0, 0.0, 0.0), (15.0, 0.0, 15.0), (20.0, 0.0, 100.0)):
+        _, value = gradient_and_value(
+            lambda x, t=target: bce(sloped_sigmoid(x), torch.tensor([t])), torch.tensor([logit])
+        )
+        assert value.item() == pytest.approx(expected, rel=0.02, abs=1e-6)
 
 
 def test_the_target_itself_is_the_best_prediction():

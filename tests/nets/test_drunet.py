@@ -179,12 +179,34 @@ def test_any_multiple_of_32(depth: int, size: tuple[int, int]):
     assert 0.05 < out.std() < 0.45  # an untrained network is neither flat nor saturated
 
 
-def test_the_output_has_full_resolution():
+@pytest.mark.parametrize(("depth", "edge"), [(18, 2), (50, 4)])
+def test_the_output_has_full_resolution(depth: int, edge: int):
+    """Though the head sees a map that is constant in blocks: of 2×2 pixels, of 4×4 behind bottlenecks."""
     torch.manual_seed(0)
+    net, seen = build_net("drunet", depth=depth).eval(), []
+    net.head.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
     with torch.no_grad():
-        out = build_net("drunet", depth=18).eval()(torch.rand(1, 3, 32, 32))[0, 0]
-    assert (out[::2] != out[1::2]).any()
-    assert (out[:, ::2] != out[:, 1::2]).any()
+        out = net.logits(torch.rand(1, 3, 64, 64))[0, 0]
+    assert (out[:-1] != out[1:]).any(dim=1).all()
+    assert (out[:, :-1] != out[:, 1:]).any(dim=0).all()
+    blocks = seen[0].unfold(2, edge, edge).unfold(3, edge, edge)
+    assert (blocks == blocks[..., :1, :1]).all()
+    wider = seen[0].unfold(2, 2 * edge, 2 * edge)
+    assert (wider != wider[..., :1]).any()
+
+
+def test_filters_as_they_act_on_the_scan():
+    """A picture of 7×7 pixels, added to the scan, changes the first layer's value there by filter · picture."""
+    torch.manual_seed(0)
+    picture = torch.rand(7, 7)
+    for inputs, imagenet in ((1, True), (3, True), (2, False)):
+        net = DRUNet(18, inputs=inputs, imagenet=imagenet)
+        flat = torch.full((1, inputs, 7, 7), 0.5)
+        with torch.no_grad():
+            first, second = (F.conv2d(net.photograph(x), net.encoder.conv1.weight) for x in (flat, flat + picture))
+        torch.testing.assert_close(
+            (second - first)[0, :, 0, 0], (net.image_filters() * picture).sum((1, 2)), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("depth", [18, 50])

@@ -16,6 +16,9 @@ from mrsynth.nets.weights import read_state, weights_file
 
 STRIDE = 32
 
+LEAST_SLOPE = 1e-12
+"""PyTorch's binary cross entropy divides its gradient by p (1 − p), by no less than this."""
+
 
 def twice(x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b c v w"]:
     """Return the nearest-neighbour upsampling to twice the plane."""
@@ -108,13 +111,14 @@ class DRUNet(nn.Module):
             _stage(skip, width, finer, count, bottleneck)
             for skip, width, finer, count in zip(skips, coarse_first, coarse_first[1:], blocks[::-1], strict=False)
         )
-        # The stem mirrored: 7×7. With 1×1 alone after the upsampling, 2×2 pixels of the output would always be equal.
+        # The stem mirrored: 7×7. What it sees is constant in 2×2 pixels (basic blocks) or 4×4 (bottlenecks, whose up
+        # block has no 3×3 after its own upsampling); with 1×1 alone so would be the output.
         self.head = nn.Conv2d(64, outputs, 7, padding=3)
 
     def forward(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
         """Return the image in (0, 1): the sigmoid of `logits`, in float32: in bfloat16 it has steps of 1/256 near 1."""
         logits = self.logits(x)
-        return torch.sigmoid(logits.float() if logits.dtype.itemsize < 4 else logits)
+        return sloped_sigmoid(logits.float() if logits.dtype.itemsize < 4 else logits)
 
     def logits(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
         """Return the image before the sigmoid, for a loss with logits (BCE, equation 2)."""
@@ -124,6 +128,28 @@ class DRUNet(nn.Module):
         for number, stage in enumerate(self.decoder):
             x = stage(torch.cat([x, skips[-number]], dim=1) if number else x)
         return self.head(twice(x))
+
+    def image_filters(self) -> Float[Tensor, "64 7 7"]:
+        """Return the first layer's filters as they act on an image of values in [0, 1] that all inputs show alike.
+
+        With `imagenet` each of the three channels is divided by its SD before the layer sees it.
+        """
+        seen = self.photograph.weight.sum(1) if isinstance(self.photograph, Photograph) else torch.ones(1, 1, 1)
+        return (self.encoder.conv1.weight * seen).sum(1).detach()
+
+
+def sloped_sigmoid(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the sigmoid, of which the backward pass takes the slope as LEAST_SLOPE at least.
+
+    Behind it the gradient of PyTorch's binary cross entropy to the logit is p − t wherever the logit lies, as that of
+    its form with logits. The plain sigmoid's is 0 where float32 has p = 1 (logits above 16.6) and fades below −27.6:
+    a wrong pixel would stay wrong. Values, and gradients in between, are the plain sigmoid's to the bit.
+    """
+    p = torch.sigmoid(logits)
+    if not logits.requires_grad:
+        return p
+    lacking = (LEAST_SLOPE - p * (1 - p)).clamp(min=0).detach()
+    return p + lacking * (logits - logits.detach()).nan_to_num()  # adds 0, also to the p of an infinite logit
 
 
 def _stage(skip: int, width: int, finer: int, count: int, bottleneck: bool) -> nn.Sequential:

@@ -132,7 +132,7 @@ def line_through_fluid(scans: Scans, contrasts: Sequence[str]) -> Line:
 
 def learned(label: str, cell: Cell, case: str) -> Learned | None:
     """Return what Figure 9 of li2022 shows of a cell's network; None where it is no DRUNet, or where the case is not
-    among the prepared ones. Of several input channels a filter is the sum."""
+    among the prepared ones. A filter is that which acts on the scan, of several input channels their sum."""
     contract, prepared = load_contract(cell.run), PreparedCohort.open(cell.prepared)
     net = build_net(contract.net, **contract.net_settings)
     if not isinstance(net, DRUNet) or case not in prepared.cases():
@@ -148,8 +148,7 @@ def learned(label: str, cell: Cell, case: str) -> Learned | None:
         name: values[np.sort(random.choice(len(values), min(count, len(values)), replace=False))].numpy()
         for name, values, count in (("lowest", maps["lowest"], LOWEST), ("last", maps["last"], LAST))
     }
-    filters = net.encoder.conv1.weight.detach().sum(1).numpy()
-    return Learned(label, filters, chosen["lowest"], chosen["last"], output.numpy())
+    return Learned(label, net.image_filters().numpy(), chosen["lowest"], chosen["last"], output.numpy())
 
 
 def _slice(contract: Contract, prepared: PreparedCohort, case: str) -> Tensor:
