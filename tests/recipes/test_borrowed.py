@@ -7,15 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mrsynth.errors import ModelError, RecipeError
 from mrsynth.io import PreparedCohort
 from mrsynth.io.files import sha256_file
-from mrsynth.model import load_contract
+from mrsynth.model import load_contract, load_weights
+from mrsynth.nets import build_net
 from mrsynth.nets.drunet import DRUNet
 from mrsynth.recipes.recipe import Recipe, load_recipe
+from mrsynth.recipes.stages.borrowed import DRAWN_ENCODER, begin_encoder
 from mrsynth.recipes.stages.study_charts import LAST, LOWEST, learned
 from mrsynth.recipes.stages.train import train
 from tiny import tiny_prepared, tiny_recipe
@@ -53,7 +56,16 @@ def test_the_record_says_what_was_taken(run: Path):
     assert set(found["accuracy"]) == {"contrast", "change"}
     assert record["encoder"]["sha256"] == sha256_file(run.parent / "own.pt")
     assert load_contract(run).net_settings["imagenet"] is True
-    assert "own.pt" in (run / "model" / "card.md").read_text()
+    card = (run / "model" / "card.md").read_text()
+    assert "own.pt" in card
+    assert DRAWN_ENCODER not in card
+
+
+def test_an_encoder_from_scratch_is_said(capsys: pytest.CaptureFixture[str]):
+    begin_encoder(DRUNet(18), None, progress=True)
+    assert DRAWN_ENCODER in capsys.readouterr().err
+    begin_encoder(build_net("unet2d", inputs=1, outputs=1), None, progress=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_encoder_begins_with_the_weights_given(tmp_path: Path):
@@ -86,6 +98,7 @@ def test_runs_side_by_side_train_a_feature_network_once(run: Path, monkeypatch: 
         train(drunet(run.parent), prepared, run.parent / "beside", progress=False)
     taken = json.loads((run.parent / "beside" / "run.json").read_text())["features"]["contextual"]
     assert taken["sha256"] == sha256_file(first)
+    assert f"* {DRAWN_ENCODER}\n" in (run.parent / "beside" / "model" / "card.md").read_text()
     other = LOSS % FEATURES.replace("steps: 2", "steps: 1")  # another network: trained
     train(drunet(run.parent, other), prepared, run.parent / "other", progress=False)
     (own,) = (run.parent / "other" / "features").glob("*.safetensors")
@@ -112,6 +125,11 @@ def test_figure_9_of_a_run(run: Path):
     found = learned("A", cell, "case-4")
     assert found is not None
     assert found.filters.shape == (64, 7, 7)
+    net = DRUNet(18, inputs=1, imagenet=True)
+    load_weights(run, load_contract(run), net)
+    sds = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    acting = (net.encoder.conv1.weight.detach() / sds).sum(1)
+    np.testing.assert_allclose(found.filters, acting, rtol=1e-5, atol=1e-6)
     assert found.lowest.shape == (LOWEST, 1, 1)
     assert found.last.shape == (LAST, 16, 16)
     assert found.output.shape == (32, 32)

@@ -25,6 +25,9 @@ from mrsynth.train.settings import LossTerms, stage_terms, stages_in_order
 FOLDER = "features"
 """In a run folder: the feature network that was trained for it."""
 
+DRAWN_ENCODER = "Encoder: first weights drawn, not ImageNet's as in the paper."
+"""What is said of a network that could have begun with weights of others."""
+
 
 def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path, progress: bool = False) -> FeatureSource:
     """Return what gives the losses of all stages of a run their feature networks, each once.
@@ -74,13 +77,17 @@ def describe_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> di
     return found
 
 
-def begin_encoder(net: nn.Module, weights: str | None) -> dict[str, str] | None:
+def begin_encoder(net: nn.Module, weights: str | None, progress: bool = False) -> dict[str, str] | None:
     """Put weights of others into a network's encoder, None for none; returns the file and its SHA-256, for the record.
 
-    weights: the recipe's `encoder_weights`. Raises ModelError that says how to get them where they are not there, or
-    what does not fit.
+    weights: the recipe's `encoder_weights`. progress: say on the console where there are none. Raises ModelError
+    that says how to get them where they are not there, or what does not fit.
     """
-    if weights is None or not isinstance(net, DRUNet):
+    if not isinstance(net, DRUNet):
+        return None
+    if weights is None:
+        if progress:
+            CONSOLE.print(DRAWN_ENCODER, markup=False)
         return None
     path = encoder_file(net, weights)
     load_encoder(net, path)

@@ -24,7 +24,7 @@ from mrsynth.losses.registry import build_terms
 from mrsynth.model import Condition, Contract, save_model
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.recipes.recipe import Recipe, dump_recipe
-from mrsynth.recipes.stages.borrowed import begin_encoder, describe_features, run_features
+from mrsynth.recipes.stages.borrowed import DRAWN_ENCODER, begin_encoder, describe_features, run_features
 from mrsynth.recipes.stages.train_checks import check_prepared, check_run, check_start
 from mrsynth.report.figures import learning_curves
 from mrsynth.seeds import derive_seed
@@ -68,7 +68,7 @@ def train(
     samples = training_samples(recipe, prepared)
     features = run_features(recipe, prepared, out, progress)
     module = training_module(recipe, features)
-    encoder = begin_encoder(module.net, recipe.encoder_weights)
+    encoder = begin_encoder(module.net, recipe.encoder_weights, progress)
     stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
     go_on = resume or start is not None
     result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on, progress=progress)
@@ -101,6 +101,7 @@ def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
         "net_settings": recipe.net.settings,
         "patch": recipe.samples.patch.size if recipe.samples.patch else None,
         "flags": recipe.missing is not None and recipe.missing.flags,
+        "voxels_mm": prepared.voxels_mm("train"),
         "neighbours": recipe.samples.neighbours,
         "predict": recipe.predict,
         "condition": trained_condition(recipe, prepared),
@@ -263,11 +264,12 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _taken(record: dict[str, Any]) -> str:
-    """Return the card's line on networks that were trained before, "" where none was used."""
+def _taken(recipe: Recipe, record: dict[str, Any]) -> str:
+    """Return the card's lines on networks that were trained before, and on an encoder that began without one."""
     taken = [f"{loss} through {f['network']} {f['layer']} ({f['weights']})" for loss, f in record["features"].items()]
     taken += [f"encoder begun with {record['encoder']['file']}"] if record["encoder"] else []
-    return f"* Taken from other networks: {'; '.join(taken)}; SHA-256 in run.json.\n" if taken else ""
+    drawn = f"* {DRAWN_ENCODER}\n" if recipe.net.name == "drunet" and not record["encoder"] else ""
+    return (f"* Taken from other networks: {'; '.join(taken)}; SHA-256 in run.json.\n" if taken else "") + drawn
 
 
 def card(recipe: Recipe, record: dict[str, Any]) -> str:
@@ -286,6 +288,6 @@ def card(recipe: Recipe, record: dict[str, Any]) -> str:
   Training patients: {", ".join(record["patients"]["train"])}.
 * {record["epochs"]} epochs on {record["device"]}, best validation loss {record["best_val_loss"]:.6g} in epoch
   {record["best_epoch"]}; seed {record["seed"]}; commit {record["commit"]}; torch {record["versions"]["torch"]}.
-{_taken(record)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not use it on
-  images unlike these.
+{_taken(recipe, record)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not
+  use it on images unlike these.
 """
