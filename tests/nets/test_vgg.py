@@ -107,6 +107,16 @@ def test_weights_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         load_vgg("vgg16", "conv1_1", "cache")
 
 
+def test_a_date_at_the_end_of_a_name_is_no_digest(tmp_path: Path):
+    """Digits of the SHA-256 end torchvision's own names, not those of others."""
+    path = tmp_path / "small-20240115.pth"
+    torch.save(small().state_dict(), path)
+    load_vgg("small", "relu4_2", str(path))
+    path.rename(own := tmp_path / CACHED["vgg16"])  # wherever it lies
+    with pytest.raises(ModelError, match="does not belong to its name"):
+        load_vgg("small", "relu4_2", str(own))
+
+
 def test_weights_are_downloaded_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By torchvision, into PyTorch's cache, once; a stand-in, whose file has no digest in its name."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

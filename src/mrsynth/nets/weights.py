@@ -59,7 +59,7 @@ def weights_file(network: str, weights: str, instead: str = TRAINED_INSTEAD) -> 
     for the same, which torchvision fetches where it is not there.
 
     instead: what a user without it can do. Raises ModelError where the file is not in the cache or cannot be fetched,
-    or where the digest in its name is not that of its content.
+    or where it has the name of torchvision's file and not the content.
     """
     if weights == "download":
         download(network, instead)
@@ -122,9 +122,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _check_digest(path: Path) -> None:
-    """Raise ModelError where the name carries digits of the SHA-256 (name-0123abcd.pth) and the content has others."""
+    """Raise ModelError where torchvision's name carries digits of the SHA-256 and the content has others.
+
+    Names of others end as they like: eight digits may be a date.
+    """
     named = re.search(r"-([0-9a-f]{8,64})$", path.stem)
-    if named is None or not path.is_file():
+    if named is None or path.name not in CACHED.values() or not path.is_file():
         return
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
