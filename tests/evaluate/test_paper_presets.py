@@ -53,6 +53,26 @@ def test_li2022() -> None:
     assert none["rmse"].reason == none["tenengrad"].reason == "no slice holds enough brain"
 
 
+def test_sharpness_of_many_slices_is_that_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken 32 at a time, so that memory stays flat."""
+    draw = np.random.default_rng(1)
+    prediction, truth = draw.random((2, 12, 14, 71), np.float32)
+    brain = np.ones(truth.shape, bool)
+    brain[..., [0, 40]] = False
+    most: list[int] = []
+
+    def counted(images: np.ndarray, data_range: float) -> np.ndarray:
+        most.append(images.shape[2])
+        return tenengrad(images, data_range)
+
+    monkeypatch.setattr("mrsynth.evaluate.measure_li2022.tenengrad", counted)
+    found = by_name(evaluate_pair(prediction, truth, {"brain": brain}, None, "li2022"))
+    kept = np.delete(np.arange(71), [0, 40])
+    for name, image in (("tenengrad", prediction), ("tenengrad_truth", truth)):
+        assert found[name].value == float(tenengrad(image[..., kept], 1.0).mean())
+    assert most == [32, 32, 5] * 2
+
+
 @pytest.mark.parametrize(
     ("other", "published"),
     [
