@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +66,16 @@ def test_a_perfect_match_in_any_order_costs_nothing():
     noise, _ = maps(1, 8, 6, 6, seed=5)
     values = [contextual(r + level * noise, r).item() for level in (0.01, 0.1, 1.0)]
     assert values == sorted(values)
+
+
+def test_equal_points_share_the_similarity():
+    """Of a target that is constant in k of n points one is found for all k: CX = (n − k + 1) / n, also for itself."""
+    _, r = maps(1, 8, 6, 6)
+    for k in (1, 6, 18):
+        masked = r.clone().flatten(2)
+        masked[..., :k] = 0.4
+        value = contextual(masked.reshape(r.shape), masked.reshape(r.shape)).item()
+        assert value == pytest.approx(-math.log((36 - k + 1) / 36), abs=1e-6)
 
 
 def test_brightness_of_all_features_does_not_count():

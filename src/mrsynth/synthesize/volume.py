@@ -24,7 +24,8 @@ from mrsynth.synthesize.windows import predict_windows
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 CPU_GIB = 1.25
-"""What a prediction plans to use of a CPU's memory beside weights and volume; the process's peak stays below 2 GiB."""
+"""What a prediction plans to use of a CPU's memory beside weights, input and result. The process takes up to 2.1 GiB
+beside weights and input (benchmarks/RESULTS.md: full_head, low_dose, ct_to_mr)."""
 
 
 class Inference(Settings):
