@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from mrsynth.errors import InputError
-from mrsynth.io import read_cohort
+from mrsynth.io import read_cohort, read_image, write_image
 from mrsynth.io.files import remove
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.recipes.stages.index import index
-from mrsynth.recipes.stages.prepare import prepare
+from mrsynth.recipes.stages.prepare import Prepared, prepare
+from mrsynth.recipes.stages.snapshots import Snapshots
 from mrsynth.report.qc import build_qc
 from tiny import tiny_recipe, tiny_scans
 
@@ -43,6 +44,40 @@ def test_flags_come_first_and_failures_before_them(prepared: Path):
 def test_pictures_that_are_gone_are_said_to_be(prepared: Path):
     remove(prepared / "qc" / "BraTS-GLI-00002-000")
     assert "No pictures were kept of this case." in build_qc(prepared).read_text()
+
+
+def again(prepared: Path) -> Prepared:
+    recipe = load_recipe(str(prepared.parent / "tiny.yaml"))
+    return prepare(read_cohort(prepared.parent / "cohort.csv"), recipe, prepared, progress=False)
+
+
+def test_a_later_run_makes_the_pictures_that_are_missing_and_keeps_the_case(prepared: Path):
+    before = {path: path.stat().st_mtime_ns for path in prepared.glob("cases/*/*")}
+    pictures = prepared / "qc" / "BraTS-GLI-00002-000"
+    facts = (pictures / "facts.json").read_bytes()
+    remove(pictures)
+    done = again(prepared)
+    assert done.made == ()
+    assert (pictures / "facts.json").read_bytes() == facts
+    assert {path: path.stat().st_mtime_ns for path in prepared.glob("cases/*/*")} == before
+    assert "No pictures were kept" not in done.page.read_text()
+
+
+def test_killed_between_case_and_pictures_no_old_pictures_stay(prepared: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "BraTS-GLI-00002-000"
+    scan = next((prepared.parent / "scans" / name).glob("*t1n.nii.gz"))
+    image = read_image(scan, "t1")
+    write_image(image.with_data(image.data**1.5), scan)
+    old = (prepared / "qc" / name / "pictures.npz").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshots, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            again(prepared)
+    assert name in again(prepared).unchanged
+    assert (prepared / "qc" / name / "pictures.npz").read_bytes() != old
 
 
 @pytest.mark.parametrize("name", ["facts.json", "pictures.npz"])

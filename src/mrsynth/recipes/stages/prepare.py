@@ -18,7 +18,7 @@ from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
 from mrsynth.recipes.stages.plan import Plan
 from mrsynth.recipes.stages.progress import CaseProgress
-from mrsynth.recipes.stages.snapshots import Snapshots
+from mrsynth.recipes.stages.snapshots import Snapshots, pictures_of
 from mrsynth.report.qc import build_qc
 
 
@@ -42,14 +42,20 @@ class CaseWork:
     plan: Plan
 
     def __call__(self, row: CaseRow, tell: Tell) -> tuple[Literal["made", "unchanged"], str]:
-        """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint."""
+        """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint.
+
+        Where a current case has no pictures, its steps are run for these alone.
+        """
         tell(row.case, "reading")
         contrasts = self.plan.to_read(row)
         inputs = describe_inputs(row, contrasts)
         fingerprint = case_fingerprint(row, contrasts, self.plan.steps, inputs)
-        if self.cohort.is_current(row.case, fingerprint):
+        pictures = pictures_of(self.cohort.folder, row.case)
+        current = self.cohort.is_current(row.case, fingerprint)
+        if current:
             self.cohort.note_inputs(row.case, inputs)
-            return "unchanged", fingerprint
+            if pictures.is_dir():
+                return "unchanged", fingerprint
         case = read_case(row, contrasts)
         snapshots = Snapshots(case)
 
@@ -58,9 +64,11 @@ class CaseWork:
             snapshots.after(step, now)
 
         prepared, records = run_steps(case, self.plan.steps, watch=watch)
-        self.cohort.write_case(row, prepared, records, fingerprint, inputs)
+        if not current:
+            remove(pictures)  # killed after the next line, a case must not be left with those of an older preparation
+            self.cohort.write_case(row, prepared, records, fingerprint, inputs)
         snapshots.write(self.cohort.folder, prepared, records)
-        return "made", fingerprint
+        return "unchanged" if current else "made", fingerprint
 
 
 def prepare(

@@ -25,6 +25,11 @@ PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 BINS = 48
 
 
+def pictures_of(folder: Path, case: str) -> Path:
+    """Return where the pictures of a case of a prepared cohort stand; they are there whole or not at all."""
+    return folder / "qc" / safe_name(case)
+
+
 class Snapshots:
     """Pictures of one case on its way through the steps, all through the same point of the head."""
 
@@ -61,7 +66,7 @@ class Snapshots:
                 for name, image in prepared.images.items()
             },
         }
-        with atomic_folder(folder / "qc" / safe_name(prepared.name)) as temporary:
+        with atomic_folder(pictures_of(folder, prepared.name)) as temporary:
             np.savez_compressed(temporary / "pictures.npz", allow_pickle=False, **self.pictures)  # type: ignore[arg-type]
             write_json(temporary / "facts.json", facts)
 
