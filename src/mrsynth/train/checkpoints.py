@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from mrsynth.errors import ModelError
 from mrsynth.io.files import atomic_file
 
 
@@ -23,6 +25,41 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # torch's own writer hides the system's error
                 raise OSError(errno.ENOSPC, "no space left on device", str(path)) from error
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, _: storage,
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        """Read a checkpoint, onto the CPU; with weights_only no code in it is run. Raises ModelError where the file is
+        damaged, refused or something else, OSError where it is not there or may not be read."""
+        try:
+            state: object = super().load_checkpoint(path, map_location, weights_only)
+        except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
+            raise
+        except Exception as error:  # a damaged pickle raises anything: KeyError, EOFError, RuntimeError, OSError …
+            raise _unusable(Path(path), _in_short(error)) from error
+        if not (isinstance(state, dict) and "state_dict" in state):
+            raise _unusable(Path(path), f"{type(state).__name__} without the state of a network")
+        return state
+
+
+def _in_short(error: Exception) -> str:
+    """Return what PyTorch says of a file, without its advice to load it unsafely."""
+    lines = str(error).partition("\n\nCheck the documentation")[0].split("\n")
+    said = lines[-1].strip().removeprefix("WeightsUnpickler error: ").partition(". ")[0]
+    return f"{type(error).__name__}: {said}".rstrip(" .:")
+
+
+def _unusable(path: Path, found: str) -> ModelError:
+    return ModelError(
+        f"{path}: no training can go on from this file.",
+        found=found,
+        expected="a checkpoint that mrsynth train wrote, whole",
+        do="put a copy of best.ckpt in its place to go on from the best epoch, or remove it: then --resume goes on "
+        "from the end of the last stage, or begins anew",
+    )
 
 
 class LastState(ModelCheckpoint):
