@@ -141,6 +141,28 @@ def test_a_head_without_a_brain_is_refused(head: Case, monkeypatch: pytest.Monke
             masked(only(head, "t1"))
 
 
+def test_a_head_of_one_slice_and_one_with_hardly_a_brain_are_refused(head: Case, monkeypatch: pytest.MonkeyPatch):
+    """deepbet's second network gets an empty box there, of which torch says that sizes should be greater than 0."""
+    image = head.images["t1"]
+    for axis in range(3):
+        slab = np.take(image.data, [20], axis=axis)
+        with pytest.raises(InputError, match="too few slices"):
+            masked(Case({"t1": replace(image, data=slab)}), source="deepbet")
+
+    class Broken:
+        said = "Input and output sizes should be greater than 0, but got input (D: 37, H: 40, W: 0)"
+
+        def run_model(self, data: np.ndarray) -> np.ndarray:
+            raise RuntimeError(self.said)
+
+    monkeypatch.setattr(brain_deepbet, "_network", Broken)
+    with pytest.raises(InputError, match="deepbet finds no brain in t1"):
+        masked(only(head, "t1"), source="deepbet")
+    monkeypatch.setattr(Broken, "said", "out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        masked(only(head, "t1"), source="deepbet")
+
+
 def test_a_head_too_coarse_and_one_without_a_fit_contrast_are_refused(head: Case):
     image = head.images["t1"]
     coarse = replace(image, data=image.data[::2, ::2, ::2], affine=image.affine @ np.diag([2, 2, 2, 1]))

@@ -20,6 +20,9 @@ from mrsynth.prepare.brain_stripped import brain_region
 COARSEST_MM = 4.5
 """In-plane voxels above this were not tried and are refused (measured: 1 to 4 mm, slices up to 6 mm)."""
 
+FEWEST_SLICES = 2
+"""deepbet fails on a single slice along any axis; from two on it finds a phantom's brain (4 mm)."""
+
 
 @cache
 def _network() -> Any:
@@ -35,7 +38,7 @@ def _network() -> Any:
 def deepbet_mask(case: str, image: Image, threshold: float) -> np.ndarray:
     """Return the brain of a head, bool (x, y, z): the network's probability above threshold, largest region, filled.
 
-    Raises InputError, with the case's name, where there is no brain or the voxels are too coarse.
+    Raises InputError, with the case's name, where there is no brain, the voxels are too coarse or the slices too few.
     """
     in_plane = sorted(image.spacing_mm)[1]
     if in_plane > COARSEST_MM:
@@ -45,11 +48,22 @@ def deepbet_mask(case: str, image: Image, threshold: float) -> np.ndarray:
             expected=f"voxels of at most {COARSEST_MM} mm in plane",
             do="prepare finer images, strip the skull first, or give a brain mask (column or input `brain`)",
         )
+    if min(image.data.shape) < FEWEST_SLICES:
+        raise InputError(
+            f"{case}: the images are not skull-stripped, and {image.contrast} has too few slices to find the brain.",
+            found=describe_grid(image),
+            expected=f"at least {FEWEST_SLICES} slices",
+            do="prepare the whole volume, or give a brain mask (column or input `brain`)",
+        )
     data = np.nan_to_num(image.data.astype(np.float32), posinf=0.0, neginf=0.0)
     try:
         probability = _network().run_model(np.ascontiguousarray(data))
         mask = probability > threshold
     except (AssertionError, ValueError):  # deepbet's own words where its first network sees no brain
+        mask = np.zeros(data.shape, dtype=bool)
+    except RuntimeError as error:  # torch's, where the box around what it sees is empty
+        if "should be greater than 0" not in str(error):
+            raise
         mask = np.zeros(data.shape, dtype=bool)
     return brain_region(
         mask,
