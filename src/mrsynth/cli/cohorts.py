@@ -44,14 +44,18 @@ def simulate(
     profile: Annotated[
         PhantomProfile, typer.Option("--profile", help="Which scans each subject gets.")
     ] = PhantomProfile.brats,
-    spacing: Annotated[float, typer.Option("--spacing", min=0.5, max=8, help="Voxel size in mm.")] = 1.0,
+    spacing: Annotated[float, typer.Option("--spacing", min=1, max=4, help="Voxel size in mm.")] = 1.0,
     quiet: Quiet = False,
 ) -> None:
     """Make a cohort of digital brain phantoms with known truth, as NIfTI files and a cohort table."""
+    from mrsynth.io import read_cohort
+    from mrsynth.recipes.stages.index import counted
     from mrsynth.recipes.stages.simulate import simulate as run
 
     table = run(out, subjects, seed, profile.value, spacing_mm=spacing, progress=not quiet)
-    print(f"{subjects} subjects in {out}; the cohort table is {table}.")
+    held = len({row.patient for row in read_cohort(table).rows})
+    more = f", {subjects} of them asked for now" if held != subjects else ""
+    print(f"{counted(held, 'subject')} in {out}{more}; the cohort table is {table}.")
 
 
 @app.command()
