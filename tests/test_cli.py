@@ -130,16 +130,51 @@ def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     files = ("--prediction", scan, "--reference", other)
     assert run(monkeypatch, "evaluate", *files, "--range", 1000, "-o", out) == 0
     rows = json.loads(out.read_text())["summary"]
+    assert {row["region"] for row in rows} == {"volume"}  # no mask: nobody knows where the brain is
     by_hand = np.mean((nib.load(scan).get_fdata() - nib.load(other).get_fdata()) ** 2)
     mse = next(row for row in rows if row["metric"] == "mse" and row["fit"] == "none")
     assert mse["mean"] == pytest.approx(by_hand, rel=1e-5)
+    mask = write_scan(nib.load(scan).get_fdata()[::-1, ::-1] > 0, tmp_path / "mask.nii.gz")
+    masked = ("evaluate", *files, "--mask", mask, "--range", 1000, "-o", tmp_path / "masked.json")
+    assert run(monkeypatch, *masked) == 0
+    assert {row["region"] for row in json.loads((tmp_path / "masked.json").read_text())["summary"]} == {"brain"}
     flat = nib.Nifti1Image(np.zeros(nib.load(scan).shape, np.float32), nib.load(scan).affine)
     nib.save(flat, tmp_path / "flat.nii.gz")  # a constant prediction is a bad one, and judged; a reference is refused
     for one, other, rc in (("--prediction", "--reference", 0), ("--reference", "--prediction", 2)):
         words = (one, tmp_path / "flat.nii.gz", other, scan, "--range", 1000, "-o", tmp_path / "flat.json")
         assert run(monkeypatch, "evaluate", *words) == rc
     assert run(monkeypatch, "evaluate", *files, "-o", tmp_path / "no.json") == 2  # float data without a range
+    paper = ("--preset", "osman2022", "--range", 1, "-o", tmp_path / "no.json")
+    assert run(monkeypatch, "evaluate", *files, *paper) == 2  # it chooses slices by the brain
     assert not (tmp_path / "no.json").exists()
+
+
+def test_folders_must_hold_the_same_cases_and_each_once(
+    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
+    made, true = tmp_path / "made", tmp_path / "true"
+    for folder in (made, true):
+        folder.mkdir()
+        shutil.copy(scan, folder / "one.nii.gz")
+    out = tmp_path / "metrics.json"
+    words = ("evaluate", "--prediction", made, "--reference", true, "--range", 1000, "-o", out)
+    (true / ".hidden.nii.gz").write_bytes(b"")
+    (true / "notes.nii.txt").write_bytes(b"")
+    assert run(monkeypatch, *words) == 0
+    out.unlink()
+    shutil.copy(scan, true / "two.nii.gz")
+    assert run(monkeypatch, *words) == 2
+    assert "two.nii.gz has no partner" in capfd.readouterr().err
+    (true / "two.nii.gz").rename(made / "two.nii.gz")
+    assert run(monkeypatch, *words) == 2
+    assert "two.nii.gz has no partner" in capfd.readouterr().err
+    (made / "two.nii.gz").unlink()
+    for folder in (made, true):
+        nib.save(nib.load(scan), folder / "one.nii")
+    assert run(monkeypatch, *words) == 2
+    assert "mean the case one" in capfd.readouterr().err
+    assert not out.exists()
 
 
 def test_a_pair_that_cannot_be_judged_does_not_stop_the_others(
@@ -252,6 +287,14 @@ def test_bad_scans_get_a_sentence_and_nothing_is_written(
         ),
         (["report", "{empty}"], "metrics"),
         (["evaluate", "--prediction", "{t1}"], "--reference"),
+        (["evaluate", "--prediction", "{t1}", "--reference", "{t1}", "-o", "results.csv"], "ends in .json"),
+        (["evaluate", "--prediction", "{run}", "--cohort", "{cohort}", "-o", "results.csv"], "ends in .json"),
+        (["synthesize", "--model", "{run}", "--input", "t1={t1}", "-o", "{t1}"], "one of the scans"),
+        (
+            ["synthesize", "--model", "{run}", "--input", "t1={t1}", "--input", "T1w={other}", "-o", "x.nii.gz"],
+            "t1 is given twice",
+        ),
+        (["simulate", "s", "--subjects", "1", "--seed", "1", "--spacing", "0.8"], "equal to 1"),
         (["recipes", "check", "osman2022", "--set", "trian.epochs=1"], "did you mean 'train'"),
     ],
 )
@@ -330,6 +373,20 @@ def test_index_says_why_and_obeys_the_found_table(
     assert "oddity.nii.gz" in before
     assert run(monkeypatch, *words, "--found", table) == 0
     assert (tmp_path / "c.csv").read_text() == before
+    capsys.readouterr()
+    assert run(monkeypatch, *words) == 2
+    assert f"give --found {table}" in capsys.readouterr().err
+    assert (tmp_path / "c.csv").read_text() == before
+
+
+def test_simulate_says_what_the_table_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ("--seed", 1, "--spacing", 4, "--quiet")
+    for asked, said in ((2, "2 subjects in"), (1, "2 subjects in")):
+        assert run(monkeypatch, "simulate", tmp_path / "s", "--subjects", asked, *words) == 0
+        assert said in capsys.readouterr().out
+    assert len((tmp_path / "s" / "cohort.csv").read_text().splitlines()) == 3
 
 
 def test_check_tells_a_contrast_that_lies_elsewhere(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,9 @@ from mrsynth.model import save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
-from mrsynth.recipes.stages.evaluate import evaluate_run, left_out
+from mrsynth.recipes.stages.evaluate import evaluate_predictions, evaluate_run, left_out, not_predicted
 from mrsynth.recipes.stages.synthesize import synthesize_cohort
+from mrsynth.recipes.stages.truth import read_truth
 from mrsynth.report import build_report
 from mrsynth.synthesize import MissingInputs
 from tiny import STEPS
@@ -142,3 +145,62 @@ def test_where_nothing_can_be_judged_the_first_reason_is_said(tmp_path: Path):
     table = cohort(tmp_path, dict.fromkeys(range(3), "flair"))
     with pytest.raises(InputError, match="case-0: no flair image"):
         evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+
+
+def test_a_case_that_could_not_be_predicted_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run = save_run(tmp_path / "run", STEPS)
+    table = cohort(tmp_path, {1: "t2", 2: "t2"})
+    other = replace(table.rows[2], split="val")
+    table = Cohort((*table.rows[:2], other))
+    assert len(synthesize_cohort(run, table, run / "predictions", split="test", progress=False)[1]) == 1
+    path = evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+    assert json.loads(path.read_text())["n_cases"] == 1
+    # The third case was not asked for: it is not missing.
+    assert [case for case, _ in left_out(path)] == ["case-1"]
+    assert left_out(path)[0][1].startswith("no prediction of it; ")
+    assert "t2 is missing" in left_out(path)[0][1]
+    assert "<li>case-1 could not be judged. no prediction of it; " in build_report(run).read_text()
+    write_cohort(table, tmp_path / "cohort.csv")
+    words = ["evaluate", "--prediction", run / "predictions", "--cohort", tmp_path / "cohort.csv", "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["mrsynth", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    assert "no prediction of it" in capsys.readouterr().err
+    assert predict(run, Cohort(table.rows[:2]))
+    assert left_out(evaluate_run(run, table, run / "predictions", ["default"], progress=False)) == []
+
+
+def test_a_scan_that_is_the_truth_of_another_image_is_not_missing():
+    rows = [CaseRow(name, f"case-{name}", "test", {}) for name in ("made", "truth", "missing", "trained")]
+    index = {"cases": {"case-made": "x"}, "failed": {f"case-{n}": "why" for n in ("truth", "missing", "trained")}}
+    contract = SimpleNamespace(training={"patients": {"train": ["trained"]}})
+    found = not_predicted(Cohort(tuple(rows)), index, contract, ["case-made", "case-truth"])  # type: ignore[arg-type]
+    assert found == [("case-missing", "no prediction of it; why")]
+
+
+def test_a_case_that_breaks_in_a_library_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def breaks(row: CaseRow, *rest: Any) -> Any:
+        if row.case == "case-1":
+            raise RuntimeError("out of slices")
+        return read_truth(row, *rest)
+
+    run = save_run(tmp_path / "run", STEPS)
+    table = cohort(tmp_path, {})
+    predictions = predict(run, table)
+    monkeypatch.setattr("mrsynth.recipes.stages.judge.read_truth", breaks)
+    path = evaluate_run(run, table, predictions, ["default"], progress=False)
+    assert json.loads(path.read_text())["n_cases"] == 2
+    assert [case for case, _ in left_out(path)] == ["case-1"]
+    assert "RuntimeError: out of slices" in left_out(path)[0][1]
+
+
+def test_metrics_are_written_as_json_only(tmp_path: Path):
+    run = save_run(tmp_path / "run", STEPS)
+    table = cohort(tmp_path, {})
+    for out in (tmp_path / "results.csv", tmp_path / "results"):
+        with pytest.raises(InputError, match="written as JSON"):
+            evaluate_predictions(predict(run, table), table, ["default"], out, progress=False)
+    assert not (run / "metrics.json").exists()  # refused before any work

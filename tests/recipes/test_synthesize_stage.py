@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,13 +16,13 @@ import pytest
 import torch
 
 from mrsynth.cli import main
-from mrsynth.errors import InputError, ModelError
+from mrsynth.errors import InputError, ModelError, OutputError
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps
 from mrsynth.recipes.stages.synthesize import synthesize_cohort, synthesize_files
-from mrsynth.synthesize import MissingInputs
+from mrsynth.synthesize import MissingInputs, Synthesizer
 from tiny import STEPS, tiny_scans
 
 ZEROS = MissingInputs("zeros")
@@ -188,3 +189,156 @@ def test_a_mask_that_is_given_counts_more_than_where_the_recipe_looks_for_one(wo
     made = nib.load(out).get_fdata()
     assert (made[mask == 0] == 0).all()
     assert (made[mask == 1] != 0).mean() > 0.5
+
+
+def changed(path: Path) -> None:
+    """Make another scan of a file."""
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::-1].copy(), image.affine), path)
+
+
+def test_a_scan_that_has_changed_is_predicted_anew(world: Path):
+    def times() -> list[int]:
+        return [(world / "out" / f"case-{n}.nii.gz").stat().st_mtime_ns for n in (0, 1)]
+
+    table = cohort(world)
+    mask = world / "mask.nii.gz"
+    scan = nib.load(table.rows[0].files["t1"])
+    brain = (scan.get_fdata() > 0).astype(np.uint8)
+    nib.save(nib.Nifti1Image(brain, scan.affine), mask)
+    table = Cohort((replace(table.rows[0], files={**table.rows[0].files, "brain": mask}), table.rows[1]))
+
+    def made() -> list[bool]:
+        before = times()
+        assert synthesize_cohort(world / "main", table, world / "out", progress=False)[1] == []
+        return [now != then for now, then in zip(times(), before, strict=True)]
+
+    synthesize_cohort(world / "main", table, world / "out", progress=False)
+    assert made() == [False, False]
+    assert set(index(world)["sources"]["case-0"]["sha256"]) == {"t1", "t2", "brain"}
+    changed(table.rows[1].files["t2"])
+    assert made() == [False, True]
+    brain[:10] = 0
+    nib.save(nib.Nifti1Image(brain, scan.affine), mask)
+    assert made() == [True, False]
+    assert made() == [False, False]
+    # Another file in the table counts, and the same bytes elsewhere do not.
+    copied = world / "copied.nii.gz"
+    copied.write_bytes(table.rows[1].files["t1"].read_bytes())
+    table = Cohort((table.rows[0], replace(table.rows[1], files={**table.rows[1].files, "t1": copied})))
+    assert made() == [False, False]
+    changed(copied)
+    assert made() == [False, True]
+
+
+def test_no_scan_and_no_foreign_file_is_overwritten(world: Path, monkeypatch: pytest.MonkeyPatch):
+    table = cohort(world)
+    scans = {name: table.rows[0].files[name] for name in ("t1", "t2")}
+    before = {path: path.read_bytes() for path in scans.values()}
+    link = world / "link.nii.gz"
+    link.symlink_to(scans["t2"])
+    monkeypatch.chdir(scans["t1"].parent)
+    for out in (*scans.values(), Path(scans["t1"].name), link):
+        with pytest.raises(OutputError, match="one of the scans"):
+            synthesize_files(world / "main", scans, out, progress=False)
+    assert {path: path.read_bytes() for path in scans.values()} == before
+    assert not list(scans["t1"].parent.glob("*.json"))
+    assert link.is_symlink()
+    beside = world / "flair.json"
+    beside.write_text('{"EchoTime": 0.1}')
+    with pytest.raises(OutputError, match="no sidecar of a synthetic image"):
+        synthesize_files(world / "main", scans, world / "flair.nii.gz", progress=False)
+    assert not (world / "flair.nii.gz").exists()
+    beside.unlink()
+    for _ in range(2):  # our own may be replaced
+        synthesize_files(world / "main", scans, world / "flair.nii.gz", progress=False)
+
+    named = world / "out" / "case-1.nii.gz"
+    named.parent.mkdir()
+    named.write_bytes(scans["t2"].read_bytes())
+    table = Cohort((table.rows[0], replace(table.rows[1], files={**table.rows[1].files, "lesion": named})))
+    with pytest.raises(OutputError, match="one of the scans"):
+        synthesize_cohort(world / "main", table, world / "out", progress=False)
+    assert named.read_bytes() == before[scans["t2"]]
+
+
+def test_a_case_that_breaks_in_a_library_fails_alone(world: Path, monkeypatch: pytest.MonkeyPatch):
+    def breaks(self: Synthesizer, case: Any, *rest: Any) -> Any:
+        if case.name in ("case-0", "one.nii.gz"):
+            raise RuntimeError("sizes should be greater than 0")
+        return series(self, case, *rest)
+
+    series = Synthesizer.series
+    monkeypatch.setattr(Synthesizer, "series", breaks)
+    made, failed = synthesize(world)
+    assert made == ["case-1"]
+    assert failed[0][0] == "case-0"
+    assert "RuntimeError: sizes should be greater than 0" in failed[0][1]
+    assert index(world)["failed"] == dict(failed)
+    scan = cohort(world).rows[0].files
+    (world / "one.nii.gz").write_bytes(scan["t1"].read_bytes())
+    with pytest.raises(InputError, match="sizes should be greater than 0"):
+        synthesize_files(
+            world / "main", {"t1": world / "one.nii.gz", "t2": scan["t2"]}, world / "o.nii.gz", progress=False
+        )
+    monkeypatch.undo()
+    assert synthesize(world)[1] == []
+    assert index(world)["failed"] == {}
+
+
+def test_a_model_that_cannot_be_used_ends_the_run(world: Path):
+    weights = world / "t1-t2" / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError):  # the imputer's weights are read when they are first needed
+        synthesize(world, 0, 1, missing=MissingInputs(imputers={"t2": world / "t1-t2"}))
+
+
+def test_a_case_that_fails_after_it_was_made_is_no_longer_listed(world: Path):
+    synthesize(world)
+    good = cohort(world).rows[1].files["t2"].read_bytes()
+    cohort(world).rows[1].files["t2"].write_bytes(good[: len(good) // 2])
+    assert [case for case, _ in synthesize(world)[1]] == ["case-1"]
+    assert set(index(world)["cases"]) == {"case-0"}
+    assert set(index(world)["failed"]) == {"case-1"}
+    assert "t2w" in index(world)["failed"]["case-1"]
+    # What was asked in another way and failed is forgotten once it is there as before.
+    cohort(world).rows[1].files["t2"].write_bytes(good)
+    synthesize(world)
+    assert [case for case, _ in synthesize(world, 1)[1]] == ["case-1"]
+    assert set(index(world)["failed"]) == {"case-1"}
+    assert synthesize(world) == (["case-0", "case-1"], [])
+    assert index(world)["failed"] == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cases": {}}', '{"synthetic": true, "cases": []}'])
+def test_a_damaged_or_foreign_predictions_json_gets_a_sentence(world: Path, text: str):
+    (world / "out").mkdir()
+    (world / "out" / "predictions.json").write_text(text)
+    with pytest.raises(InputError, match=r"(?s)predictions\.json .*remove it"):
+        synthesize(world)
+    assert (world / "out" / "predictions.json").read_text() == text
+
+
+def test_an_input_that_is_given_twice_is_refused(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    files = cohort(world).rows[0].files
+    with pytest.raises(InputError, match="Two inputs are t1"):
+        synthesize_files(world / "main", {**files, "T1w": files["t2"]}, world / "o.nii.gz", progress=False)
+    imputer = ("--impute", f"t2={world / 't1-t2'}")
+    for words in (("--input", f"T1w={files['t2']}"), ("--input", f"t1={files['t2']}"), (*imputer, *imputer)):
+        assert command(monkeypatch, world, "-o", world / "o.nii.gz", *words) == 2
+        assert "is given twice" in capsys.readouterr().err
+    assert not (world / "o.nii.gz").exists()
+
+
+def test_the_example_of_the_page_runs(world: Path, monkeypatch: pytest.MonkeyPatch):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "synthesize.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 1
+    (world / "runs").mkdir()
+    (world / "runs" / "full").symlink_to(world / "main")
+    (world / "patient07").symlink_to(next((world / "scans").iterdir()))
+    monkeypatch.chdir(world)
+    exec(examples[0], {})
+    assert (world / "t1ce.nii.gz").is_file()

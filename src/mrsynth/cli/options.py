@@ -17,9 +17,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 def pairs(option: str, texts: list[str] | None, expected: str) -> dict[str, Path]:
-    """Return the paths of an option's name=path by name; raises InputError where one is none."""
-    parts = [text.partition("=") for text in texts or ()]
-    for name, _, path in parts:
+    """Return the paths of an option's name=path by name; raises InputError where one is none, or where two names mean
+    the same image."""
+    from mrsynth.types import image_name
+
+    found: dict[str, Path] = {}
+    meant: dict[str, str] = {}
+    for text in texts or ():
+        name, _, path = text.partition("=")
         if not name or not path:
             raise InputError(f"{option} {name}: not of the form name=path.", expected=expected)
-    return {name: Path(path) for name, _, path in parts}
+        image = image_name(name) or name
+        if image in meant:
+            raise InputError(f"{option}: {image} is given twice.", found=f"{meant[image]}, {text}", do="keep one")
+        found[name], meant[image] = Path(path), text
+    return found

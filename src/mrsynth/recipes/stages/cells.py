@@ -103,7 +103,8 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
         made, failed = synthesize_cohort(cell.run, cohort, cell.run / "predictions", split="test", progress=progress)
         _require_some(made, failed)
     with clock("evaluate"):
-        failed += left_out(evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress))
+        path = evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress)
+        failed = _once(failed, left_out(path))
     with clock("report"):
         build_report(cell.run)
     seconds = {**clock.seconds, "train": contract.training["seconds"]}
@@ -135,8 +136,15 @@ def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
         )
         _require_some(made, failed)
     with clock("evaluate"):
-        failed += left_out(evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress))
+        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress)
+        failed = _once(failed, left_out(path))
     _write_done(job.place, asked, clock.seconds, failed)
+
+
+def _once(failed: list[tuple[str, str]], left_out: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what failed and what was left out; a case that could not be predicted stands in both, and once here."""
+    known = {case for case, _ in failed}
+    return [*failed, *(one for one in left_out if one[0] not in known)]
 
 
 def _weights(cells: Iterable[Cell], name: str) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,18 +14,18 @@ import pandas as pd
 from mrsynth.errors import InputError, ModelError
 from mrsynth.evaluate import HIGHER_IS_BETTER, MetricRecord, paired_tests, summarise, write_records
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
-from mrsynth.image import grid_error
-from mrsynth.io import CaseRow, Cohort, read_prediction
+from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.files import write_json, write_text
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
+from mrsynth.recipes.stages.cluster import Failure, Workers, run_each
 from mrsynth.recipes.stages.dose_pictures import write_response
-from mrsynth.recipes.stages.dose_scans import by_examination, prediction_path, truths_of
-from mrsynth.recipes.stages.judge import candidates_of, judge, without_value
-from mrsynth.recipes.stages.panels import write_panel
+from mrsynth.recipes.stages.dose_scans import by_examination, truths_of
+from mrsynth.recipes.stages.judge import PairWork
 from mrsynth.recipes.stages.progress import track
-from mrsynth.recipes.stages.truth import read_truth
 from mrsynth.seeds import generator
+
+R = TypeVar("R")
 
 
 def evaluate_run(
@@ -42,43 +42,27 @@ def evaluate_run(
     Only patients that the model was not trained on are judged. The truth is each case's own target on its own grid,
     its intensities normalised by the steps that the model was trained under; beside the model stand the identity and
     training-mean baselines of the training split. A case that cannot be judged does not stop the others: metrics.json
-    names it, with the reason, under left_out. Where a case lacks the input that the identity takes, the identity's
-    values are missing there, with the reason. Of a series of doses each image is judged against the patient's scan at
-    its dose, where there is one; the enhancement over the doses goes to dose_response.png and .csv in any case.
-    Returns the path of metrics.json. Raises InputError where no case at all can be judged.
+    names it, with the reason, under left_out, as it does a case that synthesize could not predict. Where a case lacks
+    the input that the identity takes, the identity's values are missing there, with the reason. Of a series of doses
+    each image is judged against the patient's scan at its dose, where there is one; the enhancement over the doses goes
+    to dose_response.png and .csv in any case. Returns the path of metrics.json. Raises InputError where no case at all
+    can be judged.
     """
     out = out or run
     contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
     index = _read_index(predictions, contract)
-    identity, mean = read_baselines(run / "baselines.npz")
-    rows = unseen(cohort, {**index["cases"], **index.get("series", {})}, contract)
-    patients = {row.patient for row in rows}
+    baselines = read_baselines(run / "baselines.npz")
+    patients = {row.patient for row in unseen(cohort, predicted(index), contract)}
     theirs = [row for row in cohort.rows if row.patient in patients]
     examined = by_examination(theirs)
     pairs = truths_of(index, examined)
-    records: list[MetricRecord] = []
-    panels: list[dict[str, Any]] = []
-    failed: list[tuple[str, str]] = []
-    for row, case, file in track(pairs, "evaluate", len(pairs), progress):
-        try:
-            like = index.get("sources", {}).get(case, index).get("like", contract.inputs[0])
-            truth = read_truth(row, contract, like)
-            prediction = read_prediction(prediction_path(predictions, file), contract.target)
-            if error := grid_error(row.case, truth.target, prediction):
-                raise error
-            candidates = candidates_of(truth, prediction.data, identity, mean, contract)
-            found = judge(truth, candidates, presets, contract, recipe)
-            if "identity" not in candidates:
-                found += without_value(found, "identity", f"{identity.nearest}, the nearest input, is missing")
-            panels.append(write_panel(truth, candidates, out / "panels", contract))
-            records += found
-        except InputError as error:
-            failed.append((row.case, str(error)))
-    try:
-        response = write_response(run, predictions, examined, cohort, out)
-    except InputError as error:
+    work = PairWork(predictions, index, baselines, presets, contract, recipe, out / "panels")
+    records, panels, failed = _judged(work, pairs, progress)
+    response = attempt(lambda: write_response(run, predictions, examined, cohort, out))
+    if isinstance(response, Failure):
+        failed.append(("dose response", why_failed(response)))
         response = None
-        failed.append(("dose response", str(error)))
+    failed += not_predicted(cohort, index, contract, [row.case for row, _, _ in pairs])
     if not records and response is None:
         raise InputError("No prediction could be judged.", found=": ".join(failed[0]) if failed else "no true scan")
     write_records(records, out / "metrics.csv")
@@ -90,10 +74,66 @@ def evaluate_run(
     return out / "metrics.json"
 
 
-def unseen(cohort: Cohort, predicted: Mapping[str, str], contract: Contract) -> list[CaseRow]:
-    """Return the predicted cases of patients in neither training nor validation; raises InputError if none."""
+def _judged(
+    work: PairWork, pairs: Sequence[tuple[CaseRow, str, str]], progress: bool
+) -> tuple[list[MetricRecord], list[dict[str, Any]], list[tuple[str, str]]]:
+    """Return the records and the panels of all pairs that can be judged, and (case, why) of the others."""
+    records: list[MetricRecord] = []
+    panels: list[dict[str, Any]] = []
+    failed: list[tuple[str, str]] = []
+    for (row, _, _), result in track(run_each(work, pairs, Workers(), _untold), "evaluate", len(pairs), progress):
+        if isinstance(result, Failure):
+            failed.append((row.case, why_failed(result)))
+        else:
+            records += result[0]
+            panels.append(result[1])
+    return records, panels, failed
+
+
+def attempt(work: Callable[[], R]) -> R | Failure:
+    """Return what some work returns, or why it failed, whatever library it failed in."""
+    return next(run_each(lambda _, tell: work(), [None], Workers(), _untold))[1]
+
+
+def why_failed(failure: Failure) -> str:
+    """Return why a case failed; raises the error where nothing can go on."""
+    if failure.stops is not None:
+        raise failure.stops
+    return failure.why
+
+
+def _untold(case: str, what: str) -> None:
+    """Show nothing of what is being done with a case."""
+
+
+def predicted(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cases that predictions.json lists, each with its file or files."""
+    return {**index["cases"], **index.get("series", {})}
+
+
+def not_predicted(
+    cohort: Cohort, index: Mapping[str, Any], contract: Contract, judged: Collection[str]
+) -> list[tuple[str, str]]:
+    """Return the cases of unseen patients that synthesize could not make, each with the reason.
+
+    judged: cases whose scan is a truth, also of another case's image: nothing is missing there. Cases that synthesize
+    was not asked for are not missing either.
+    """
+    failed, made, seen = index.get("failed", {}), predicted(index), _seen(contract)
+    rows = [row for row in cohort.rows if row.case in failed and row.patient not in seen]
+    missing = [row.case for row in rows if row.case not in made and row.case not in judged]
+    return [(case, f"no prediction of it; {failed[case]}") for case in missing]
+
+
+def _seen(contract: Contract) -> set[str]:
+    """Return the patients of training and validation."""
     patients = contract.training.get("patients", {})
-    seen = {*patients.get("train", ()), *patients.get("val", ())}
+    return {*patients.get("train", ()), *patients.get("val", ())}
+
+
+def unseen(cohort: Cohort, predicted: Mapping[str, Any], contract: Contract) -> list[CaseRow]:
+    """Return the predicted cases of patients in neither training nor validation; raises InputError if none."""
+    seen = _seen(contract)
     rows = [row for row in cohort.rows if row.case in predicted and row.patient not in seen]
     if not rows:
         raise InputError(
@@ -145,8 +185,9 @@ def evaluate_predictions(
 ) -> Path:
     """`mrsynth evaluate --prediction RUN/predictions --cohort cohort.csv`: find the run and judge it.
 
-    presets: the recipe's by default. out: a further copy of metrics.json.
+    presets: the recipe's by default. out: a further copy of metrics.json; raises InputError for one of another ending.
     """
+    require_json(out)
     index = _read_json(predictions / "predictions.json")
     run = predictions.parent if (predictions.parent / "model").is_dir() else Path(str(index.get("run", "")))
     wanted = presets or load_recipe(str(run / "recipe.yaml")).evaluate.presets
@@ -155,6 +196,17 @@ def evaluate_predictions(
         write_text(out, path.read_text())
         write_text(out.with_suffix(".csv"), path.with_suffix(".csv").read_text())
     return path if out is None else out
+
+
+def require_json(out: Path | None) -> None:
+    """Raise InputError for a metrics file that does not end in .json: the table of values goes beside it as .csv."""
+    if out is not None and out.suffix.lower() != ".json":
+        raise InputError(
+            f"{out}: the metrics are written as JSON.",
+            found=f"the ending '{out.suffix}'",
+            expected="a name that ends in .json; the table goes beside it as .csv",
+            do=f"-o {out.with_suffix('.json')}" if out.name else "give a file's name with -o",
+        )
 
 
 def describe(path: Path) -> list[str]:

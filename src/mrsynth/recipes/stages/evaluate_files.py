@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
 from mrsynth.image import grid_error
 from mrsynth.io import read_image, read_mask, read_prediction
 from mrsynth.io.files import write_json
-from mrsynth.recipes.stages.evaluate import summary_of
+from mrsynth.io.nifti_stream import is_nifti
+from mrsynth.recipes.stages.cluster import Failure
+from mrsynth.recipes.stages.evaluate import attempt, require_json, summary_of, why_failed
+from mrsynth.recipes.stages.outputs import stem_of
 
 
 def evaluate_files(
@@ -26,23 +28,26 @@ def evaluate_files(
 ) -> Path:
     """Judge a file against a file, or a folder against a folder (same names); writes metrics.json and metrics.csv.
 
-    mask: of the brain, the whole volume by default. A pair that cannot be judged does not stop the others: metrics.json
-    names it, with the reason, under left_out. Raises InputError where a partner is missing, or no pair can be judged.
+    mask: of the brain; without one the whole volume is judged, as region `volume`. A pair that cannot be judged does
+    not stop the others: metrics.json names it, with the reason, under left_out. Raises InputError where a partner is
+    missing, two files of a folder mean one case, no pair can be judged, or out does not end in .json.
     """
+    require_json(out)
     pairs = _pairs(prediction, reference, mask)
     records: list[MetricRecord] = []
-    failed: list[tuple[str, InputError]] = []
+    failed: list[tuple[str, str]] = []
     for case, pair in pairs.items():
-        try:
-            records += _judge(case, *pair, data_range, presets)
-        except InputError as error:
-            failed.append((case, error))
+        result = attempt(partial(_judge, case, *pair, data_range, presets))
+        if isinstance(result, Failure):
+            failed.append((case, why_failed(result)))
+        else:
+            records += result
     if not records:
-        raise failed[0][1]
+        raise InputError(failed[0][1])
     out = out or Path("metrics.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_records(records, out.with_suffix(".csv"))
-    not_judged = [{"case": case, "why": str(why)} for case, why in failed]
+    not_judged = [{"case": case, "why": why} for case, why in failed]
     summary = summary_of(records, {case: case for case in pairs})
     write_json(out, {**summary, "published": None, "left_out": not_judged})
     return out
@@ -59,8 +64,7 @@ def _judge(
     for other in (true, *([inside] if inside else [])):
         if error := grid_error(case, made, other):
             raise error
-    region = np.ones(made.data.shape, bool) if inside is None else inside.data > 0
-    regions = build_regions(made.data.shape, region)
+    regions = build_regions(made.data.shape, None if inside is None else inside.data > 0)
     found = (
         evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets
     )
@@ -70,20 +74,39 @@ def _judge(
 def _pairs(prediction: Path, reference: Path, mask: Path | None) -> dict[str, tuple[Path, Path, Path | None]]:
     """Return case → (prediction, reference, mask)."""
     if not prediction.is_dir():
-        return {case_stem(prediction): (prediction, reference, mask)}
-    found = {}
-    for made in sorted(prediction.glob("*.nii*")):
-        true = reference / made.name
-        brain = mask / made.name if mask is not None and mask.is_dir() else mask
-        for partner in (true, brain):
-            if partner is not None and not partner.is_file():
-                raise InputError(f"{made} has no partner.", expected=partner, do="name files alike in both folders")
-        found[case_stem(made)] = (made, true, brain)
-    if not found:
+        return {stem_of(prediction): (prediction, reference, mask)}
+    made = _images(prediction)
+    if not made:
         raise InputError(f"{prediction} holds no NIfTI file.", expected="*.nii.gz")
+    true = _images(reference)
+    masks = _images(mask) if mask is not None and mask.is_dir() else None
+    for path in made.values():
+        for folder, others in ((reference, true), (mask, masks)):
+            if others is not None and path.name not in others:
+                raise _alone(path, folder)
+    for path in true.values():
+        if path.name not in made:
+            raise _alone(path, prediction)
+    found: dict[str, tuple[Path, Path, Path | None]] = {}
+    for name, path in made.items():
+        if (case := stem_of(path)) in found:
+            raise InputError(
+                f"Two files in {prediction} mean the case {case}.",
+                found=f"{found[case][0].name}, {name}",
+                do="keep one of them",
+            )
+        found[case] = (path, true[name], mask if masks is None else masks[name])
     return found
 
 
-def case_stem(path: Path) -> str:
-    """Return a file's name without .nii or .nii.gz."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def _images(folder: Path) -> dict[str, Path]:
+    """Return the NIfTI files of a folder by name; hidden files are none."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else ()
+    return {path.name: path for path in files if is_nifti(path) and path.is_file() and not path.name.startswith(".")}
+
+
+def _alone(path: Path, folder: Path | None) -> InputError:
+    """Return what is said of a file without a partner."""
+    return InputError(
+        f"{path} has no partner.", found=f"no {path.name} in {folder}", do="name files alike in both folders"
+    )

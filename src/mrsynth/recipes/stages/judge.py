@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.evaluate.regions import ENHANCES
+from mrsynth.image import grid_error
+from mrsynth.io import CaseRow, read_prediction
 from mrsynth.model import Contract
 from mrsynth.recipes.recipe import Recipe
-from mrsynth.recipes.stages.truth import Truth
+from mrsynth.recipes.stages.cluster import Tell
+from mrsynth.recipes.stages.dose_scans import prediction_path
+from mrsynth.recipes.stages.panels import write_panel
+from mrsynth.recipes.stages.truth import Truth, read_truth
 
 
 def candidates_of(
@@ -57,3 +64,32 @@ def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | Non
     if contract.target not in ("t1ce", "t1ld") or not {"t1", "t1ce"} <= set(images):
         return None, None
     return images["t1"].data, images["t1ce"].data
+
+
+@dataclass(frozen=True, eq=False)
+class PairWork:
+    """The judgement of one prediction. index: what predictions.json says; panels: the folder of the report's slices."""
+
+    predictions: Path
+    index: Mapping[str, Any]
+    baselines: tuple[LinearIdentity, TrainingMean]
+    presets: Sequence[str]
+    contract: Contract
+    recipe: Recipe
+    panels: Path
+
+    def __call__(self, pair: tuple[CaseRow, str, str], tell: Tell) -> tuple[list[MetricRecord], dict[str, Any]]:
+        """Return the records of a pair (see `truths_of`) and its entry among the panels; raises InputError where it
+        cannot be judged."""
+        row, case, file = pair
+        identity, mean = self.baselines
+        like = self.index.get("sources", {}).get(case, self.index).get("like", self.contract.inputs[0])
+        truth = read_truth(row, self.contract, like)
+        prediction = read_prediction(prediction_path(self.predictions, file), self.contract.target)
+        if error := grid_error(row.case, truth.target, prediction):
+            raise error
+        candidates = candidates_of(truth, prediction.data, identity, mean, self.contract)
+        records = judge(truth, candidates, self.presets, self.contract, self.recipe)
+        if "identity" not in candidates:
+            records += without_value(records, "identity", f"{identity.nearest}, the nearest input, is missing")
+        return records, write_panel(truth, candidates, self.panels, self.contract)

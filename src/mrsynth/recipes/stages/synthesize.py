@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mrsynth
-from mrsynth.errors import InputError
+from mrsynth.errors import InputError, ModelError, MrsynthError
 from mrsynth.image import Case, Image
 from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
 from mrsynth.io.files import safe_name, write_json
+from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
+from mrsynth.recipes.stages.outputs import Identity, identities, require_no_input, require_own_sidecar, sidecar_of
+from mrsynth.recipes.stages.predictions import Predictions
 from mrsynth.recipes.stages.progress import CaseProgress
 from mrsynth.synthesize import REFUSE, Doses, Inference, MissingInputs, Synthesizer, Units, load_model
 from mrsynth.synthesize.dose import Dosage
+from mrsynth.synthesize.impute import Supply
 from mrsynth.types import contrast_name
 
 
@@ -45,36 +50,68 @@ def synthesize_files(
     A brain mask that is given is taken, wherever the model's own preparation would look for one.
 
     doses: what a model with a condition makes; out is then a folder, for <target>_<dose>.nii.gz, or the file of a
-    single dose. Raises InputError where a contrast is missing, unknown or lies on another grid.
+    single dose. Raises InputError where a contrast is missing, unknown, given twice or lies on another grid,
+    OutputError where out is one of the inputs, or where the file beside it is not a synthetic image's.
     """
     synthesizer = load_model(run, place.device, inference=inference, missing=missing)
-    images = {contrast_name(name): path for name, path in inputs.items() if name != "brain"}
+    given = by_name(inputs)
+    images = {name: path for name, path in given.items() if name != "brain"}
     supply = synthesizer.supply(images)
-    masks = {"brain": read_mask(inputs["brain"])} if "brain" in inputs else {}
-    if masks:
-        steps = [
-            {name: own | {"source": "given"} if name == "brain_mask" else own for name, own in step.items()}
-            for step in synthesizer.contract.steps
-        ]
-        synthesizer.contract = synthesizer.contract.model_copy(update={"steps": steps})
-    read = {name: read_image(path, name) for name, path in images.items()}
-    case = Case(read, masks, {"case": next(iter(images.values())).name})
+    case = next(iter(images.values())).name
+    dosages = dosages_of(synthesizer, case, {}, doses)
+    files = _free_files(out, synthesizer.contract.target, dosages, given.values())
     sidecar = {
         **provenance(synthesizer, run, place),
         "like": synthesizer.place(supply, place.like),
         "inputs": {name: str(path) for name, path in inputs.items()},
         "sources": synthesizer.sources(supply),
     }
-    dosages = dosages_of(synthesizer, case.name, {}, doses)
-    files = {dosage: _file_of(out, synthesizer.contract.target, dosage, len(dosages)) for dosage in dosages}
-    with CaseProgress("synthesize", 1, progress) as bar:
-        series = synthesizer.series(case, dosages, place.like, place.units, _teller(bar, case.name))
-        for image, (dosage, path) in zip(series, files.items(), strict=True):
+    with in_words(case), CaseProgress("synthesize", 1, progress) as bar:
+        read = _read(synthesizer, case, images, given.get("brain"))
+        series = synthesizer.series(read, dosages, place.like, place.units, _teller(bar.tell, case))
+        for image, dosage, path in zip(series, dosages, files, strict=True):
             write_prediction(image, path, dosage)
-            beside = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-            write_json(beside, sidecar if dosage is None else {**sidecar, "condition": asdict(dosage)})
-        bar.advance(case.name)
+            write_json(sidecar_of(path), sidecar if dosage is None else {**sidecar, "condition": asdict(dosage)})
+        bar.advance(case)
     return out
+
+
+def by_name(inputs: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the inputs by contrast, or `brain`; raises InputError for what is no contrast, or is given twice."""
+    found: dict[str, Path] = {}
+    for spelling, path in inputs.items():
+        name = spelling if spelling == "brain" else contrast_name(spelling)
+        if name in found:
+            raise InputError(f"Two inputs are {name}.", found=f"{found[name]}, {path}", do="give one of them")
+        found[name] = path
+    return found
+
+
+@contextmanager
+def in_words(case: str) -> Iterator[None]:
+    """Turn what a library could not do with a case into an InputError that names the case."""
+    try:
+        yield
+    except (MrsynthError, OSError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{case}: the image cannot be made.",
+            found=f"{type(error).__name__}: {error}",
+            do="check the scans (mrsynth check), their spacing and number of slices",
+        ) from error
+
+
+def _read(synthesizer: Synthesizer, name: str, images: Mapping[str, Path], brain: Path | None) -> Case:
+    """Read single files as a case; a brain mask takes the place of what the model's own preparation would do."""
+    masks = {} if brain is None else {"brain": read_mask(brain)}
+    if masks:
+        steps = [
+            {name: own | {"source": "given"} if name == "brain_mask" else own for name, own in step.items()}
+            for step in synthesizer.contract.steps
+        ]
+        synthesizer.contract = synthesizer.contract.model_copy(update={"steps": steps})
+    return Case({contrast: read_image(path, contrast) for contrast, path in images.items()}, masks, {"case": name})
 
 
 def synthesize_cohort(
@@ -91,44 +128,90 @@ def synthesize_cohort(
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Predict every case of a cohort (or of one split) into out/<case>.nii.gz; returns cases, and (case, why) failed.
 
-    out/predictions.json says which model made them, and for each case under `sources` whose grid it has and what each
-    input was. Cases that the same model has predicted already, in the same way from the same sources, are kept. What
-    an input's absence means is decided case by case. A broken case does not stop the others.
+    out/predictions.json says which model made them, for each case under `sources` whose grid it has, what each input
+    was and the SHA-256 of what was read, and under `failed` why a case could not be made. Cases that the same model has
+    predicted already, in the same way from the same files, are kept. What an input's absence means is decided case by
+    case. A broken case does not stop the others.
 
     doses: what a model with a condition makes, by default each case at the dose and field of its row; several doses go
     to out/<case>/<target>_<dose>.nii.gz and stand under `series` instead of `cases`. The noise is each case's own.
+    Raises OutputError where a prediction would overwrite a file of the cohort.
     """
     synthesizer = load_model(run, place.device, inference=inference, missing=missing)
+    rows = _rows_of(cohort, split)
+    predictions = Predictions(out, provenance(synthesizer, run, place))
+    scans = identities(path for row in cohort.rows for path in row.files.values())
+    work = CaseWork(synthesizer, place, doses, predictions, scans)
+    made, failed = [], []
+    with CaseProgress("synthesize", len(rows), progress) as bar:
+        for row, result in run_each(work, rows, Workers(), bar.tell):
+            bar.advance(row.case)
+            if isinstance(result, Failure):
+                if result.stops is not None:
+                    raise result.stops
+                predictions.fail(row.case, result.why)
+                failed.append((row.case, result.why))
+            else:
+                made.append(row.case)
+    return made, failed
+
+
+def _rows_of(cohort: Cohort, split: str | None) -> list[CaseRow]:
+    """Return the rows of a split, or all; raises InputError where there are none."""
     rows = [row for row in cohort.rows if split is None or row.split == split]
     if not rows:
         raise InputError(
             "No case to synthesize.", found=f"{len(cohort.rows)} cases, none in split {split}", do="leave out --split"
         )
-    index = out / "predictions.json"
-    record = _started(index, provenance(synthesizer, run, place))
-    made, failed = [], []
-    with CaseProgress("synthesize", len(rows), progress) as bar:
-        for row in rows:
-            try:
-                known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
-                dosages = dosages_of(synthesizer, row.case, known, doses, own_noise=True)
-                origin = _origin(synthesizer, row, place, dosages)
-                files = _files_of(row, synthesizer.contract.target, dosages)
-                table, entry = ("cases", files[0]) if len(files) == 1 else ("series", files)
-                kept = record[table].get(row.case) == entry and record["sources"].get(row.case) == origin
-                if not (kept and all((out / file).exists() for file in files)):
-                    images = _predict(synthesizer, row, place, bar, dosages)
-                    for image, dosage, file in zip(images, dosages, files, strict=True):
-                        write_prediction(image, out / file, dosage)
-                    record["cases"].pop(row.case, None)  # one image before, a series now, or the other way round
-                    record["series"].pop(row.case, None)
-                    record[table][row.case], record["sources"][row.case] = entry, origin
-                    write_json(index, record)
-                made.append(row.case)
-            except InputError as error:
-                failed.append((row.case, str(error)))
-            bar.advance(row.case)
-    return made, failed
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class CaseWork:
+    """The prediction of a cohort's case; scans: which files the whole cohort's are."""
+
+    synthesizer: Synthesizer
+    place: Place
+    doses: Doses | None
+    predictions: Predictions
+    scans: frozenset[Identity]
+
+    def __call__(self, row: CaseRow, tell: Tell) -> Failure | None:
+        """Predict a case, unless it lies there already; a model that cannot be used ends the whole run."""
+        try:
+            self._predict(row, tell)
+        except ModelError as error:
+            return Failure(str(error), stops=error)
+        return None
+
+    def _predict(self, row: CaseRow, tell: Tell) -> None:
+        known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
+        dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
+        supply = self.synthesizer.supply(row.files)
+        origin = self._origin(row, supply, dosages)
+        files = _files_of(row, self.synthesizer.contract.target, dosages)
+        if self.predictions.holds(row.case, files, origin):
+            self.predictions.keep(row.case)
+            return
+        self.predictions.forget(row.case)
+        for file in files:
+            require_no_input(self.predictions.folder / file, self.scans)
+        tell(row.case, "preparing")
+        case = read_case(row, supply.read, ("brain",))
+        teller = _teller(tell, row.case)
+        series = self.synthesizer.series(case, dosages, self.place.like, self.place.units, teller)
+        for image, dosage, file in zip(series, dosages, files, strict=True):
+            write_prediction(image, self.predictions.folder / file, dosage)
+        self.predictions.add(row.case, files, origin)
+
+    def _origin(self, row: CaseRow, supply: Supply, dosages: Sequence[Dosage | None]) -> dict[str, Any]:
+        """Return whose grid a case's prediction gets, what its inputs are, the SHA-256 of each file that is read, and
+        at which doses it is made; raises InputError where it cannot be made."""
+        like = self.synthesizer.place(supply, self.place.like)
+        read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
+        digests = {name: known["sha256"] for name, known in describe_inputs(read, supply.read).items()}
+        found = {"like": like, "inputs": self.synthesizer.sources(supply), "sha256": digests}
+        return found | ({"condition": [asdict(d) for d in dosages if d]} if dosages[0] is not None else {})
 
 
 def dosages_of(
@@ -149,6 +232,17 @@ def dosages_of(
     return (None,)
 
 
+def _free_files(out: Path, target: str, dosages: Sequence[Dosage | None], inputs: Iterable[Path]) -> list[Path]:
+    """Return the file of each image; raises OutputError where one of them, or its sidecar, would overwrite something
+    that is not ours."""
+    files = [_file_of(out, target, dosage, len(dosages)) for dosage in dosages]
+    known = identities(inputs)
+    for path in files:
+        require_no_input(path, known)
+        require_own_sidecar(sidecar_of(path))
+    return files
+
+
 def _file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
     """Return the file of an image: out itself, or one in the folder out, named by its dose."""
     if dosage is None or (count == 1 and out.name.endswith((".nii", ".nii.gz"))):
@@ -165,36 +259,9 @@ def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None]) -> li
     return [str(_file_of(Path(safe_name(row.case)), target, dosage, len(dosages))) for dosage in dosages]
 
 
-def _teller(bar: CaseProgress, case: str) -> Callable[[int, int], None]:
+def _teller(tell: Tell, case: str) -> Callable[[int, int], None]:
     """Return what shows a network's progress beside a case."""
-    return lambda done, total: bar.tell(case, f"{done}/{total}")
-
-
-def _predict(
-    synthesizer: Synthesizer, row: CaseRow, place: Place, bar: CaseProgress, dosages: Sequence[Dosage | None]
-) -> Iterator[Image]:
-    """Yield the predictions of a cohort's case."""
-    bar.tell(row.case, "preparing")
-    case = read_case(row, synthesizer.supply(row.files).read, ("brain",))
-    return synthesizer.series(case, dosages, place.like, place.units, _teller(bar, row.case))
-
-
-def _origin(synthesizer: Synthesizer, row: CaseRow, place: Place, dosages: Sequence[Dosage | None]) -> dict[str, Any]:
-    """Return whose grid a case's prediction gets, what its inputs are, and at which doses it is made; raises InputError
-    where it cannot be made."""
-    supply = synthesizer.supply(row.files)
-    found = {"like": synthesizer.place(supply, place.like), "inputs": synthesizer.sources(supply)}
-    return found | ({"condition": [asdict(d) for d in dosages if d]} if dosages[0] is not None else {})
-
-
-def _started(index: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a cohort's predictions, with the cases that were predicted in the same way before."""
-    record: dict[str, Any] = {**known, "cases": {}, "series": {}, "sources": {}}
-    if index.exists():
-        before = json.loads(index.read_text())
-        if all(before.get(key) == record[key] for key in ("weights_sha256", "like", "units", "missing", "inference")):
-            record |= {key: before.get(key, {}) for key in ("cases", "series", "sources")}
-    return record
+    return lambda done, total: tell(case, f"{done}/{total}")
 
 
 def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:

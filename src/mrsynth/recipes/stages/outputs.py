@@ -1,0 +1,62 @@
+"""Where a prediction may be written: never over one of the scans, nor its sidecar over a file of somebody else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from mrsynth.errors import OutputError
+from mrsynth.io.locator import split_locator
+
+Identity = tuple[int, int]
+"""Device and inode: one file has one, by whatever path or link it is reached."""
+
+
+def sidecar_of(path: Path) -> Path:
+    """Return the path of the JSON file beside an image: x.nii.gz → x.json."""
+    return path.with_name(stem_of(path) + ".json")
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without .nii or .nii.gz."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def identities(inputs: Iterable[Path]) -> frozenset[Identity]:
+    """Return which files the inputs (paths, or locators) are; those that are not there are left out."""
+    found = (_identity(split_locator(path)[0]) for path in inputs)
+    return frozenset(one for one in found if one is not None)
+
+
+def require_no_input(out: Path, inputs: frozenset[Identity]) -> None:
+    """Raise OutputError where a file that is to be written is one of the inputs (see `identities`)."""
+    if _identity(out) in inputs:
+        raise OutputError(
+            f"{out}: is one of the scans that are read, and would be overwritten.",
+            do="give another name or folder with -o",
+        )
+
+
+def require_own_sidecar(path: Path) -> None:
+    """Raise OutputError where a file stands at a sidecar's path that is none of a synthetic image."""
+    if not path.exists():
+        return
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = None
+    if not isinstance(known, dict) or known.get("synthetic") is not True:
+        raise OutputError(
+            f"{path}: is there already, and would be overwritten.",
+            found="a file that is no sidecar of a synthetic image",
+            do="give the image another name with -o",
+        )
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        state = path.stat()
+    except (OSError, ValueError):  # not there, or no path: reading or writing it says what is wrong
+        return None
+    return state.st_dev, state.st_ino

@@ -1,0 +1,86 @@
+"""predictions.json: by which model a cohort's predictions were made, what each was made of, and which cases failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mrsynth.errors import InputError
+from mrsynth.io.files import write_json
+
+NAME = "predictions.json"
+
+TABLES = ("cases", "series", "sources", "failed")
+"""Case → its file, → its files at several doses, → what it was made of, → why it could not be made."""
+
+WAY = ("weights_sha256", "like", "units", "missing", "inference")
+"""What must be the same for earlier predictions to be kept."""
+
+
+class Predictions:
+    """The predictions in a folder; predictions.json is written anew after each case.
+
+    known: what all of them have in common (`provenance`). Those that were made in another way before are forgotten.
+    Raises InputError where the folder's predictions.json is damaged or not mrsynth's.
+    """
+
+    def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
+        self.folder = folder
+        before = _read(folder / NAME)
+        same = all(before.get(key) == known[key] for key in WAY)
+        self.record: dict[str, Any] = {**known, **{key: before.get(key, {}) if same else {} for key in TABLES}}
+
+    def holds(self, case: str, files: Sequence[str], origin: Mapping[str, Any]) -> bool:
+        """Say whether a case's files are there, made of the same sources."""
+        table, entry = _entry(files)
+        kept = self.record[table].get(case) == entry and self.record["sources"].get(case) == origin
+        return kept and all((self.folder / file).exists() for file in files)
+
+    def keep(self, case: str) -> None:
+        """Note that a case is as it should be, where it failed in between."""
+        if self.record["failed"].pop(case, None) is not None:
+            write_json(self.folder / NAME, self.record)
+
+    def forget(self, case: str) -> None:
+        """Forget what is known of a case that is to be made anew."""
+        for table in TABLES:
+            self.record[table].pop(case, None)
+
+    def add(self, case: str, files: Sequence[str], origin: Mapping[str, Any]) -> None:
+        """Note a case that was made; files: one image, or a series of them."""
+        self.forget(case)
+        table, entry = _entry(files)
+        self.record[table][case], self.record["sources"][case] = entry, origin
+        write_json(self.folder / NAME, self.record)
+
+    def fail(self, case: str, why: str) -> None:
+        """Note why a case could not be made."""
+        self.record["failed"][case] = why
+        write_json(self.folder / NAME, self.record)
+
+
+def _entry(files: Sequence[str]) -> tuple[str, str | list[str]]:
+    """Return the table in which a case's files stand, and what stands there."""
+    return ("cases", files[0]) if len(files) == 1 else ("series", list(files))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what predictions.json says, {} where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read.", found=error, do="remove it: the predictions beside it are then made anew"
+        ) from error
+    sound = isinstance(before, dict) and all(isinstance(before.get(table, {}), dict) for table in TABLES)
+    if not sound or before.get("synthetic") is not True:
+        raise InputError(
+            f"{path} is not what mrsynth synthesize writes.",
+            expected='an object with "synthetic": true',
+            do="remove it, or give another folder with -o",
+        )
+    return before
