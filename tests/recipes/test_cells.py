@@ -14,7 +14,7 @@ from mrsynth.errors import CohortError, ModelError
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.model import load_contract
 from mrsynth.recipes.recipe import Recipe
-from mrsynth.recipes.stages.cells import StudyWork, is_done, read_state, run_cell, run_job
+from mrsynth.recipes.stages.cells import StudyWork, each_once, is_done, read_state, run_cell, run_job
 from mrsynth.recipes.stages.cluster import Workers, run_each
 from mrsynth.recipes.stages.prepare import prepare
 from mrsynth.recipes.stages.study_plan import Cell, Item, Job, plan_study
@@ -138,3 +138,9 @@ def test_a_cell_that_was_trained_on_other_data_says_so(world: World, tmp_path: P
     prepare(fewer, cell.recipe, tmp_path / "prepared", progress=False)
     with pytest.raises(CohortError, match="was trained on other prepared data"):
         run_cell(replace(cell, prepared=tmp_path / "prepared"), fewer, quiet, False)
+
+
+def test_a_case_that_failed_and_is_left_out_counts_once():
+    failed = [("case-1", "t2 is missing"), ("case-2", "broken")]
+    left_out = [("case-3", "no truth"), ("case-1", "no prediction of it; t2 is missing")]
+    assert each_once(failed, left_out) == [*failed, ("case-3", "no truth")]

@@ -104,7 +104,7 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
         _require_some(made, failed)
     with clock("evaluate"):
         path = evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress)
-        failed = _once(failed, left_out(path))
+        failed = each_once(failed, left_out(path))
     with clock("report"):
         build_report(cell.run)
     seconds = {**clock.seconds, "train": contract.training["seconds"]}
@@ -137,11 +137,11 @@ def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
         _require_some(made, failed)
     with clock("evaluate"):
         path = evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress)
-        failed = _once(failed, left_out(path))
+        failed = each_once(failed, left_out(path))
     _write_done(job.place, asked, clock.seconds, failed)
 
 
-def _once(failed: list[tuple[str, str]], left_out: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def each_once(failed: list[tuple[str, str]], left_out: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return what failed and what was left out; a case that could not be predicted stands in both, and once here."""
     known = {case for case, _ in failed}
     return [*failed, *(one for one in left_out if one[0] not in known)]
