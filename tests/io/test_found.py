@@ -95,6 +95,17 @@ def test_a_wrong_table_is_told_with_its_line(folder: Path, before: str, after: s
         corrected(folder, (before, after))
 
 
+def test_no_word_makes_a_synthetic_image_a_scan(folder: Path) -> None:
+    """A line that was right once, too: the scan was written over since."""
+    table = folder / "cohort.found.csv"
+    write_found(index_folder(folder).found, table)
+    save(folder / "P1" / "P1_t2.nii.gz", descrip=b"SYNTHETIC t2 mrsynth 0.1.0, not for diagnosis")
+    with pytest.raises(CohortError, match=r"line 3: P1/P1_t2.nii.gz is a synthetic image"):
+        index_folder(folder, corrections=table)
+    table.write_text(table.read_text().replace("P1,P1,t2", "P1,P1,ignore"))
+    assert list(index_folder(folder, corrections=table).rows[0].files) == ["t1"]
+
+
 def test_a_table_that_leaves_nothing(folder: Path) -> None:
     with pytest.raises(InputError, match="no case found"):
         corrected(folder, (",t1,", ",ignore,"), (",t2,", ",ignore,"))

@@ -15,6 +15,7 @@ from mrsynth.io.cells import read_cells
 from mrsynth.io.files import absolute as absolute_folder
 from mrsynth.io.files import kind_of, printable, why_unsafe, write_text
 from mrsynth.io.locator import absolute, relative_text, split_locator
+from mrsynth.io.synthetic import why_synthetic
 from mrsynth.settings import nearest
 from mrsynth.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 
@@ -104,7 +105,7 @@ def correct(found: Sequence[Found], path: Path) -> list[Found]:
     of every image in it, also of images that were not found (one volume of a 4-D file).
 
     Raises InputError if it cannot be read, CohortError naming the line if a contrast does not exist, if a file is gone,
-    if an image in use has no patient or case, or if two images of a case are to be the same contrast.
+    if an image in use is synthetic or has no patient or case, or if two images of a case are to be the same contrast.
     """
     by_path = {absolute(image.path): image for image in found}
     lines: dict[tuple[str, str], int] = {}
@@ -124,6 +125,7 @@ def correct(found: Sequence[Found], path: Path) -> list[Found]:
         by_path[place] = before
         if contrast == IGNORE:
             continue
+        _require_acquired(place, cells["path"], where)
         if not before.patient or not before.case:
             raise CohortError(
                 f"{where}: the image has no patient or no case.", found=cells["path"], do="fill both columns"
@@ -150,6 +152,17 @@ def _contrast(text: str, where: str) -> str:
             do=nearest(text, [*CONTRASTS, *MASKS, IGNORE]),
         )
     return name
+
+
+def _require_acquired(place: Path, shown: str, where: str) -> None:
+    """Raise CohortError if a model made the image, also where its line was right once: it was written over since."""
+    if why := why_synthetic(place):
+        raise CohortError(
+            f"{where}: {shown} is a synthetic image, not a scan.",
+            found=why,
+            expected="an acquired image",
+            do=f"write {IGNORE} in its line",
+        )
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
