@@ -253,6 +253,12 @@ def test_no_scan_and_no_foreign_file_is_overwritten(world: Path, monkeypatch: py
     for _ in range(2):  # our own may be replaced
         synthesize_files(world / "main", scans, world / "flair.nii.gz", progress=False)
 
+    other = world / "other.nii.gz"
+    other.write_bytes(scans["t2"].read_bytes())
+    with pytest.raises(OutputError, match="no synthetic image"):
+        synthesize_files(world / "main", {"t1": scans["t1"], "t2": link}, other, progress=False)
+    assert other.read_bytes() == before[scans["t2"]]
+
     named = world / "out" / "case-1.nii.gz"
     named.parent.mkdir()
     named.write_bytes(scans["t2"].read_bytes())

@@ -12,10 +12,10 @@ from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pai
 from mrsynth.image import grid_error
 from mrsynth.io import read_image, read_mask, read_prediction
 from mrsynth.io.files import write_json
+from mrsynth.io.names import stem_of
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.recipes.stages.cluster import Failure
 from mrsynth.recipes.stages.evaluate import attempt, require_json, summary_of, why_failed
-from mrsynth.recipes.stages.outputs import stem_of
 
 
 def evaluate_files(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mrsynth.errors import OutputError
 from mrsynth.io.locator import split_locator
+from mrsynth.io.names import stem_of
+from mrsynth.io.synthetic import why_synthetic
 
 Identity = tuple[int, int]
 """Device and inode: one file has one, by whatever path or link it is reached."""
@@ -18,23 +20,25 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(stem_of(path) + ".json")
 
 
-def stem_of(path: Path) -> str:
-    """Return a file's name without .nii or .nii.gz."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
 def identities(inputs: Iterable[Path]) -> frozenset[Identity]:
     """Return which files the inputs (paths, or locators) are; those that are not there are left out."""
     found = (_identity(split_locator(path)[0]) for path in inputs)
     return frozenset(one for one in found if one is not None)
 
 
-def require_no_input(out: Path, inputs: frozenset[Identity]) -> None:
-    """Raise OutputError where a file that is to be written is one of the inputs (see `identities`)."""
+def require_no_scan(out: Path, inputs: frozenset[Identity]) -> None:
+    """Raise OutputError where an image would be written over one of the inputs (see `identities`) or over a file that
+    is no synthetic image."""
     if _identity(out) in inputs:
         raise OutputError(
             f"{out}: is one of the scans that are read, and would be overwritten.",
             do="give another name or folder with -o",
+        )
+    if out.is_file() and why_synthetic(out) is None:
+        raise OutputError(
+            f"{out}: is there already, and would be overwritten.",
+            found="a file that is no synthetic image",
+            do="give another name or folder with -o, or remove the file",
         )
 
 

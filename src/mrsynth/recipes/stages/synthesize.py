@@ -15,7 +15,7 @@ from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_
 from mrsynth.io.files import safe_name, write_json
 from mrsynth.io.prepared_inputs import describe_inputs
 from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
-from mrsynth.recipes.stages.outputs import Identity, identities, require_no_input, require_own_sidecar, sidecar_of
+from mrsynth.recipes.stages.outputs import Identity, identities, require_no_scan, require_own_sidecar, sidecar_of
 from mrsynth.recipes.stages.predictions import Predictions
 from mrsynth.recipes.stages.progress import CaseProgress
 from mrsynth.synthesize import REFUSE, Doses, Inference, MissingInputs, Synthesizer, Units, load_model
@@ -195,7 +195,7 @@ class CaseWork:
             return
         self.predictions.forget(row.case)
         for file in files:
-            require_no_input(self.predictions.folder / file, self.scans)
+            require_no_scan(self.predictions.folder / file, self.scans)
         tell(row.case, "preparing")
         case = read_case(row, supply.read, ("brain",))
         teller = _teller(tell, row.case)
@@ -238,7 +238,7 @@ def _free_files(out: Path, target: str, dosages: Sequence[Dosage | None], inputs
     files = [_file_of(out, target, dosage, len(dosages)) for dosage in dosages]
     known = identities(inputs)
     for path in files:
-        require_no_input(path, known)
+        require_no_scan(path, known)
         require_own_sidecar(sidecar_of(path))
     return files
 
