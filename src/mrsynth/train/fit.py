@@ -86,7 +86,8 @@ def fit(
     (training, validation) samples. stages: those after the first. run: checkpoints go to run/checkpoints, logs
     (history.csv, TensorBoard) to run/log. resume: continue from the latest checkpoint (weights, optimisers, learning
     rates, epoch, early stopping; the random state follows from seed and epoch); a run without one starts anew.
-    Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full.
+    Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full, MrsynthError
+    where the training diverges, ModelError where a checkpoint is damaged.
     """
     folder = run / "checkpoints"
     best = BestModel(folder)
@@ -104,7 +105,7 @@ def fit(
     except SystemExit:  # Lightning exits on Ctrl-C and leaves SIGINT ignored
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
-    kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    kept = AtomicCheckpoints().load_checkpoint(best.best_model_path)
     weights = {k.removeprefix("net."): v for k, v in kept["state_dict"].items() if k.startswith("net.")}
     return FitResult(
         weights=weights,
