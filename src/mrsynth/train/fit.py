@@ -86,8 +86,8 @@ def fit(
     (training, validation) samples. stages: those after the first. run: checkpoints go to run/checkpoints, logs
     (history.csv, TensorBoard) to run/log. resume: continue from the latest checkpoint (weights, optimisers, learning
     rates, epoch, early stopping; the random state follows from seed and epoch); a run without one starts anew.
-    Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full, MrsynthError
-    where the training diverges, ModelError where a checkpoint is damaged.
+    Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full,
+    MrsynthError where the training diverges, ModelError where a checkpoint is damaged.
     """
     folder = run / "checkpoints"
     best = BestModel(folder)
