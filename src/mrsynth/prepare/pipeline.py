@@ -129,18 +129,29 @@ def _require_one_grid(case: Case, step: str) -> None:
             raise InputError(error.what, found=error.found, expected=error.expected, do=do)
 
 
-def learn_steps(cases: Callable[[], Iterable[Case]], steps: Steps) -> list[dict[str, dict[str, Any]]]:
+def learn_steps(
+    cases: Callable[[], Iterable[Case]], steps: Steps, leave_out_broken: bool = False
+) -> list[dict[str, dict[str, Any]]]:
     """Return the steps, completed, with what those that learn have learned.
 
     cases: gives the training cases anew at each call, one pass a learning step. Steps without `learn`, and those whose
-    settings hold it already, stay as they are.
+    settings hold it already, stay as they are. leave_out_broken: learn nothing from a case on which a step fails;
+    otherwise its error is raised.
     """
     settled = complete_steps(steps)
     for position, (name, settings) in enumerate(parse_steps(settled)):
         learn = STEPS[name].learn
         if learn is None or learn.settled(settings):
             continue
-        summaries = [learn.summarise(run_steps(case, settled[:position])[0], settings) for case in cases()]
+        summaries = []
+        for case in cases():
+            try:
+                summaries.append(learn.summarise(run_steps(case, settled[:position])[0], settings))
+            except RecipeError:
+                raise
+            except Exception:  # whatever library it broke in
+                if not leave_out_broken:
+                    raise
         settled[position] = {name: learn.settle(summaries, settings).model_dump(mode="json")}
     return settled
 

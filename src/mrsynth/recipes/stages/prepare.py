@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -90,7 +91,8 @@ def prepare(
     asked = Plan.of_recipe(plan) if isinstance(plan, Recipe) else plan
     plan = asked
     if learns(plan.steps):
-        plan = asked.learned(learn_steps(lambda: _training_cases(cohort, asked, stop_at_first), asked.steps))
+        seen = partial(_training_cases, cohort, asked, stop_at_first)
+        plan = asked.learned(learn_steps(seen, asked.steps, leave_out_broken=not stop_at_first))
     prepared = PreparedCohort.create(
         out, recipe=plan.name, steps=plan.steps, contrasts=plan.contrasts, asked=plan.asked
     )
@@ -125,7 +127,7 @@ def _remove_old(folder: Path, used: set[str]) -> None:
 
 
 def _training_cases(cohort: Cohort, plan: Plan, stop_at_first: bool) -> Iterator[Case]:
-    """Yield the cases that a learning step may see; broken ones are left out (they are reported when prepared)."""
+    """Yield the cases that a learning step may see; unreadable ones are left out (they are reported when prepared)."""
     for row in cohort.select("train"):
         try:
             yield read_case(row, plan.to_read(row))
