@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from laws import brain_case
-from mrsynth.errors import RecipeError
+from mrsynth.errors import InputError, RecipeError
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, write_image
 from mrsynth.prepare import parse_steps
 from mrsynth.recipes.recipe import load_recipe
@@ -32,6 +32,22 @@ def test_steps_get_the_settings_that_were_left_out():
 def test_steps_may_stand_in_a_file(tmp_path: Path):
     path = tmp_path / "steps.yaml"
     path.write_text("- brain_mask: {source: given}\n- zscore\n")
+    cohort = Cohort((row("t1"),))
+    assert Plan.of_steps(str(path), cohort).steps == Plan.of_steps("brain_mask: {source: given}, zscore", cohort).steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# what we agreed on\n\n- brain_mask: {source: given} # by hand\n- zscore\n",
+        "\ufeff- brain_mask: {source: given}\r\n- zscore\r\n",
+        "---\n[brain_mask: {source: given}, zscore]\n",
+        "# in one line\nbrain_mask: {source: given}, zscore # and a remark\n",
+    ],
+)
+def test_a_file_of_steps_may_begin_with_a_comment_or_a_byte_order_mark(tmp_path: Path, text: str):
+    path = tmp_path / "Schritte für alle.yaml"
+    path.write_bytes(text.encode())
     cohort = Cohort((row("t1"),))
     assert Plan.of_steps(str(path), cohort).steps == Plan.of_steps("brain_mask: {source: given}, zscore", cohort).steps
 
@@ -113,3 +129,18 @@ def test_landmarks_are_learned_from_the_training_split_alone(cohort: Cohort, tmp
     done = prepare(cohort, plan, tmp_path / "a", progress=False)
     assert set(done.made) == {"c0", "c1", "c2", "c3"}
     assert PreparedCohort.open(tmp_path / "a").steps != first.steps
+
+
+def test_a_broken_training_case_stops_no_other_and_teaches_nothing(cohort: Cohort, tmp_path: Path):
+    """It reads well, but a step fails on it: a brain of one value has no percentiles."""
+    image = brain_case(seed=0, contrasts=("t1",)).images["t1"]
+    write_image(image.with_data((image.data > 0).astype(np.float32)), tmp_path / "0.nii.gz")
+    plan = Plan.of_steps("brain_mask, nyul", cohort)
+    done = prepare(cohort, plan, tmp_path / "a", progress=False)
+    assert [case for case, _ in done.failed] == ["c0"]
+    assert "no range inside the brain" in done.failed[0][1]
+    assert done.made == ("c1", "c2", "c3")
+    alone = Cohort(tuple(row for row in cohort.rows if row.case != "c0"))
+    assert prepare(alone, plan, tmp_path / "b", progress=False).cohort.steps == done.cohort.steps
+    with pytest.raises(InputError, match="c0: t1 has no range"):
+        prepare(cohort, plan, tmp_path / "c", progress=False, stop_at_first=True)

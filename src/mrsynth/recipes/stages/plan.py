@@ -82,15 +82,26 @@ def is_at_hand(row: CaseRow, contrast: str, steps: Sequence[Mapping[str, Any]]) 
 def _listed(text: str) -> list[Any]:
     """Return the list of steps in a file or in the text itself, names without settings as {name: {}}."""
     path = Path(text)
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} cannot be read.", found=str(error)) from error
     try:
-        steps = yaml.safe_load(text if text.lstrip().startswith(("[", "-")) else f"[{text}]")
+        if path.suffix in (".yaml", ".yml"):
+            steps = _of_file(path)
+        else:
+            steps = yaml.safe_load(text if text.lstrip().startswith(("[", "-")) else f"[{text}]")
     except yaml.YAMLError as error:
         raise RecipeError("--steps is not YAML.", found=str(error).splitlines()[0]) from error
     if not isinstance(steps, list) or not steps:
         raise RecipeError("--steps is no list of steps.", found=text, expected="e.g. 'register, resample, zscore'")
     return [{step: {}} if isinstance(step, str) else step for step in steps]
+
+
+def _of_file(path: Path) -> Any:
+    """Return what a file of steps holds: a YAML list, comments and all, or what --steps itself may say."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read.", found=str(error)) from error
+    try:
+        steps = yaml.safe_load(text)
+    except yaml.YAMLError:
+        steps = None
+    return steps if isinstance(steps, list) else yaml.safe_load(f"[{text}\n]")
