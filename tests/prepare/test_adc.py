@@ -189,6 +189,18 @@ def test_air_is_0_and_noise_is_measured_in_it():
     assert records[0]["noise"] == pytest.approx(20.0, rel=0.15)
 
 
+def test_air_that_is_no_number_hides_no_tissue():
+    """Air set to NaN has no noise to measure; the map must not come out empty."""
+    case = scans((0, 1000), np.full(SHAPE, 1e-3))
+    inside = np.zeros(SHAPE, bool)
+    inside[2:-2, 2:-2, 2:-2] = True
+    images = {name: i.with_data(np.where(inside, i.data, np.float32(np.nan))) for name, i in case.images.items()}
+    adc, record = fitted(replace(case, images=images))
+    np.testing.assert_allclose(adc[inside], 1e-3, rtol=1e-5)
+    assert not adc[~inside].any()
+    assert record["noise"] == 0
+
+
 def test_too_fast_and_negative_diffusion_is_clamped_and_counted():
     adc = np.full(SHAPE, 1e-3)
     adc[0], adc[1] = 6e-3, -1e-3

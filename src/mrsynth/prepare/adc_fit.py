@@ -15,12 +15,20 @@ def noise_of(image: np.ndarray) -> float:
     """Return the standard deviation of the noise in each channel, from air in the corners of a magnitude image.
 
     In air the mean square is 2σ² (Rayleigh; Gudbjartsson and Patz, MRM 34:910, 1995). The median over the eight
-    corners leaves out those that hold tissue; images whose air was set to 0 give 0.
+    corners leaves out those that hold tissue; images whose air was set to 0, or to no number, give 0.
     """
     size = [max(1, n // 10) for n in image.shape]
     ends = [(slice(0, n), slice(-n, None)) for n in size]
     corners = [image[x, y, z] for x in ends[0] for y in ends[1] for z in ends[2]]
-    return float(np.sqrt(np.median([np.nanmean(corner.astype(np.float64) ** 2) for corner in corners]) / 2.0))
+    return float(np.sqrt(np.median([_mean_square(corner) for corner in corners]) / 2.0))
+
+
+def _mean_square(values: np.ndarray) -> float:
+    """Return the mean of the squares of what is a number; 0 where nothing is."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values[finite]
+    return float(np.mean(values.astype(np.float64) ** 2)) if values.size else 0.0
 
 
 def fit_loglinear(b_s_mm2: np.ndarray, signals: np.ndarray) -> np.ndarray:
