@@ -147,3 +147,22 @@ def test_a_box_that_cuts_off_brain_is_refused():
         run_steps(with_brain(), [{"pad_or_crop": {"shape": [8, 30, 30]}}])
     with pytest.raises(RecipeError, match="needs a shape"):
         parse_steps([{"pad_or_crop": {"around": "center"}}])
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        {"field_of_view": {"size_mm": [60, 64]}},
+        {"pad_or_crop": {"shape": [30, 40, 31], "around": "center"}},
+        {"resample": {"spacing_mm": [2, 2, 2], "shape": [40, 40, 40]}},
+    ],
+)
+def test_what_is_added_around_a_normalised_image_is_its_background(wider: dict):
+    """After a z-score 0 is the brain's mean: a frame of it would be grey matter around black air."""
+    case = brain_case(spacing_mm=(2.0, 2.0, 2.0))
+    done, records = run_steps(case, [{"brain_mask": {}}, {"zscore": {}}, wider])
+    outside = done.masks["brain"].data == 0
+    for name, image in done.images.items():
+        assert image.data.size > case.images[name].data.size
+        assert image.data[outside].max() == image.data.min() < -1
+        np.testing.assert_allclose(invert_steps(image, records).data, case.images[name].data, atol=1e-2)

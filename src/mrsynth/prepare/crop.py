@@ -23,7 +23,7 @@ class DropEmptySlicesSettings(Settings):
 
 
 class FieldOfViewSettings(Settings):
-    """size_mm: extent in x and y to which every slice is padded with zeros or cropped about its centre."""
+    """size_mm: extent in x and y to which every slice is padded with air or cropped about its centre."""
 
     size_mm: tuple[float, float]
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from mrsynth.errors import InputError
 from mrsynth.image import Case, Image
+from mrsynth.prepare.brain_stripped import background
 
 Order = Literal["linear", "cubic", "bspline"]
 
@@ -69,8 +70,13 @@ def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def outside(image: Image) -> float:
-    """Return the value of what an image did not see: air of a CT (its lowest value), else 0."""
-    return float(image.data.min()) if image.contrast == "ct" else 0.0
+    """Return the value of what an image did not see: air of a CT (its lowest value), else 0; in a stripped image whose
+    values were shifted before (zscore, where 0 is the brain's mean) its background."""
+    lowest = float(image.data.min())
+    if image.contrast == "ct":
+        return lowest
+    found = background(image) if lowest < 0.0 else None
+    return min(0.0, found.value) if found is not None and found.signed else 0.0
 
 
 def on_all(case: Case, change: Callable[[Image], Image]) -> Case:
