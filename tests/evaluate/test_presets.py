@@ -76,6 +76,18 @@ def test_fitting_by_hand_is_the_linear_record() -> None:
         assert value(records, metric, "lesion", "linear") == pytest.approx(value(by_hand, metric, "lesion"), rel=1e-9)
 
 
+@pytest.mark.parametrize("contrast", [1e-2, 1e-3, 1e-4])
+def test_a_nearly_constant_prediction_has_its_similarity_after_the_fit_in_single_precision_too(contrast: float) -> None:
+    prediction, truth, regions = subject()
+    flat = (0.5 + contrast * prediction).astype(np.float32)
+    single = evaluate_pair(flat, truth.astype(np.float32), regions, 1.0)
+    double = evaluate_pair(flat.astype(np.float64), truth.astype(np.float32).astype(np.float64), regions, 1.0)
+    for region in ("brain", "lesion", "shell"):
+        assert value(single, "ssim", region, "linear") == pytest.approx(
+            value(double, "ssim", region, "linear"), abs=1e-4
+        )
+
+
 @pytest.mark.parametrize("preset", COMMON)
 def test_a_perfect_match(preset: str) -> None:
     _, truth, regions = subject()

@@ -116,6 +116,19 @@ def test_only_patients_with_both_values_are_compared() -> None:
     assert table["mean_difference"].tolist() == [4, 4]
 
 
+def test_a_patient_is_compared_on_the_cases_and_lesions_that_both_have() -> None:
+    """Cases and lesions differ more than predictors do: a mean over others would be a difference of scans."""
+    identity = [10, 10, 10, 10, None, math.inf]
+    records = cohort([11, 12, 40, 41, 40, 41], identity)
+    patient_of = {f"c{i}": "ab"[i % 2] for i in range(6)}
+    assert paired_tests(records, generator(), patient_of)["mean_difference"].tolist() == [16, 16]
+    assert paired_tests(records[6:] + records[:6], generator(), patient_of)["mean_difference"].tolist() == [16, 16]
+    assert row(summarise(records, generator(), patient_of), predictor="model")["mean"] == pytest.approx(185 / 6)
+    lesions = [replace(one, region=f"lesion#{i}") for i in (1, 2) for one in cohort([20 * i], [20 * i - 1])]
+    lesions[-1] = replace(lesions[-1], value=None)
+    assert paired_tests(lesions, generator())["mean_difference"].tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_patients_are_defined(n: int) -> None:
     table = paired_tests(cohort([3.0, 5.0][:n] or [None], [1.0, 2.0][:n] or [1.0]), generator())

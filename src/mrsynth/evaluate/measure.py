@@ -79,7 +79,7 @@ def measure_regions(pair: Pair, preset: Preset) -> list[MetricRecord]:
     union = np.logical_or.reduce([pair.regions[name] for name in names])
     box = bounding_box(union, margin=window_radius(preset.window)) or (slice(0, 1),) * 3
     prediction, truth = (np.ascontiguousarray(image[box]) for image in (pair.prediction, pair.truth))
-    moments = local_moments(batch_of(prediction[None]), batch_of(truth[None]), window=preset.window)
+    moments = _moments(prediction, truth, union[box], preset.window)
     flat = Moments(*(moment.reshape(1, 1, -1) for moment in moments))
     records: list[MetricRecord] = []
     for name in names:
@@ -125,6 +125,19 @@ def brain_slices(pair: Pair) -> np.ndarray:
 def batch_of(images: np.ndarray) -> torch.Tensor:
     """Return images (b, *space) as a tensor (b, 1, *space)."""
     return torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1)
+
+
+def _moments(prediction: np.ndarray, truth: np.ndarray, inside: np.ndarray, window: Window) -> Moments:
+    """Return the local moments of two volumes, filtered about their means inside.
+
+    In single precision E[x²] − E[x]² of a nearly constant prediction is mostly rounding, which a steep linear fit would
+    raise above every signal.
+    """
+    chosen = inside if inside.any() else np.ones_like(inside)
+    centres = [image[chosen].mean(dtype=np.float64).astype(image.dtype) for image in (prediction, truth)]
+    x, y = (batch_of((image - centre)[None]) for image, centre in zip((prediction, truth), centres, strict=True))
+    mean_x, mean_y, var_x, var_y, cov = local_moments(x, y, window=window)
+    return Moments(mean_x + float(centres[0]), mean_y + float(centres[1]), var_x, var_y, cov)
 
 
 def _region_records(pair: Pair, preset: Preset, region: str, voxels: Voxels) -> list[MetricRecord]:

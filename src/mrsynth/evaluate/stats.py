@@ -7,6 +7,8 @@ the region `lesion-wise` (their rank by size means nothing across patients).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -79,12 +81,15 @@ def paired_tests(
 ) -> pd.DataFrame:
     """Return the paired t-test and the Wilcoxon signed-rank test of predictor a against b, patient by patient.
 
+    A patient's value is the mean over the cases (and lesions) where both predictors have a finite value: the others
+    would set other scans against each other.
+
     One row a test and a group: metric, region, contrast, preset, fit, dimension, data_range, a, b, test, n (patients
     with finite values of both), statistic, p, p_holm, mean_difference (a − b) with its bootstrap interval ci_low,
     ci_high, reason. p_holm is corrected over the table's rows of the same test (both tests ask the same question).
     metrics and regions: which rows; None takes all that have a direction (HIGHER_IS_BETTER).
     """
-    values = _by_patient(records, patient_of)
+    values = _by_patient(_where_both(records, a, b), patient_of)
     values = values[values["metric"].isin(HIGHER_IS_BETTER if metrics is None else metrics)]
     if regions is not None:
         values = values[values["region"].isin(regions)]
@@ -218,6 +223,17 @@ def _by_patient(records: Iterable[MetricRecord], patient_of: Mapping[str, str] |
     cases = case.agg({"value": "mean", "n_infinite": "sum", "n_missing": "sum"})
     patient = cases.groupby([*GROUP, "patient"], sort=False, as_index=False)
     return patient.agg({"value": "mean", "n_infinite": "sum", "n_missing": "sum"})
+
+
+def _where_both(records: Iterable[MetricRecord], a: str, b: str) -> list[MetricRecord]:
+    """Return the records without the values at which one of two predictors has no finite partner."""
+    records, place = list(records), attrgetter(*GROUP[1:], "case")
+    finite: dict[str, set[tuple[object, ...]]] = {a: set(), b: set()}
+    for record in records:
+        if record.predictor in finite and record.value is not None and np.isfinite(record.value):
+            finite[record.predictor].add(place(record))
+    both = finite[a] & finite[b]
+    return [record if place(record) in both else replace(record, value=None) for record in records]
 
 
 def _holm(table: pd.DataFrame) -> pd.DataFrame:
