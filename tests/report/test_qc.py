@@ -82,6 +82,8 @@ def test_killed_between_case_and_pictures_no_old_pictures_stay(prepared: Path, m
 
 @pytest.mark.parametrize("name", ["facts.json", "pictures.npz"])
 def test_damaged_pictures_are_named(prepared: Path, name: str):
-    (prepared / "qc" / "BraTS-GLI-00002-000" / name).write_bytes(b"{")
-    with pytest.raises(InputError, match="damaged"):
-        build_qc(prepared)
+    path = prepared / "qc" / "BraTS-GLI-00002-000" / name
+    for damaged in (path.read_bytes()[:-20], b"{"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="damaged"):
+            build_qc(prepared)

@@ -189,6 +189,14 @@ def test_unusable_files_are_named_and_leave_no_page(
     assert not (run / "report.html").exists()
 
 
+def test_a_picture_that_was_cut_off_is_named(make_run: MakeRun) -> None:
+    run = make_run(MODEL, IDENTITY, pictures=True)
+    path = run / "panels" / "0.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read as a panel"):
+        build_report(run)
+
+
 def test_no_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         build_report(tmp_path / "nothing")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,9 +156,9 @@ def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
     meta: its entry of panels.json; `case` and `window` are needed. Raises InputError.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], dtype=np.float32) for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read as a panel.", found=str(error), do=EVALUATE) from None
     absent = [name for name in PANEL_ARRAYS if name not in arrays]
     shapes = {array.shape for array in arrays.values()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,11 +85,11 @@ def read_qc(folder: Path) -> Qc | None:
         return None
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        with np.load(folder / "pictures.npz", allow_pickle=False) as file:
+        with (folder / "pictures.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             pictures = {name: file[name] for name in file.files}
         if not {"steps", "contrasts", "reference", "flags", "histograms"} <= set(facts):
             raise ValueError("incomplete")
-    except (OSError, ValueError, TypeError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{folder}: is damaged.", found=str(error), do="remove it and prepare the case again"
         ) from error

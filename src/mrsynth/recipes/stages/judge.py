@@ -44,7 +44,7 @@ def judge(
 ) -> list[MetricRecord]:
     """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
     voxels that enhance by more than ENHANCES of the data range."""
-    data_range = recipe.evaluate.data_range or contract.range[1] - contract.range[0]
+    data_range = data_range_of(contract, recipe)
     native, enhanced = before_and_after(truth, contract)
     regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, ENHANCES * data_range)
     records: list[MetricRecord] = []
@@ -55,6 +55,11 @@ def judge(
                 candidate, truth.target.data, regions, data_range, preset, info=info, native=native
             )
     return records
+
+
+def data_range_of(contract: Contract, recipe: Recipe) -> float:
+    """Return the data range of PSNR and SSIM: the recipe's own, else the width of the model's range."""
+    return recipe.evaluate.data_range or contract.range[1] - contract.range[0]
 
 
 def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -92,4 +97,5 @@ class PairWork:
         records = judge(truth, candidates, self.presets, self.contract, self.recipe)
         if "identity" not in candidates:
             records += without_value(records, "identity", f"{identity.nearest}, the nearest input, is missing")
-        return records, write_panel(truth, candidates, self.panels, self.contract)
+        data_range = data_range_of(self.contract, self.recipe)
+        return records, write_panel(truth, candidates, self.panels, self.contract, data_range)

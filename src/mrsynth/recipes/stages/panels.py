@@ -15,14 +15,16 @@ from mrsynth.recipes.stages.truth import Truth
 from mrsynth.tensors import ssim_map
 
 
-def write_panel(truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path, contract: Contract) -> dict[str, Any]:
+def write_panel(
+    truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path, contract: Contract, data_range: float
+) -> dict[str, Any]:
     """Write one slice of a case for the report (the one with most lesion, else with most brain); returns its entry.
 
     candidates: the model's image and, where it could be made, the identity's. The input is the first that is there.
+    data_range: of PSNR and SSIM, in image units.
     """
-    area = truth.brain if truth.lesion is None or not truth.lesion.any() else truth.lesion > 0
-    k = int(np.argmax(area.sum(axis=(0, 1))))
-    data_range = contract.range[1] - contract.range[0]
+    lesion = np.zeros_like(truth.brain) if truth.lesion is None else truth.brain & (truth.lesion > 0)
+    k = int(np.argmax((lesion if lesion.any() else truth.brain).sum(axis=(0, 1))))
     first = next(iter(truth.inputs))
     shown = {
         "input": truth.inputs[first].data[..., k],
@@ -40,6 +42,7 @@ def write_panel(truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path
         shown["lesion"] = truth.lesion[..., k]
     inside = truth.brain[..., k]
     error = (shown["synthetic"] - shown["truth"])[inside].astype(np.float64)
+    low, high = contract.range[0], float(np.percentile(shown["truth"][inside], 99.8))
     name = f"{safe_name(truth.row.case)}.npz"
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / name) as temporary, temporary.open("wb") as file:
@@ -54,7 +57,7 @@ def write_panel(truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path
         "axis": "z",
         "input_contrast": first,
         "target_contrast": contract.target,
-        "window": [contract.range[0], float(np.percentile(shown["truth"][inside], 99.8))],
+        "window": [low, high if high > low else contract.range[1]],  # a scan may end short of the slice
         "psnr": float(10 * np.log10(data_range**2 / max(np.mean(error**2), 1e-20))),
         "ssim": float(shown["ssim"][inside].mean()),
         "mae": float(np.abs(error).mean()),
