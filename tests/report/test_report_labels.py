@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrsynth.report.labels import arrow, decimals, duration, in_order, interval, number, p_value
+from mrsynth.report.labels import arrow, decimals, duration, in_order, interval, metric_name, number, p_value
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,15 @@ def test_what_is_no_number_is_said() -> None:
     assert p_value(math.nan) == "–"
     assert p_value(0.00099) == "< 0.001"
     assert arrow(None) == ""
+
+
+def test_a_measure_is_not_called_its_error() -> None:
+    for name, words in (("cnr", "CNR"), ("enhancement_percent", "enhancement")):
+        found = [metric_name(name + end) for end in ("", "_truth", "_error")]
+        assert len(set(found)) == 3
+        assert all(one.startswith(words) for one in found)
+        assert ["error" in one for one in found] == [False, False, True]
+    assert metric_name("lesion_to_brain_ratio") == "lesion-to-brain ratio"
 
 
 def test_order_and_duration() -> None:

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 
 from mrsynth.errors import InputError
 from mrsynth.report.study import build_study
-from mrsynth.report.study_tables import comparisons_table, measured_table
+from mrsynth.report.study_tables import comparisons_table, measured_table, runs_table
 
 PAPER = {"U-Net (3D)": (27.21, 1.18), "Ours (3D)": (28.24, 1.26)}
 
@@ -147,6 +147,22 @@ def test_best_is_bold_and_behind_the_identity_red() -> None:
     )
     assert [r[1].tone for r in made.rows] == ["", "", "best", "bad"]
     assert made.columns == ("", "PSNR ↑ (n = 8)")
+
+
+def test_each_row_is_held_against_its_own_identity() -> None:
+    rows = []
+    for source, identity, model in (("x", 24.0, 25.0), ("y", 27.0, 26.0), ("z", 20.0, 23.0)):
+        rows += [row(f"{source}: identity", identity, predictor="identity"), row(source, model)]
+        rows[-2]["source"] = rows[-1]["source"] = source
+    made = measured_table(table("t", *rows), {"x": "t1ce", "y": "t1ce", "z": "t1ce"})
+    assert [r[1].tone for r in made.rows] == ["", "", "", "bad", "", ""]
+
+
+def test_a_name_with_signs_of_addresses_is_a_link_that_leads_there(tmp_path: Path) -> None:
+    one = item("50% #1")
+    (tmp_path / one["folder"]).mkdir(parents=True)
+    (tmp_path / one["folder"] / "report.html").write_text("")
+    assert runs_table([one], tmp_path).rows[0][0].link == "runs/50%25%20%231/report.html"
 
 
 def test_rows_that_make_different_images_are_not_ranked() -> None:

@@ -14,9 +14,15 @@ METRIC_NAMES = {
     "mse": "MSE",
     "rmse": "RMSE",
     "nmi": "NMI",
-    "cnr": "CNR error",
-    "lesion_to_brain_ratio": "lesion-to-brain ratio error",
-    "enhancement_percent": "enhancement error (%)",
+    "cnr": "CNR",
+    "cnr_truth": "CNR of the truth",
+    "cnr_error": "CNR error",
+    "lesion_to_brain_ratio": "lesion-to-brain ratio",
+    "lesion_to_brain_ratio_truth": "lesion-to-brain ratio of the truth",
+    "lesion_to_brain_ratio_error": "lesion-to-brain ratio error",
+    "enhancement_percent": "enhancement (%)",
+    "enhancement_percent_truth": "enhancement of the truth (%)",
+    "enhancement_percent_error": "enhancement error (%)",
 }
 PREDICTOR_NAMES = {"model": "model", "identity": "identity", "training_mean": "training mean"}
 TEST_NAMES = {"paired_t": "paired t", "t": "paired t", "wilcoxon": "Wilcoxon", "independent_t": "independent t"}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mrsynth.report.labels import MISSING, arrow, decimals, duration, number, p_value
 from mrsynth.report.scores import better
@@ -16,7 +17,7 @@ def measured_table(table: Mapping[str, Any], targets: Mapping[str, str]) -> Tabl
     """Return a table of a study: mean ± SD over patients, below it the paper's, n where it differs from the others.
 
     targets: what each cell and job makes. Where the rows make the same, the best is bold, and red what is not better
-    than the identity; errors of different images cannot be compared.
+    than the identity (a row's own, where it has one); errors of different images cannot be compared.
     """
     columns = table["columns"]
     alike = len({targets[row["source"]] for row in table["rows"] if row["source"] in targets}) == 1
@@ -37,7 +38,9 @@ def _measured(row: Mapping[str, Any], column: Mapping[str, Any], table: Mapping[
     if cell["seed_sd"] is not None:
         below.append(f"over {cell['seeds']} seeds ± {number(cell['seed_sd'], digits)}")
     models = {r["label"]: value(r["cells"][label]["mean"]) for r in table["rows"] if r["predictor"] == "model"}
-    base = next((value(r["cells"][label]["mean"]) for r in table["rows"] if r["predictor"] == "identity"), math.nan)
+    identities = [r for r in table["rows"] if r["predictor"] == "identity"]
+    own = [r for r in identities if r["source"] == row["source"]] or identities
+    base = value(own[0]["cells"][label]["mean"]) if own else math.nan
     tone = ""
     if alike and row["predictor"] == "model" and higher is not None and math.isfinite(mean):
         tone = "" if any(better(rival, mean, higher) for rival in models.values()) else "best"
@@ -92,7 +95,7 @@ def runs_table(items: Sequence[Mapping[str, Any]], out: Path) -> Table:
         size = item.get("parameters")
         rows.append(
             (
-                Cell(item["label"], link=page if (out / page).is_file() else ""),
+                Cell(item["label"], link=quote(page) if (out / page).is_file() else ""),
                 Cell(f"{item['net']}: {', '.join(item['inputs'])} → {item['target']}", tuple(_of_item(item))),
                 Cell(item["state"], tuple(below), "bad" if item["state"] == "failed" else ""),
                 Cell(f"{size:,}".replace(",", " ") if size else MISSING),
