@@ -13,6 +13,7 @@ from scipy import ndimage
 from laws import ball, brain_case
 from mrsynth.errors import InputError, RecipeError
 from mrsynth.image import Case
+from mrsynth.io import read_image
 from mrsynth.prepare import brain_deepbet, invert_steps, parse_steps, run_steps
 from mrsynth.prepare.brain import choose
 from mrsynth.prepare.brain_external import PROGRAMS
@@ -272,6 +273,23 @@ def test_an_installed_program_is_asked(tmp_path: Path, monkeypatch: pytest.Monke
     done, record = masked(Case({"t1": replace(image, affine=tilted)}), source=source)
     assert np.array_equal(brain(done), data > 0)
     assert (record["source"], record["of"]) == (source, "t1")
+
+
+def test_a_program_gets_the_head_upright_however_its_axes_were_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sent = tmp_path / "sent.nii.gz"
+    install(tmp_path, monkeypatch, "synthstrip", f'cp "$2" "{sent}"; cp "$2" "$4"')
+    case = only(brain_case(shape=(20, 24, 28)), "t1")
+    steps = [{"reorient": {"axes": "PIL"}}, {"brain_mask": {"source": "synthstrip"}}]
+    done, _ = run_steps(case, steps)
+    assert np.array_equal(read_image(sent, "t1").data, case.images["t1"].data)
+    assert np.array_equal(brain(done), done.images["t1"].data > 0)
+
+
+def test_deepbet_finds_the_same_brain_however_the_axes_were_turned(head: Case):
+    straight, _ = masked(only(head, "t1"), source="deepbet")
+    turned, _ = run_steps(only(head, "t1"), [{"reorient": {"axes": "SPL"}}, {"brain_mask": {"source": "deepbet"}}])
+    back, _ = run_steps(turned, [{"reorient": {"axes": "RAS"}}])
+    assert np.array_equal(brain(back), brain(straight))
 
 
 @pytest.mark.parametrize(

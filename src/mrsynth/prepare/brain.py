@@ -15,6 +15,7 @@ from mrsynth.prepare.brain_deepbet import deepbet_mask
 from mrsynth.prepare.brain_external import external_mask
 from mrsynth.prepare.brain_stripped import background, nonzero_mask, not_stripped, volume_ml
 from mrsynth.prepare.intensity import Contrast
+from mrsynth.prepare.reorient import reorient, turned_back
 from mrsynth.prepare.step import Record, Step
 from mrsynth.prepare.window import AIR_HU
 from mrsynth.settings import Settings
@@ -75,9 +76,12 @@ def make_mask(case: Case, source: Source, settings: BrainMaskSettings) -> tuple[
     if source == "watershed":
         return watershed_mask(case.name, case.image("ct")), "ct"
     head = case.image(settings.of or best_head(case))
+    upright, how = reorient(head, "RAS")  # as the networks learned heads
     if source == "deepbet":
-        return deepbet_mask(case.name, head, settings.threshold), head.contrast
-    return external_mask(case.name, head, source, settings.timeout_s), head.contrast
+        mask = deepbet_mask(case.name, upright, settings.threshold)
+    else:
+        mask = external_mask(case.name, upright, source, settings.timeout_s)
+    return turned_back(upright.with_data(mask), how).data, head.contrast
 
 
 def best_head(case: Case) -> str:

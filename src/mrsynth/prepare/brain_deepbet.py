@@ -36,7 +36,8 @@ def _network() -> Any:
 
 
 def deepbet_mask(case: str, image: Image, threshold: float) -> np.ndarray:
-    """Return the brain of a head, bool (x, y, z): the network's probability above threshold, largest region, filled.
+    """Return the brain of a head whose axes run nearest to RAS+, bool (x, y, z): the network's probability above
+    threshold, largest region, filled.
 
     Raises InputError, with the case's name, where there is no brain, the voxels are too coarse or the slices too few.
     """

@@ -17,7 +17,7 @@ PROGRAMS: dict[str, str] = {"hd-bet": "hd-bet", "synthstrip": "mri_synthstrip"}
 
 
 def external_mask(case: str, image: Image, source: str, timeout_s: float) -> np.ndarray:
-    """Return the brain that a program finds, bool (x, y, z).
+    """Return the brain that a program finds in an image whose axes run nearest to RAS+, bool (x, y, z).
 
     source: a key of PROGRAMS. Files go through a temporary folder that is removed. Raises InputError, with the case's
     name, where the program is missing, fails, takes longer than timeout_s, or gives no mask on the image's grid.

@@ -48,6 +48,12 @@ def reorient(image: Image, axes: str) -> tuple[Image, dict[str, Any]]:
     return _turned(image, how), how
 
 
+def turned_back(image: Image, how: Record) -> Image:
+    """Return an image that lies as `reorient` left another one, with the axes that this had; how: what it returned."""
+    back = [how["axes"].index(axis) for axis in range(3)]
+    return _turned(image, {"axes": back, "flips": [how["flips"][axis] for axis in back]})
+
+
 def _pair(code: str) -> str:
     return next(pair for pair in CODES if code in pair)
 
@@ -69,9 +75,7 @@ def apply(case: Case, settings: ReorientSettings) -> tuple[Case, dict[str, Any]]
 
 def invert(image: Image, record: Record, like: str) -> Image:
     """Return the image with its axes as `like` had them."""
-    how = record["grids"][like]
-    back = [how["axes"].index(axis) for axis in range(3)]
-    return _turned(image, {"axes": back, "flips": [how["flips"][axis] for axis in back]})
+    return turned_back(image, record["grids"][like])
 
 
 REORIENT = Step(ReorientSettings, "geometry", apply, invert, any_grid=True)
