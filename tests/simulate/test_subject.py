@@ -158,6 +158,13 @@ def test_the_dose_series_is_physical() -> None:
     assert tiny.data[inner].mean() == pytest.approx(case.images["t1"].data[inner].mean(), rel=0.12)
 
 
+@pytest.mark.parametrize("dose", [0.0, 1.0])
+def test_a_low_dose_of_none_or_all_is_still_the_low_doses_image(dose: float) -> None:
+    case = simulate_subject(7, SubjectSettings(profile="dose", lesion="none", spacing_mm=4.0, doses=(dose,)))
+    assert {name: image.contrast for name, image in case.images.items()} == {n: n for n in ("t1", "t1ld", "t1ce")}
+    assert np.array_equal(case.images["t1ld"].data, case.images["t1ce" if dose else "t1"].data)
+
+
 def test_the_same_seed_gives_the_same_bytes_and_draws_replay_through_json() -> None:
     case, _ = made()
     again = simulate_subject(7, SubjectSettings(lesion="glioma_high", site="site-A", spacing_mm=3.0))

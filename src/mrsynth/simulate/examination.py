@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,10 @@ BRAIN_BOX = (slice(40, 200), slice(16, 224), slice(0, 155))
 class Truth:
     """What a case was made of, on the grid of its images.
 
-    tissues: names of the fractions' rows; fractions: (tissues, x, y, z), sum 1; clean: contrast → the ideal image (no
-    field, noise, slices or movement; same scale); field: contrast → multiplicative coil field; movement: contrast → 4×4
-    matrix in mm that carried the head before that contrast; adc_mm2_s: the true map; table: the person's own
-    parameters.
+    tissues: names of the fractions' rows; fractions: (tissues, x, y, z), sum 1; clean: scan → the ideal image (no
+    field, noise, slices or movement; same scale); field: scan → multiplicative coil field; movement: scan → 4×4 matrix
+    in mm that carried the head before that scan; adc_mm2_s: the true map; table: the person's own parameters. A scan
+    bears its contrast's name, at a low dose also the dose: t1ld_0.1.
     """
 
     tissues: tuple[str, ...]
@@ -81,7 +81,8 @@ class Examination:
         images = {}
         for contrast in PROFILES[settings.profile]:
             dose = {"t1": 0.0, "t1ce": 1.0, "t1ld": settings.doses[0]}.get(contrast)
-            images[contrast] = self.image(contrast if dose is None else dose_name(dose), dose)
+            image = self.image(contrast if dose is None else dose_name(dose), dose)
+            images[contrast] = replace(image, contrast=contrast)  # a low dose of 0 or 1 is scanned as t1 or t1ce
         metadata = {
             "patient": draws["name"],
             "case": draws["name"],
