@@ -107,6 +107,9 @@ def test_resample_asks_for_a_contrast_that_is_there():
         run_steps(two_grids(), [{"resample": {"to": "flair"}}])
     with pytest.raises(RecipeError, match="greater than 0"):
         parse_steps([{"resample": {"spacing_mm": [1, 0, 1]}}])
+    for nothing in ({"resize": {"size": [0, 224]}}, {"field_of_view": {"size_mm": [240, -240]}}):
+        with pytest.raises(RecipeError, match="greater than 0"):
+            parse_steps([nothing])
     with pytest.raises(RecipeError, match="three sides"):
         parse_steps([{"reorient": {"axes": "RAR"}}])
 

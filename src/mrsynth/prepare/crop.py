@@ -25,7 +25,7 @@ class DropEmptySlicesSettings(Settings):
 class FieldOfViewSettings(Settings):
     """size_mm: extent in x and y to which every slice is padded with air or cropped about its centre."""
 
-    size_mm: tuple[float, float]
+    size_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
 class PadOrCropSettings(Settings):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.nn.functional import interpolate
 
 from mrsynth.image import Case, Image
@@ -18,7 +19,7 @@ from mrsynth.settings import Settings
 class ResizeSettings(Settings):
     """size: pixels in x and y. antialias: low-pass before shrinking (for sizes far below the scanned one)."""
 
-    size: tuple[int, int]
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
     antialias: bool
 
 
