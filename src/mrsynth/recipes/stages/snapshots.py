@@ -16,6 +16,8 @@ from skimage.transform import resize
 
 from mrsynth.image import Case, Image
 from mrsynth.io.files import atomic_folder, safe_name, write_json
+from mrsynth.prepare import run_steps
+from mrsynth.prepare.reorient import axis_codes
 from mrsynth.recipes.stages.flags import flags_of
 from mrsynth.report.display import display
 
@@ -45,6 +47,7 @@ class Snapshots:
 
     def write(self, folder: Path, prepared: Case, records: Sequence[Mapping[str, Any]]) -> None:
         """Write folder/qc/<case>/ with pictures.npz and facts.json, whole or not at all; raises OutputError."""
+        prepared = _upright(prepared)
         at = _middle(prepared)
         reference = next(iter(prepared.images))
         for name, image in prepared.images.items():
@@ -72,11 +75,20 @@ class Snapshots:
 
     def _take(self, step: str, case: Case) -> None:
         """Keep an axial picture of every image."""
+        case = _upright(case)
         key = f"{len(self.steps)}/{step}"
         self.steps.append(step)
         at = _middle(case)
         for name, image in case.images.items():
             self.pictures[f"step/{key}/{name}"] = _grey(_slice(image, at, 2, STEP_PIXELS), image)
+
+
+def _upright(case: Case) -> Case:
+    """Return the case with the axes of all images nearest to RAS+: planes and sides are named by them, whatever
+    reorient did."""
+    if all(axis_codes(image.affine) == "RAS" for image in (*case.images.values(), *case.masks.values())):
+        return case
+    return run_steps(case, [{"reorient": {"axes": "RAS"}}])[0]
 
 
 def _middle(case: Case) -> np.ndarray:
