@@ -142,6 +142,20 @@ def test_a_case_without_value_comes_first(make_run: MakeRun, record: Callable[..
     assert html.index(">broken</a>") < html.index(">hard</a>")
 
 
+def test_means_of_other_cases_do_not_decide(make_run: MakeRun, record: Callable[..., dict[str, object]]) -> None:
+    """The identity lacks the hard case, so its mean is the higher one; where both have a value the model is ahead."""
+    extra = [record("harder", "model", "ssim", 0.05)]
+    extra += [record("harder", "identity", "ssim", "", reason="t1, the nearest input, is missing")]
+    run = make_run(MODEL, IDENTITY, extra)
+    assert verdict_class(page(run)) == "good"
+    assert "Where both have a value, model − identity is +0.050 in the mean; this counts." in page(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    for test in metrics["tests"]:
+        test["mean_difference"] = -0.05
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert verdict_class(page(run)) == "bad"
+
+
 def test_published_values_stand_only_beside_their_own_convention(make_run: MakeRun) -> None:
     run = make_run(MODEL, IDENTITY)
     metrics = json.loads((run / "metrics.json").read_text())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,31 @@ def better(a: float, b: float, higher: bool | None) -> bool | None:
     return a > b if higher else a < b
 
 
+def beats_identity(folder: RunFolder, rows: Mapping[str, pd.Series], higher: bool | None) -> bool | None:
+    """Say whether the model is better than the identity, from the summary rows of both, by predictor.
+
+    By their means; where one has values that the other lacks (another input is missing, a perfect match), by the mean
+    difference over what both have, as their means are then of other cases.
+    """
+    gap = paired_gap(folder, rows)
+    if not math.isnan(gap):
+        return better(gap, 0.0, higher)
+    return better(mean_of(rows.get("model")), mean_of(rows.get("identity")), higher)
+
+
+def paired_gap(folder: RunFolder, rows: Mapping[str, pd.Series]) -> float:
+    """Return the mean of model − identity over what both have, where one of them has values that the other lacks; NaN
+    where both have the same, or no test holds it."""
+    if not {"model", "identity"} <= set(rows):
+        return math.nan
+    model, identity = rows["model"], rows["identity"]
+    if all(model[name] == identity[name] for name in ("n", "n_infinite", "n_missing")):
+        return math.nan
+    place = {name: str(model[name]) for name in ("preset", "metric", "region", "fit")}
+    test = find(folder.tests, **place, a="model", b="identity")
+    return math.nan if test is None else float(test["mean_difference"])
+
+
 def mean_of(row: pd.Series | None) -> float:
     """Return the mean of a summary row: infinite where every value was (perfect matches only), NaN without a row."""
     if row is None:
@@ -82,12 +107,18 @@ def comparisons(folder: RunFolder, at: Headline) -> dict[str, tuple[float, float
     place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
     metrics = in_order([at.metric, *folder.higher_is_better], (at.metric, *FIRST_METRICS))
     for metric in metrics:
-        model, identity = (
-            mean_of(find(folder.summary, metric=metric, predictor=who, **place)) for who in ("model", "identity")
-        )
+        rows = _both(folder, metric, place)
+        model, identity = (mean_of(rows.get(who)) for who in ("model", "identity"))
         if not math.isnan(model):
-            found[metric] = (model, identity, better(model, identity, folder.higher_is_better.get(metric)))
+            ahead = beats_identity(folder, rows, folder.higher_is_better.get(metric))
+            found[metric] = (model, identity, ahead)
     return found
+
+
+def _both(folder: RunFolder, metric: str, place: Mapping[str, str]) -> dict[str, pd.Series]:
+    """Return the summary rows of model and identity, those that there are."""
+    rows = {who: find(folder.summary, metric=metric, predictor=who, **place) for who in ("model", "identity")}
+    return {who: row for who, row in rows.items() if row is not None}
 
 
 def verdict(folder: RunFolder, at: Headline) -> Verdict:
@@ -105,7 +136,7 @@ def verdict(folder: RunFolder, at: Headline) -> Verdict:
     count = "an unknown number of patients" if patients is None else f"{patients} patient{'s' if patients != 1 else ''}"
     where = f"{count}; {at.region}, preset {at.preset}"
     text = [f"Mean {name} of the model {number(model, digits)}, of the identity {number(identity, digits)} ({where})."]
-    text += _test_sentence(folder, at)
+    text += _gap_sentence(folder, at, digits) + _test_sentence(folder, at)
     if patients is not None and patients < FEW_PATIENTS:
         text.append(f"With fewer than {FEW_PATIENTS} patients, intervals and tests are rough.")
     behind = [
@@ -132,6 +163,14 @@ def verdict(folder: RunFolder, at: Headline) -> Verdict:
     return Verdict(
         tone if behind else "good", title if behind else "The model beats the identity baseline.", tuple(text)
     )
+
+
+def _gap_sentence(folder: RunFolder, at: Headline, digits: int) -> list[str]:
+    """Return what decides where the two means are of other cases."""
+    place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
+    gap = paired_gap(folder, _both(folder, at.metric, place))
+    words = f"Where both have a value, model − identity is {number(gap, digits, sign=True)} in the mean; this counts."
+    return [] if math.isnan(gap) else [words]
 
 
 def _test_sentence(folder: RunFolder, at: Headline) -> list[str]:

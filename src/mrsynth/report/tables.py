@@ -24,7 +24,7 @@ from mrsynth.report.labels import (
     p_value,
     plain,
 )
-from mrsynth.report.scores import better, main_region, mean_of
+from mrsynth.report.scores import beats_identity, better, main_region, mean_of
 
 TEXT_COLUMNS = frozenset(
     ("", "metric", "region", "case", "patient", "preset", "fit", "difference", "test", "predictor", "why", "cases")
@@ -123,7 +123,7 @@ def _summary_row(
         Cell(plain(str(one["region"])), (_convention(rows),)),
         Cell(count(one["n"]), sort=sort_key(one["n"])),
     ]
-    cells += [_mean_cell(found.get(name), found, higher, digits) for name in who]
+    cells += [_mean_cell(folder, found.get(name), found, higher, digits) for name in who]
     if published is not None:
         value = published.get(metric)
         pair = value if isinstance(value, list | tuple) and len(value) == 2 else None
@@ -131,7 +131,9 @@ def _summary_row(
     return cells + _test_cells(folder, one, found, digits)
 
 
-def _mean_cell(row: pd.Series | None, found: dict[str, pd.Series], higher: bool | None, digits: int) -> Cell:
+def _mean_cell(
+    folder: RunFolder, row: pd.Series | None, found: dict[str, pd.Series], higher: bool | None, digits: int
+) -> Cell:
     """Return mean ± SD, interval and what was left out; bold if none is better, red if identity is not beaten."""
     if row is None:
         return Cell(MISSING)
@@ -143,7 +145,7 @@ def _mean_cell(row: pd.Series | None, found: dict[str, pd.Series], higher: bool 
     if higher is not None and not math.isnan(mean):
         rivals = [mean_of(other) for name, other in found.items() if name != row["predictor"]]
         tone = "" if any(better(rival, mean, higher) for rival in rivals) else "best"
-        if row["predictor"] == "model" and better(mean, mean_of(found.get("identity")), higher) is False:
+        if row["predictor"] == "model" and beats_identity(folder, found, higher) is False:
             tone = "bad"
     spread = "" if math.isnan(row["sd"]) or math.isinf(mean) else f" ± {number(row['sd'], digits)}"
     return Cell(number(mean, digits) + spread, tuple(filter(None, below)), tone, sort_key(mean))
@@ -214,7 +216,7 @@ def _region_cell(folder: RunFolder, rows: pd.DataFrame, metric: str) -> Cell:
         return Cell(MISSING)
     finite = [abs(x) for x in (model, identity) if math.isfinite(x)]
     digits = decimals(max(finite, default=0.0))
-    cell = _mean_cell(found["model"], found, folder.higher_is_better.get(metric), digits)
+    cell = _mean_cell(folder, found["model"], found, folder.higher_is_better.get(metric), digits)
     counts = [line for line in cell.below if not line.startswith("[")]
     below = [*([f"identity {number(identity, digits)}"] if "identity" in found else []), *counts]
     return Cell(cell.text, tuple(below), "bad" if cell.tone == "bad" else "", cell.sort)
