@@ -56,7 +56,8 @@ BRASYN = Preset(
         "BraSyn of BraTS 2023 (Li et al. 2023, arXiv:2305.09011), as its public script means it: each image by itself "
         "clipped to its 0.5 and 99.5 percentiles, background included, and brought to [0, 1]; then all but the tumour "
         "(any label) is set to 0 in both and the 3-D map of SSIM (Gaussian, 1.5 voxels) is averaged over the whole "
-        "volume, zeros included, and the same for all but the rest. So `lesion` is near 1 whatever the tumour looks "
+        "volume, zeros included, and the same for all but the rest. The range is 1; the script gives its library none, "
+        "which then takes the larger extent of the two masked images. So `lesion` is near 1 whatever the tumour looks "
         "like, and grows as the tumour shrinks. The challenge's Dice of a segmentation network is not computed."
     ),
     measure=measure_brasyn,
