@@ -169,3 +169,27 @@ def test_what_is_added_around_a_normalised_image_is_its_background(wider: dict):
         assert image.data.size > case.images[name].data.size
         assert image.data[outside].max() == image.data.min() < -1
         np.testing.assert_allclose(invert_steps(image, records).data, case.images[name].data, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "step", [{"resample": {"spacing_mm": [3, 3, 3], "order": "cubic"}}, {"resize": {"size": [30, 30]}}]
+)
+def test_what_is_interpolated_follows_from_the_name_and_not_from_the_type(step: dict):
+    """A scan of 8 bits is no mask, and a mask of another type has nothing between its labels."""
+    case = two_grids()
+    grid = case.images["t1"]
+    scan = np.rint(grid.data).astype(np.uint8)
+    lesion = np.where(ball(scan.shape, 5), 6, 0)
+
+    def through(scan_type: type, mask_type: type) -> tuple[np.ndarray, np.ndarray]:
+        mask = Image(lesion.astype(mask_type), grid.affine, "lesion")
+        done, _ = run_steps(Case({"t1": grid.with_data(scan.astype(scan_type))}, {"lesion": mask}), [step])
+        return done.images["t1"].data, done.masks["lesion"].data
+
+    data, labels = through(np.float32, np.uint8)
+    assert set(np.unique(labels)) == {0, 6}
+    for scan_type, mask_type in ((np.uint8, np.int16), (np.int16, np.float32), (np.uint16, bool)):
+        other, marks = through(scan_type, mask_type)
+        np.testing.assert_array_equal(other, data)
+        np.testing.assert_array_equal(marks > 0, labels > 0)
+        assert len(np.unique(marks)) == 2

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from mrsynth.image import Case, Image
 from mrsynth.prepare.step import Record, Step
-from mrsynth.prepare.transform import on_all
+from mrsynth.prepare.transform import is_mask, on_all
 from mrsynth.settings import Settings
 
 
@@ -27,7 +27,7 @@ def resize_slices(image: Image, size: tuple[int, int], affine: np.ndarray, antia
     """Return the image with slices of `size` pixels: cubic for images (overshoot clipped to the image's own range),
     nearest for masks. affine: that of the result."""
     slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image.data, 2, 0))).float()[:, None]
-    if image.data.dtype == np.uint8:
+    if is_mask(image):
         resized = interpolate(slices, size=list(size), mode="nearest-exact").to(torch.uint8)
     else:
         resized = interpolate(slices, size=list(size), mode="bicubic", antialias=antialias)

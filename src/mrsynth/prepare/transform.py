@@ -15,6 +15,7 @@ import numpy as np
 from mrsynth.errors import InputError
 from mrsynth.image import Case, Image
 from mrsynth.prepare.brain_stripped import background
+from mrsynth.types import MASKS, is_contrast
 
 Order = Literal["linear", "cubic", "bspline"]
 
@@ -67,6 +68,11 @@ def corner_indices(shape: tuple[int, ...], edge: float = 0.0) -> np.ndarray:
 def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return points (3, n) moved by a 4×4 matrix."""
     return matrix[:3, :3] @ points + matrix[:3, 3:]
+
+
+def is_mask(image: Image) -> bool:
+    """Say whether the voxels are labels, between which nothing lies: by the image's name, else by its type (uint8)."""
+    return image.contrast in MASKS or (image.data.dtype == np.uint8 and not is_contrast(image.contrast))
 
 
 def outside(image: Image) -> float:
@@ -131,7 +137,7 @@ def bring(image: Image, grid: Grid, order: Order, antialias: bool) -> Image:
     """Return the image on a grid: voxels copied where both share them (`shared_voxels`), else one interpolation.
 
     order: for images; linear, cubic (the cubic B-spline through the voxels) or bspline (of fifth order), overshoot
-    clipped to the image's own range. Masks (uint8) take the nearest voxel. antialias: blur an image before it loses
+    clipped to the image's own range. Masks (`is_mask`) take the nearest voxel. antialias: blur an image before it loses
     resolution. Raises InputError for a grid too large to hold.
     """
     if float(np.prod(grid.shape, dtype=np.float64)) > MAX_VOXELS:
@@ -155,9 +161,10 @@ def _interpolate(image: Image, grid: Grid, order: Order, antialias: bool) -> np.
     """Return the voxels of the image on a grid (see `bring`), by SimpleITK."""
     import SimpleITK as sitk
 
-    mask = image.data.dtype == np.uint8
+    mask = is_mask(image)
     matrix = np.linalg.inv(np.asarray(image.affine, float)) @ grid.affine
-    data = image.data if mask else image.data.astype(np.float32, copy=False)
+    kind = np.float32 if not mask else np.uint8 if image.data.dtype == bool else image.data.dtype
+    data = image.data.astype(kind, copy=False)
     if antialias and not mask:
         data = blur_for(data, matrix)
     orders = {"linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline3, "bspline": sitk.sitkBSpline5}
