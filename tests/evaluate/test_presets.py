@@ -138,6 +138,15 @@ def test_only_slices_with_enough_brain_count() -> None:
     assert (record.value, record.reason) == (None, "no slice holds enough brain")
 
 
+@pytest.mark.parametrize("preset", ["osman2022", "li2022"])
+def test_slices_smaller_than_the_window_have_no_similarity(preset: str) -> None:
+    draw = np.random.default_rng(0)
+    prediction, truth = draw.random((2, 6, 6, 6))
+    records = evaluate_pair(prediction, truth, build_regions((6, 6, 6), np.ones((6, 6, 6))), 1.0, preset)
+    found = {r.value: r.reason for r in records if r.metric.startswith("ssim")}
+    assert found == {None: "slices are smaller than the window"}
+
+
 def test_perfect_slices_are_left_out_of_psnr_and_counted() -> None:
     prediction, truth, regions = subject()
     prediction[..., 10] = truth[..., 10]

@@ -26,7 +26,7 @@ def panel(
     """Write the panel of a case whose brain lies in slices 1 to 3, and return its entry; what it wrote can be read."""
     brain = np.zeros(SHAPE, bool)
     brain[5:15, 5:15, 1:4] = True
-    images = {name: Image(data, np.eye(4), name) for name, data in (("t1", MADE), ("t2", target))}
+    images = {name: Image(data, np.diag([2.0, 1, 1, 1]), name) for name, data in (("t1", MADE), ("t2", target))}
     truth = Truth(CaseRow("p", "c", "test", {}), {"t1": images["t1"]}, images["t2"], brain, lesion)
     contract: Any = SimpleNamespace(range=(0.0, 3.0), target="t2")
     entry = write_panel(truth, {"model": MADE}, folder, contract, data_range)
@@ -36,7 +36,9 @@ def panel(
 
 def test_a_scan_that_does_not_reach_the_slice_leaves_a_usable_window(tmp_path: Path):
     assert panel(tmp_path, np.zeros(SHAPE, np.float32))["window"] == [0.0, 3.0]
-    assert 0.9 < panel(tmp_path, MADE)["window"][1] <= 1.0
+    entry = panel(tmp_path, MADE)
+    assert 0.9 < entry["window"][1] <= 1.0
+    assert entry["pixel_mm"] == [2.0, 1.0]
 
 
 def test_a_lesion_outside_of_the_brain_chooses_no_slice_without_brain(tmp_path: Path):

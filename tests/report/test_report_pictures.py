@@ -32,6 +32,17 @@ def panel(shape: tuple[int, int] = (40, 50), change: float = 0.1) -> Panel:
     return Panel("a", {name: np.asarray(array, np.float32) for name, array in arrays.items()}, META)
 
 
+@pytest.mark.parametrize(("pixel_mm", "ratio"), [(None, 1.0), ([2.0, 1.0], 2.0), ([0.5, 1.0], 0.5)])
+def test_a_picture_has_the_proportions_of_the_head(pixel_mm: list[float] | None, ratio: float) -> None:
+    one = panel((40, 40))
+    meta = {**META, **({"pixel_mm": pixel_mm} if pixel_mm else {})}
+    picture = imread(BytesIO(tile_png(Panel("a", one.arrays, meta), "truth", 1.0)))
+    plain = imread(BytesIO(tile_png(one, "truth", 1.0)))
+    assert picture.shape[1] / picture.shape[0] == pytest.approx(ratio * plain.shape[1] / plain.shape[0], rel=0.02)
+    bright = [(one[..., 0] > 0.25).mean() for one in (picture, plain)]
+    assert bright[0] == pytest.approx(bright[1], rel=0.03)  # the picture fills its frame
+
+
 def test_display_puts_anterior_up_and_patient_left_on_the_right() -> None:
     ras = np.zeros((4, 6))
     ras[3, 5] = 1  # the patient's right (x grows to the right), anterior

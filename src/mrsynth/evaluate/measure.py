@@ -216,6 +216,8 @@ def _slice_record(pair: Pair, preset: Preset, metric: str, values: np.ndarray) -
     perfect = values.size - finite.size
     if values.size == 0:
         value, reason = None, "no slice holds enough brain"
+    elif np.isnan(values).all():
+        value, reason = None, "slices are smaller than the window"
     elif finite.size == 0:
         value, reason = math.inf, ""
     else:

@@ -74,6 +74,18 @@ def crop_box(panel: Panel, margin: int = 6) -> Box:
     return Box(*ranges)
 
 
+def pixel_mm(panel: Panel) -> tuple[float, float]:
+    """Return the edge lengths of a voxel along x and y, (1, 1) where the panel does not say."""
+    x, y = panel.meta.get("pixel_mm") or (1.0, 1.0)
+    return float(x), float(y)
+
+
+def size_mm(panel: Panel) -> tuple[float, float]:
+    """Return width and height of what is shown of a panel."""
+    box, (x, y) = crop_box(panel), pixel_mm(panel)
+    return (box.x.stop - box.x.start) * x, (box.y.stop - box.y.start) * y
+
+
 def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) -> Any:
     """Draw one picture of a panel into axes and return matplotlib's image (for a colour bar).
 
@@ -98,7 +110,7 @@ def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) 
         vmin=low,
         vmax=high,
         interpolation="bilinear",
-        aspect="equal",
+        aspect=pixel_mm(panel)[1] / pixel_mm(panel)[0],
     )
     if kind in ("difference", "ssim") and "lesion" in cut and (cut["lesion"] > 0).any():
         ax.contour(cut["lesion"] > 0, levels=[0.5], colors="white", linewidths=font / 11)
@@ -121,8 +133,7 @@ def _burn(ax: Axes, panel: Panel, kind: str, font: float) -> None:
 
 def tile_png(panel: Panel, kind: str, limit: float) -> bytes:
     """Return one picture of a panel as a PNG, without frame; its long side has TILE_PIXELS pixels."""
-    box = crop_box(panel)
-    width, height = box.x.stop - box.x.start, box.y.stop - box.y.start
+    width, height = size_mm(panel)
     scale = TILE_PIXELS / max(width, height)
     figure = Figure(figsize=(width * scale / 100, height * scale / 100), dpi=100)
     FigureCanvasAgg(figure)
@@ -164,8 +175,7 @@ def _caption(panel: Panel) -> str:
 def rows_png(panels: Sequence[Panel], captions: Sequence[str]) -> bytes:
     """Return a PNG with a row a panel and a column a kind, colour bars below, on a dark ground."""
     limit = difference_limit(panels)
-    boxes = [crop_box(p) for p in panels]
-    tallest = max((b.y.stop - b.y.start) / (b.x.stop - b.x.start) for b in boxes)
+    tallest = max(height / width for width, height in map(size_mm, panels))
     side, top, bottom, left = 2.2, 0.42, 0.5, 0.42
     width, height = left + len(KINDS) * side, top + len(panels) * side * tallest + bottom
     figure = Figure(figsize=(width, height), dpi=150, facecolor=BACKGROUND)

@@ -55,6 +55,7 @@ def write_panel(
         "file": name,
         "slice_index": k,
         "axis": "z",
+        "pixel_mm": list(truth.target.spacing_mm[:2]),
         "input_contrast": first,
         "target_contrast": contract.target,
         "window": [low, high if high > low else contract.range[1]],  # a scan may end short of the slice
