@@ -18,6 +18,7 @@ from mrsynth.io.files import write_json
 from mrsynth.recipes.stages.cells import write_failed
 from mrsynth.recipes.stages.study_plan import Cell, Job
 from mrsynth.recipes.stages.study_tables import Results, build_table, write_table
+from mrsynth.recipes.stages.study_text import table_markdown
 from mrsynth.recipes.study import TableSettings
 
 DOSES = {"c0": 0.1, "c1": 0.1, "c2": 0.17, "c2b": 0.2}
@@ -162,6 +163,19 @@ def test_baselines_may_stand_above_each_row(tmp_path: Path):
     built = build_table("t", table(baselines={"predictors": ["identity"], "rows": "each"}), found, [])
     assert list(rows(built)) == ["A: identity", "A", "B: identity", "B"]
     assert rows(built)["B: identity"]["mean"] == pytest.approx(16)
+
+
+def test_a_small_number_is_not_written_as_zero():
+    row = {"label": "a", "state": "done", "why": "", "cells": {}}
+    row["cells"] = {"MSE": {"mean": 3.1e-5, "sd": 2e-5, "n": 8, "seeds": 1, "seed_sd": None, "published": None}}
+    test = {"a": "a", "b": "b", "test": "paired t", "column": "MSE", "n": 8, "mean_difference": -2.4e-5, "p": 0.01}
+    test |= {"interval": None, "published_difference": None, "published_interval": None, "published_p": None}
+    table = {"title": "t", "header": [], "columns": [{"label": "MSE", "convention": "c"}], "rows": [row]}
+    text = table_markdown({**table, "tests": [test], "published_source": "", "note": ""})
+    assert "| a | 3.1e-05 ± 2.0e-05 |" in text
+    assert "| -2.4e-05 |" in text
+    row["cells"]["MSE"] |= {"mean": 0.25, "sd": 1e-17}
+    assert "| a | 0.250 ± 0.000 |" in table_markdown({**table, "tests": [], "published_source": "", "note": ""})
 
 
 def test_nothing_run_is_a_table_too(tmp_path: Path):

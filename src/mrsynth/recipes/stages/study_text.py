@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
+ROUNDING = 1e-9
+"""What computers leave of 0."""
+
 
 def table_markdown(table: Mapping[str, Any]) -> str:
     """Return a table that `study_tables.build_table` made as Markdown: measured beside published, then the tests."""
@@ -77,7 +80,14 @@ def _number(mean: float | None, sd: float | None) -> str:
 
 def _plain(value: float, beside: float) -> str:
     """Return a number with as many digits as the size of the number that it stands beside asks for."""
-    return f"{value:.{2 if abs(beside) >= 1 else 3 if abs(beside) >= 0.1 else 4}f}"
+    return _not_zero(value, f"{value:.{2 if abs(beside) >= 1 else 3 if abs(beside) >= 0.1 else 4}f}")
+
+
+def _not_zero(value: float, text: str) -> str:
+    """Return the text of a number, or its power of ten where the digits end before a number above ROUNDING begins."""
+    if float(text) != 0 or abs(value) < ROUNDING:
+        return text
+    return f"{value:+.1e}" if text.startswith("+") else f"{value:.1e}"
 
 
 def _interval(ends: Sequence[float] | None) -> str:
@@ -89,4 +99,5 @@ def _signed(difference: float | None) -> str:
     """Return a difference with its sign, "" where there is none."""
     if difference is None:
         return ""
-    return f"{difference:+.{2 if abs(difference) >= 0.1 else 3 if abs(difference) >= 0.01 else 4}f}"
+    digits = 2 if abs(difference) >= 0.1 else 3 if abs(difference) >= 0.01 else 4
+    return _not_zero(difference, f"{difference:+.{digits}f}")
