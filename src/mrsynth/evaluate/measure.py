@@ -191,13 +191,17 @@ def _contrast_records(pair: Pair, preset: Preset) -> list[MetricRecord]:
     return records
 
 
+def in_parts(slices: np.ndarray) -> list[np.ndarray]:
+    """Return slice numbers (n,) 32 at a time, so that what is computed of them needs little memory."""
+    return [slices[start : start + 32] for start in range(0, slices.size, 32)]
+
+
 def _slice_values(pair: Pair, slices: np.ndarray, window: Window) -> dict[str, np.ndarray]:
     """Return each metric of each slice, in float64 (n,); 32 slices at a time, so that memory stays flat."""
     radius = window_radius(window)
     inner = (slice(None), 0, slice(radius, -radius or None), slice(radius, -radius or None))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("mse", "mae", "psnr", "ssim", "ssim_range2")}
-    for start in range(0, slices.size, 32):
-        chosen = slices[start : start + 32]
+    for chosen in in_parts(slices):
         prediction, truth = (np.moveaxis(image[..., chosen], -1, 0) for image in (pair.prediction, pair.truth))
         difference = prediction.astype(np.float64) - truth
         squared = (difference**2).mean(axis=(1, 2))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrsynth.evaluate.measure import Preset, brain_slices, make_records, measure_slices
+from mrsynth.evaluate.measure import Preset, brain_slices, in_parts, make_records, measure_slices
 from mrsynth.evaluate.pair import Pair
 from mrsynth.evaluate.record import MetricRecord
 from mrsynth.evaluate.slice_jumps import mean_step, slice_jump_ratio
@@ -41,8 +41,7 @@ def _sharpness(pair: Pair, preset: Preset) -> list[MetricRecord]:
 
 def _tenengrads(image: np.ndarray, slices: np.ndarray, data_range: float) -> np.ndarray:
     """Return the Tenengrad of the chosen slices (n,); 32 at a time, so that memory stays flat."""
-    parts = [slices[start : start + 32] for start in range(0, slices.size, 32)]
-    return np.concatenate([tenengrad(image[..., part], data_range) for part in parts])
+    return np.concatenate([tenengrad(image[..., part], data_range) for part in in_parts(slices)])
 
 
 def _jumps(pair: Pair, preset: Preset) -> list[MetricRecord]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mrsynth.errors import InputError
+from mrsynth.report.arrays import read_arrays
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
 RECORD_NUMBERS = ("value", "data_range", "n")
@@ -156,9 +155,8 @@ def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
     meta: its entry of panels.json; `case` and `window` are needed. Raises InputError.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name], dtype=np.float32) for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = {name: np.asarray(array, dtype=np.float32) for name, array in read_arrays(path).items()}
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a panel.", found=str(error), do=EVALUATE) from None
     absent = [name for name in PANEL_ARRAYS if name not in arrays]
     shapes = {array.shape for array in arrays.values()}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import mrsynth
 from mrsynth.errors import InputError
 from mrsynth.io.files import write_text
 from mrsynth.io.prepared import PreparedCohort
+from mrsynth.report.arrays import read_arrays
 from mrsynth.report.templates import ASSETS, render
 
 EDGE_COLOUR = (255, 120, 40)
@@ -85,11 +84,10 @@ def read_qc(folder: Path) -> Qc | None:
         return None
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        with (folder / "pictures.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            pictures = {name: file[name] for name in file.files}
+        pictures = read_arrays(folder / "pictures.npz")
         if not {"steps", "contrasts", "reference", "flags", "histograms"} <= set(facts):
             raise ValueError("incomplete")
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{folder}: is damaged.", found=str(error), do="remove it and prepare the case again"
         ) from error

@@ -53,6 +53,12 @@ class Failure:
     why: str
     stops: MrsynthError | None = None
 
+    def reason(self) -> str:
+        """Return why it failed; raises the error where the whole run cannot go on."""
+        if self.stops is not None:
+            raise self.stops
+        return self.why
+
 
 Tell = Callable[[str, str], None]
 """Called with an item's name and what is being done with it."""
@@ -82,7 +88,7 @@ def run_each(
     """
     if workers.in_process or not items:
         for item in items:
-            yield item, _guarded(work, item, tell)
+            yield item, guarded(work, item, tell)
         return
     with _client(workers) as client:
         from distributed import as_completed
@@ -109,7 +115,7 @@ def _on_worker(work: Callable[[A, Tell], R], item: A, workers: int, after: Seque
     from mrsynth.prepare import limit_threads
 
     limit_threads(max(1, (os.cpu_count() or 1) // workers))
-    return _guarded(work, item, lambda name, what: get_worker().log_event(TOPIC, (name, what)))
+    return guarded(work, item, lambda name, what: get_worker().log_event(TOPIC, (name, what)))
 
 
 def _result(future: Any) -> Any:
@@ -127,7 +133,7 @@ def _result(future: Any) -> Any:
     return Failure(f"It failed in an unforeseen way: {type(error).__name__}: {error}")
 
 
-def _guarded(work: Callable[[A, Tell], R], item: A, tell: Tell) -> R | Failure:
+def guarded(work: Callable[[A, Tell], R], item: A, tell: Tell) -> R | Failure:
     """Return the result of the work on one item, or why it failed."""
     try:
         return work(item, tell)

@@ -18,7 +18,7 @@ from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.files import write_json, write_text
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
-from mrsynth.recipes.stages.cluster import Failure, Workers, run_each
+from mrsynth.recipes.stages.cluster import Failure, Workers, guarded, run_each
 from mrsynth.recipes.stages.dose_pictures import write_response
 from mrsynth.recipes.stages.dose_scans import by_examination, truths_of
 from mrsynth.recipes.stages.judge import PairWork
@@ -60,7 +60,7 @@ def evaluate_run(
     records, panels, failed = _judged(work, pairs, progress)
     response = attempt(lambda: write_response(run, predictions, examined, cohort, out))
     if isinstance(response, Failure):
-        failed.append(("dose response", why_failed(response)))
+        failed.append(("dose response", response.reason()))
         response = None
     failed += not_predicted(cohort, index, contract, [row.case for row, _, _ in pairs])
     if not records and response is None:
@@ -83,7 +83,7 @@ def _judged(
     failed: list[tuple[str, str]] = []
     for (row, _, _), result in track(run_each(work, pairs, Workers(), _untold), "evaluate", len(pairs), progress):
         if isinstance(result, Failure):
-            failed.append((row.case, why_failed(result)))
+            failed.append((row.case, result.reason()))
         else:
             records += result[0]
             panels.append(result[1])
@@ -92,14 +92,7 @@ def _judged(
 
 def attempt(work: Callable[[], R]) -> R | Failure:
     """Return what some work returns, or why it failed, whatever library it failed in."""
-    return next(run_each(lambda _, tell: work(), [None], Workers(), _untold))[1]
-
-
-def why_failed(failure: Failure) -> str:
-    """Return why a case failed; raises the error where nothing can go on."""
-    if failure.stops is not None:
-        raise failure.stops
-    return failure.why
+    return guarded(lambda _, tell: work(), None, _untold)
 
 
 def _untold(case: str, what: str) -> None:

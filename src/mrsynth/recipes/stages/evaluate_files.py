@@ -15,7 +15,7 @@ from mrsynth.io.files import write_json
 from mrsynth.io.names import stem_of
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.recipes.stages.cluster import Failure
-from mrsynth.recipes.stages.evaluate import attempt, require_json, summary_of, why_failed
+from mrsynth.recipes.stages.evaluate import attempt, require_json, summary_of
 
 
 def evaluate_files(
@@ -39,7 +39,7 @@ def evaluate_files(
     for case, pair in pairs.items():
         result = attempt(partial(_judge, case, *pair, data_range, presets))
         if isinstance(result, Failure):
-            failed.append((case, why_failed(result)))
+            failed.append((case, result.reason()))
         else:
             records += result
     if not records:

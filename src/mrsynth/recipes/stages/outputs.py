@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from mrsynth.errors import OutputError
+from mrsynth.io.bids import small_json
 from mrsynth.io.locator import split_locator
 from mrsynth.io.names import stem_of
 from mrsynth.io.synthetic import why_synthetic
@@ -44,13 +44,7 @@ def require_no_scan(out: Path, inputs: frozenset[Identity]) -> None:
 
 def require_own_sidecar(path: Path) -> None:
     """Raise OutputError where a file stands at a sidecar's path that is none of a synthetic image."""
-    if not path.exists():
-        return
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = None
-    if not isinstance(known, dict) or known.get("synthetic") is not True:
+    if path.exists() and small_json(path).get("synthetic") is not True:
         raise OutputError(
             f"{path}: is there already, and would be overwritten.",
             found="a file that is no sidecar of a synthetic image",

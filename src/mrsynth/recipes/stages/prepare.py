@@ -102,11 +102,10 @@ def prepare(
         for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers or Workers(), bar.tell):
             bar.advance(row.case)
             if isinstance(result, Failure):
-                if result.stops is not None:
-                    raise result.stops
+                why = result.reason()
                 if stop_at_first:
-                    raise InputError(f"{row.case} cannot be prepared: {result.why}")
-                failed.append((row.case, result.why))
+                    raise InputError(f"{row.case} cannot be prepared: {why}")
+                failed.append((row.case, why))
                 continue
             how, fingerprint = result
             prepared.keep(row, fingerprint)

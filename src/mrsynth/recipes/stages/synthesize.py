@@ -147,10 +147,9 @@ def synthesize_cohort(
         for row, result in run_each(work, rows, Workers(), bar.tell):
             bar.advance(row.case)
             if isinstance(result, Failure):
-                if result.stops is not None:
-                    raise result.stops
-                predictions.fail(row.case, result.why)
-                failed.append((row.case, result.why))
+                why = result.reason()
+                predictions.fail(row.case, why)
+                failed.append((row.case, why))
             else:
                 made.append(row.case)
     return made, failed
