@@ -149,14 +149,21 @@ def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert not (tmp_path / "no.json").exists()
 
 
+def alike(world: Path, folder: Path, *names: str) -> tuple[Path, Path, Path]:
+    """A scan, and two folders with copies of it by these names."""
+    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
+    made, true = folder / "made", folder / "true"
+    for one in (made, true):
+        one.mkdir()
+        for name in names:
+            shutil.copy(scan, one / f"{name}.nii.gz")
+    return scan, made, true
+
+
 def test_folders_must_hold_the_same_cases_and_each_once(
     world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
-    made, true = tmp_path / "made", tmp_path / "true"
-    for folder in (made, true):
-        folder.mkdir()
-        shutil.copy(scan, folder / "one.nii.gz")
+    scan, made, true = alike(world, tmp_path, "one")
     out = tmp_path / "metrics.json"
     words = ("evaluate", "--prediction", made, "--reference", true, "--range", 1000, "-o", out)
     (true / ".hidden.nii.gz").write_bytes(b"")
@@ -180,12 +187,7 @@ def test_folders_must_hold_the_same_cases_and_each_once(
 def test_a_pair_that_cannot_be_judged_does_not_stop_the_others(
     world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    scan = next((world / "scans").glob("*/*t1n.nii.gz"))
-    made, true = tmp_path / "made", tmp_path / "true"
-    for folder in (made, true):
-        folder.mkdir()
-        shutil.copy(scan, folder / "good.nii.gz")
-        shutil.copy(scan, folder / "broken.nii.gz")
+    _, made, true = alike(world, tmp_path, "good", "broken")
     (made / "broken.nii.gz").write_bytes(b"")
     out = tmp_path / "metrics.json"
     words = ("evaluate", "--prediction", made, "--reference", true, "--range", 1000, "-o", out)
