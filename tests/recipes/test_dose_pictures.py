@@ -28,6 +28,8 @@ from mrsynth.synthesize import Doses
 from tiny_doses import dose_case, dose_prepared, dose_recipe
 
 SCANNED = (0.1, 0.2, 0.33)
+EMPTY = {"synthetic": True, "cases": {}, "series": {}, "sources": {}, "failed": {}}
+"""What mrsynth synthesize writes before the first case."""
 SPOT = (slice(8, 13), slice(10, 15), slice(7, 12))
 
 
@@ -65,7 +67,7 @@ def made_by_hand(world: Path, folder: Path, share: dict[float, float]) -> Made:
         write_image(Image(data, affine, "t1ld"), folder / "p4-0.1" / f"t1ld_{dose:g}.nii.gz")
     told = [{"dose": dose} for dose in share]
     index = {
-        "cases": {},
+        **EMPTY,
         "series": {"p4-0.1": [f"p4-0.1/t1ld_{dose:g}.nii.gz" for dose in share]},
         "sources": {"p4-0.1": {"like": "t1", "condition": told}},
     }
@@ -83,6 +85,7 @@ def shown(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
 
 def test_every_dose_stands_beside_the_scan_at_that_dose(world: Path):
     index = {
+        **EMPTY,
         "cases": {"p4-0.2": "p4-0.2.nii.gz"},
         "series": {"p4-0.1": ["a/1.nii.gz", "a/2.nii.gz", "a/3.nii.gz", "a/4.nii.gz"]},
         "sources": {"p4-0.1": {"condition": [{"dose": d} for d in (0.1, 0.17, 0.2, 1 / 3)]}},
@@ -101,7 +104,7 @@ def told(*doses: float) -> dict[str, list[dict[str, float]]]:
 
 def test_a_single_image_at_an_asked_dose_stands_beside_the_scan_at_that_dose(world: Path):
     """`--dose 0.2` makes one image of the case that was scanned at 0.1; `--dose 0.17` one without a true scan."""
-    index = {"cases": {"p4-0.1": "a.nii.gz"}, "sources": {"p4-0.1": told(0.2)}}
+    index = {**EMPTY, "cases": {"p4-0.1": "a.nii.gz"}, "sources": {"p4-0.1": told(0.2)}}
     assert [(truth.case, case) for truth, case, _ in truths_of(index, rows(world))] == [("p4-0.2", "p4-0.1")]
     assert truths_of({**index, "sources": {"p4-0.1": told(0.17)}}, rows(world)) == []
     unknown = [replace(rows(world)[0], dose=None)]
@@ -118,7 +121,7 @@ def test_examinations_of_a_patient_are_not_mixed(world: Path, tmp_path: Path):
     examined = by_examination([first, second, third])
     assert [row.patient for row in examined] == ["p4", "p4", "p4, p4-0.33"]
     index = {
-        "cases": {},
+        **EMPTY,
         "series": {case: [f"{case}/{d}.nii.gz" for d in (0.2, 0.33)] for case in ("p4-0.1", "p4-0.2", "p4-0.33")},
         "sources": {case: told(0.2, 0.33) for case in ("p4-0.1", "p4-0.2", "p4-0.33")},
     }

@@ -67,7 +67,7 @@ def study(tmp_path: Path, cohort: Cohort) -> dict[str, Prediction]:
             scans = read_scans(row, ["t1ce"], contract, "t1")
             data = np.where(scans.brain, scans.images["t1ce"] + 0.1, 0).astype(np.float32)
             write_image(replace(scans.own.with_data(data, "t1ce")), run / "predictions" / f"{row.case}.nii.gz")
-        index = {"cases": {row.case: f"{row.case}.nii.gz" for row in done}, "like": "t1"}
+        index = {"synthetic": True, "cases": {row.case: f"{row.case}.nii.gz" for row in done}, "like": "t1"}
         (run / "predictions").mkdir(exist_ok=True)
         (run / "predictions" / "predictions.json").write_text(json.dumps(index))
         predictions[name] = Prediction(run, run / "predictions" if name != "late" else None)

@@ -21,6 +21,7 @@ from mrsynth.io import CaseRow, Cohort
 from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps
+from mrsynth.recipes.stages.predictions import read_predictions
 from mrsynth.recipes.stages.synthesize import synthesize_cohort, synthesize_files
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from tiny import STEPS, tiny_scans
@@ -323,6 +324,13 @@ def test_a_damaged_or_foreign_predictions_json_gets_a_sentence(world: Path, text
     with pytest.raises(InputError, match=r"(?s)predictions\.json .*remove it"):
         synthesize(world)
     assert (world / "out" / "predictions.json").read_text() == text
+    with pytest.raises(InputError, match=r"(?s)predictions\.json .*remove it"):
+        read_predictions(world / "out")
+
+
+def test_a_folder_without_predictions_gets_a_sentence(tmp_path: Path):
+    with pytest.raises(InputError, match=r"(?s)holds no predictions.*run mrsynth synthesize --cohort first"):
+        read_predictions(tmp_path)
 
 
 def test_an_input_that_is_given_twice_is_refused(

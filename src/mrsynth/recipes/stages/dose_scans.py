@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from mrsynth.model import Contract, load_contract
 from mrsynth.prepare import run_on_grid_of
 from mrsynth.prepare.absent import steps_without
 from mrsynth.recipes.stages.plan import contrasts_to_read
+from mrsynth.recipes.stages.predictions import grid_of, read_predictions
 from mrsynth.types import CONTRASTS
 
 NEAR = 0.005
@@ -74,11 +74,7 @@ def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) 
     rows: of `by_examination`. Of cases of one of them that were made at one dose the first counts. A prediction whose
     dose is not known is left out. Raises InputError where predictions.json cannot be read.
     """
-    path = folder / "predictions.json"
-    try:
-        index = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read.", found=str(error), do="make these predictions again") from error
+    index = read_predictions(folder)
     contract = load_contract(run)
     files: dict[str, dict[float, Path]] = {}
     first: dict[str, CaseRow] = {}
@@ -90,17 +86,16 @@ def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) 
                 known[dose] = prediction_path(folder, file)
             if row.patient not in first:
                 first[row.patient] = row
-                own = index.get("sources", {}).get(row.case, index)
-                like[row.patient] = str(own.get("like") or contract.inputs[0])
+                like[row.patient] = grid_of(index, row.case, contract)
     return Made(label, contract, {p: dict(sorted(found.items())) for p, found in files.items()}, first, like)
 
 
 def doses_in(index: Mapping[str, Any], row: CaseRow) -> dict[float, str]:
     """Return dose → file of what predictions.json lists of a case. The dose is that which the model was told; of a
     model that is told none, that of the case's low-dose scan."""
-    told = index.get("sources", {}).get(row.case, {}).get("condition") or [{"dose": row.dose}]
-    single = index.get("cases", {}).get(row.case)
-    files = [single] if single else index.get("series", {}).get(row.case, [])
+    told = index["sources"].get(row.case, {}).get("condition") or [{"dose": row.dose}]
+    single = index["cases"].get(row.case)
+    files = [single] if single else index["series"].get(row.case, [])
     if files and len(files) != len(told):
         raise InputError(
             f"predictions.json does not say at which doses {row.case} was made.",
@@ -124,10 +119,10 @@ def truths_of(index: Mapping[str, Any], rows: Sequence[CaseRow]) -> list[tuple[C
     at_doses: list[tuple[CaseRow, dict[float, str]]] = []
     for row in rows:
         single = index["cases"].get(row.case)
-        told = index.get("sources", {}).get(row.case, {}).get("condition")
+        told = index["sources"].get(row.case, {}).get("condition")
         if single and (not told or row.dose is None):
             found[row.case] = (row, row.case, str(single))
-        elif single or row.case in index.get("series", {}):
+        elif single or row.case in index["series"]:
             at_doses.append((row, doses_in(index, row)))
     for row, files in at_doses:
         at = None if row.dose is None or "t1ld" not in row.files else nearest_dose(files, row.dose)

@@ -22,6 +22,7 @@ from mrsynth.recipes.stages.cluster import Failure, Workers, guarded, run_each
 from mrsynth.recipes.stages.dose_pictures import write_response
 from mrsynth.recipes.stages.dose_scans import by_examination, truths_of
 from mrsynth.recipes.stages.judge import PairWork
+from mrsynth.recipes.stages.predictions import read_predictions
 from mrsynth.recipes.stages.progress import track
 from mrsynth.seeds import generator
 
@@ -101,7 +102,7 @@ def _untold(case: str, what: str) -> None:
 
 def predicted(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cases that predictions.json lists, each with its file or files."""
-    return {**index["cases"], **index.get("series", {})}
+    return {**index["cases"], **index["series"]}
 
 
 def not_predicted(
@@ -112,7 +113,7 @@ def not_predicted(
     judged: cases whose scan is a truth, also of another case's image: nothing is missing there. Cases that synthesize
     was not asked for are not missing either.
     """
-    failed, made, seen = index.get("failed", {}), predicted(index), _seen(contract)
+    failed, made, seen = index["failed"], predicted(index), _seen(contract)
     rows = [row for row in cohort.rows if row.case in failed and row.patient not in seen]
     missing = [row.case for row in rows if row.case not in made and row.case not in judged]
     return [(case, f"no prediction of it; {failed[case]}") for case in missing]
@@ -181,7 +182,7 @@ def evaluate_predictions(
     presets: the recipe's by default. out: a further copy of metrics.json; raises InputError for one of another ending.
     """
     require_json(out)
-    index = _read_json(predictions / "predictions.json")
+    index = read_predictions(predictions)
     run = predictions.parent if (predictions.parent / "model").is_dir() else Path(str(index.get("run", "")))
     wanted = presets or load_recipe(str(run / "recipe.yaml")).evaluate.presets
     path = evaluate_run(run, cohort, predictions, wanted, progress=progress)
@@ -225,7 +226,7 @@ def left_out(path: Path) -> list[tuple[str, str]]:
 
 def _read_index(predictions: Path, contract: Contract) -> dict[str, Any]:
     """Read predictions.json and refuse predictions of another model."""
-    index = _read_json(predictions / "predictions.json")
+    index = read_predictions(predictions)
     if index.get("weights_sha256") != contract.weights_sha256:
         raise ModelError(
             f"The predictions in {predictions} were made by another model than the run holds now.",
@@ -251,4 +252,4 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read.", found=error, do="run mrsynth synthesize --cohort first") from error
+        raise InputError(f"{path} cannot be read.", found=error, do="run mrsynth evaluate again") from error

@@ -19,6 +19,7 @@ from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.cluster import Tell
 from mrsynth.recipes.stages.dose_scans import prediction_path
 from mrsynth.recipes.stages.panels import write_panel
+from mrsynth.recipes.stages.predictions import grid_of
 from mrsynth.recipes.stages.truth import Truth, read_truth
 
 
@@ -88,7 +89,7 @@ class PairWork:
         cannot be judged."""
         row, case, file = pair
         identity, mean = self.baselines
-        like = self.index.get("sources", {}).get(case, self.index).get("like", self.contract.inputs[0])
+        like = grid_of(self.index, case, self.contract)
         truth = read_truth(row, self.contract, like)
         prediction = read_prediction(prediction_path(self.predictions, file), self.contract.target)
         if error := grid_error(row.case, truth.target, prediction):

@@ -9,6 +9,7 @@ from typing import Any
 
 from mrsynth.errors import InputError
 from mrsynth.io.files import write_json
+from mrsynth.model import Contract
 
 NAME = "predictions.json"
 
@@ -28,7 +29,7 @@ class Predictions:
 
     def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
         self.folder = folder
-        before = _read(folder / NAME)
+        before = read_predictions(folder) if (folder / NAME).exists() else {}
         same = all(before.get(key) == known[key] for key in WAY)
         self.record: dict[str, Any] = {**known, **{key: before.get(key, {}) if same else {} for key in TABLES}}
 
@@ -66,21 +67,32 @@ def _entry(files: Sequence[str]) -> tuple[str, str | list[str]]:
     return ("cases", files[0]) if len(files) == 1 else ("series", list(files))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return what predictions.json says, {} where there is none."""
+def grid_of(record: Mapping[str, Any], case: str, contract: Contract) -> str:
+    """Return the contrast on whose grid the prediction of a case lies; record: what predictions.json says."""
+    return str(record["sources"].get(case, record).get("like") or contract.inputs[0])
+
+
+def read_predictions(folder: Path) -> dict[str, Any]:
+    """Return what a folder's predictions.json says, with every one of TABLES.
+
+    Raises InputError where it is missing, damaged or not what mrsynth synthesize writes.
+    """
+    path = folder / NAME
     if not path.exists():
-        return {}
+        raise InputError(
+            f"{folder} holds no predictions.", expected=f"a {NAME} in it", do="run mrsynth synthesize --cohort first"
+        )
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} cannot be read.", found=error, do="remove it: the predictions beside it are then made anew"
+            f"{path} cannot be read.", found=error, do="remove it: mrsynth synthesize --cohort makes them anew"
         ) from error
-    sound = isinstance(before, dict) and all(isinstance(before.get(table, {}), dict) for table in TABLES)
-    if not sound or before.get("synthetic") is not True:
+    sound = isinstance(record, dict) and all(isinstance(record.get(table, {}), dict) for table in TABLES)
+    if not sound or record.get("synthetic") is not True:
         raise InputError(
             f"{path} is not what mrsynth synthesize writes.",
             expected='an object with "synthetic": true',
-            do="remove it, or give another folder with -o",
+            do="remove it, or give another folder",
         )
-    return before
+    return {**{table: {} for table in TABLES}, **record}

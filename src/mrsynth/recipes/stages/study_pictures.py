@@ -18,6 +18,7 @@ from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.charts import ChartSettings
 from mrsynth.recipes.plates import Kind, PlateSettings, Shown, picture
 from mrsynth.recipes.stages.cells import read_state
+from mrsynth.recipes.stages.predictions import grid_of, read_predictions
 from mrsynth.recipes.stages.progress import track
 from mrsynth.recipes.stages.study_charts import draw_charts
 from mrsynth.recipes.stages.study_data import select
@@ -61,8 +62,7 @@ class Made:
 
     def like(self, case: str) -> str:
         """Return the contrast on whose grid the prediction of a case lies."""
-        own = self.index.get("sources", {}).get(case, self.index)
-        return str(own.get("like") or self.contract.inputs[0])
+        return grid_of(self.index, case, self.contract)
 
 
 def picture_study(
@@ -155,12 +155,7 @@ def _made(prediction: Prediction) -> Made | None:
     """Return a finished prediction, None for one that is not there."""
     if prediction.folder is None:
         return None
-    path = prediction.folder / "predictions.json"
-    try:
-        index = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read.", found=str(error), do="make these predictions again") from error
-    return Made(prediction.folder, index, load_contract(prediction.run))
+    return Made(prediction.folder, read_predictions(prediction.folder), load_contract(prediction.run))
 
 
 def _reference(settings: PlateSettings, made: Mapping[str, Made]) -> Made | None:
