@@ -62,6 +62,11 @@ class Contract(Settings):
     training: dict[str, Any]
     weights_sha256: str
 
+    def patients_seen(self) -> set[str]:
+        """Return the patients of training and validation."""
+        patients = self.training.get("patients", {})
+        return {*patients.get("train", ()), *patients.get("val", ())}
+
 
 def save_model(folder: Path, weights: Mapping[str, Tensor], contract: Mapping[str, Any], card: str) -> Contract:
     """Write weights.safetensors, contract.json and card.md into a folder, all or nothing; returns the full contract."""

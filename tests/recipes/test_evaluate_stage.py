@@ -105,6 +105,23 @@ def test_a_case_without_an_input_is_judged_and_without_its_target_left_out(tmp_p
     assert panels["case-1"]["input_contrast"] == ({"t1", "t2"} - {gap}).pop()
 
 
+def test_a_patient_whom_an_imputer_was_trained_on_is_not_judged(tmp_path: Path):
+    """His missing T2 was made by a model that had seen it; the patients whose T2 is there are judged."""
+    run, imputer = save_run(tmp_path / "run", STEPS), tmp_path / "imputer"
+    settings: dict[str, Any] = {"inputs": 1, "widths": [4, 4], "dropout": [0.0, 0.0]}
+    contract = json.loads((run / "model" / "contract.json").read_text())
+    contract |= {"inputs": ["t1"], "target": "t2", "net_settings": settings}
+    contract |= {"training": {"patients": {"train": ["p0", "p1"], "val": ["p9"]}}}
+    del contract["format"], contract["weights_sha256"]
+    save_model(imputer / "model", build_net("unet2d", **settings).state_dict(), contract, "# card\n")
+    table = cohort(tmp_path, {1: "t2"})
+    missing = MissingInputs(imputers={"t2": imputer})
+    assert synthesize_cohort(run, table, run / "predictions", missing=missing, progress=False)[1] == []
+    path = evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+    assert left_out(path) == [("case-1", f"t2 was imputed by {imputer}, which was trained on this patient")]
+    assert {record.case for record in read_records(run / "metrics.csv")} == {"case-0", "case-2"}
+
+
 def test_a_truth_whose_scale_comes_from_a_missing_input_is_not_judged(tmp_path: Path):
     steps = [*STEPS[:3], {"unit": {"upper_percentile": 100, "contrasts": ["t1", "t2"]}}]
     steps += [{"radiometric": {"reference": "t1", "images": ["flair"]}}, *STEPS[4:]]
@@ -175,8 +192,9 @@ def test_a_case_that_could_not_be_predicted_is_named(
 
 def test_a_scan_that_is_the_truth_of_another_image_is_not_missing():
     rows = [CaseRow(name, f"case-{name}", "test", {}) for name in ("made", "truth", "missing", "trained")]
-    index = {"cases": {"case-made": "x"}, "failed": {f"case-{n}": "why" for n in ("truth", "missing", "trained")}}
-    contract = SimpleNamespace(training={"patients": {"train": ["trained"]}})
+    failed = {f"case-{name}": "why" for name in ("truth", "missing", "trained")}
+    index = {"cases": {"case-made": "x"}, "series": {}, "failed": failed}
+    contract = SimpleNamespace(patients_seen=lambda: {"trained"})
     found = not_predicted(Cohort(tuple(rows)), index, contract, ["case-made", "case-truth"])  # type: ignore[arg-type]
     assert found == [("case-missing", "no prediction of it; why")]
 

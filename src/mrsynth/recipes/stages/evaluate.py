@@ -40,20 +40,20 @@ def evaluate_run(
 ) -> Path:
     """Judge a run's predictions of a cohort; writes metrics.csv, metrics.json and panels/ into out (by default: run).
 
-    Only patients that the model was not trained on are judged. The truth is each case's own target on its own grid,
-    its intensities normalised by the steps that the model was trained under; beside the model stand the identity and
-    training-mean baselines of the training split. A case that cannot be judged does not stop the others: metrics.json
-    names it, with the reason, under left_out, as it does a case that synthesize could not predict. Where a case lacks
-    the input that the identity takes, the identity's values are missing there, with the reason. Of a series of doses
-    each image is judged against the patient's scan at its dose, where there is one; the enhancement over the doses goes
-    to dose_response.png and .csv in any case. Returns the path of metrics.json. Raises InputError where no case at all
-    can be judged.
+    Only patients are judged that the model was not trained on, nor one that imputed an input of theirs. The truth is
+    each case's own target on its own grid, its intensities normalised by the steps that the model was trained under;
+    beside the model stand the identity and training-mean baselines of the training split. A case that cannot be judged
+    does not stop the others: metrics.json names it, with the reason, under left_out, as it does a case that synthesize
+    could not predict. Where a case lacks the input that the identity takes, the identity's values are missing there,
+    with the reason. Of a series of doses each image is judged against the patient's scan at its dose, where there is
+    one; the enhancement over the doses goes to dose_response.png and .csv in any case. Returns the path of
+    metrics.json. Raises InputError where no case at all can be judged.
     """
     out = out or run
     contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
     index = _read_index(predictions, contract)
     baselines = read_baselines(run / "baselines.npz")
-    patients = {row.patient for row in unseen(cohort, predicted(index), contract)}
+    patients = {row.patient for row in unseen(cohort, index, contract)}
     theirs = [row for row in cohort.rows if row.patient in patients]
     examined = by_examination(theirs)
     pairs = truths_of(index, examined)
@@ -63,6 +63,7 @@ def evaluate_run(
     if isinstance(response, Failure):
         failed.append(("dose response", response.reason()))
         response = None
+    failed += seen_by_imputers(cohort, index, contract)
     failed += not_predicted(cohort, index, contract, [row.case for row, _, _ in pairs])
     if not records and response is None:
         raise InputError("No prediction could be judged.", found=": ".join(failed[0]) if failed else "no true scan")
@@ -105,6 +106,18 @@ def predicted(index: Mapping[str, Any]) -> dict[str, Any]:
     return {**index["cases"], **index["series"]}
 
 
+def seen_by_imputers(cohort: Cohort, index: Mapping[str, Any], contract: Contract) -> list[tuple[str, str]]:
+    """Return the predicted cases of patients, unseen by the model, of whom a case has an input that was imputed by a
+    model which had seen them; each with the reason why it cannot be judged."""
+    made, saw, why = predicted(index), index.get("imputers_saw", {}), {}
+    rows = [row for row in cohort.rows if row.case in made and row.patient not in contract.patients_seen()]
+    for row in rows:
+        for name, origin in index["sources"].get(row.case, {}).get("inputs", {}).items():
+            if origin["source"] == "imputed" and row.patient in saw.get(name, ()):
+                why[row.patient] = f"{name} was imputed by {origin['run']}, which was trained on this patient"
+    return [(row.case, why[row.patient]) for row in rows if row.patient in why]
+
+
 def not_predicted(
     cohort: Cohort, index: Mapping[str, Any], contract: Contract, judged: Collection[str]
 ) -> list[tuple[str, str]]:
@@ -113,26 +126,22 @@ def not_predicted(
     judged: cases whose scan is a truth, also of another case's image: nothing is missing there. Cases that synthesize
     was not asked for are not missing either.
     """
-    failed, made, seen = index["failed"], predicted(index), _seen(contract)
+    failed, made, seen = index["failed"], predicted(index), contract.patients_seen()
     rows = [row for row in cohort.rows if row.case in failed and row.patient not in seen]
     missing = [row.case for row in rows if row.case not in made and row.case not in judged]
     return [(case, f"no prediction of it; {failed[case]}") for case in missing]
 
 
-def _seen(contract: Contract) -> set[str]:
-    """Return the patients of training and validation."""
-    patients = contract.training.get("patients", {})
-    return {*patients.get("train", ()), *patients.get("val", ())}
-
-
-def unseen(cohort: Cohort, predicted: Mapping[str, Any], contract: Contract) -> list[CaseRow]:
-    """Return the predicted cases of patients in neither training nor validation; raises InputError if none."""
-    seen = _seen(contract)
-    rows = [row for row in cohort.rows if row.case in predicted and row.patient not in seen]
+def unseen(cohort: Cohort, index: Mapping[str, Any], contract: Contract) -> list[CaseRow]:
+    """Return the predicted cases of patients in neither training nor validation, of the model or of one that filled
+    their gaps; raises InputError if none."""
+    made, seen = predicted(index), contract.patients_seen()
+    leaked = {case for case, _ in seen_by_imputers(cohort, index, contract)}
+    rows = [row for row in cohort.rows if row.case in made and row.patient not in seen and row.case not in leaked]
     if not rows:
         raise InputError(
-            "There is no prediction of a patient that the model has not seen.",
-            found=f"{len(predicted)} predictions, all of training or validation patients or of cases not in the table",
+            "There is no prediction of a patient that the model, or one that imputes, has not seen.",
+            found=f"{len(made)} predictions, all of training or validation patients or of cases not in the table",
             expected="predictions of the test split",
             do="mrsynth synthesize --model RUN --cohort cohort.csv --split test -o RUN/predictions",
         )

@@ -270,7 +270,8 @@ def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> 
 
 
 def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, Any]:
-    """Return what must be known of a prediction: that it is synthetic, by which model, in which range."""
+    """Return what must be known of a prediction: that it is synthetic, by which model, in which range, and on whom the
+    models that fill its gaps were trained."""
     contract, missing = synthesizer.contract, synthesizer.missing
     return {
         "synthetic": True,
@@ -289,5 +290,6 @@ def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, A
             "without": list(missing.without),
             "imputers": {n: imputer.contract.weights_sha256 for n, imputer in synthesizer.imputers.items()},
         },
+        "imputers_saw": {n: sorted(imputer.contract.patients_seen()) for n, imputer in synthesizer.imputers.items()},
         "inference": synthesizer.inference.model_dump(mode="json", include={"overlap", "precision"}),
     }
