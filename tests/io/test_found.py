@@ -31,7 +31,7 @@ def corrected(folder: Path, *changes: tuple[str, str]) -> Cohort:
     text = table.read_text()
     for before, after in changes:
         assert before in text
-        text = text.replace(before, after)
+        text = "\n".join(line.replace(before, after, 1) for line in text.split("\n"))
     table.write_text(text)
     return index_folder(folder, corrections=table)
 
@@ -78,6 +78,51 @@ def test_one_volume_may_be_added_by_hand(folder: Path) -> None:
     assert cohort.rows[0].files["flair"] == folder / "P1" / "P1_weird.nii.gz#volume=2"
 
 
+def test_what_the_user_left_as_it_was_is_found_anew(tmp_path: Path) -> None:
+    """A third examination changes the numbers of the others; only what was corrected stays."""
+    for year in (2019, 2020):
+        examination(tmp_path / "scans", year)
+    table = tmp_path / "cohort.found.csv"
+    write_found(index_folder(tmp_path / "scans").found, table)
+    lines = table.read_text().splitlines()
+    (at,) = (n for n, line in enumerate(lines) if "2020/2" in line)
+    lines[at] = lines[at].replace(",t2,", ",flair,", 1)
+    table.write_text("\n".join(lines))
+    examination(tmp_path / "scans", 2018)
+    rows = index_folder(tmp_path / "scans", corrections=table).rows
+    parts = [{name: "/".join(path.parts[-2:]).split("#")[0] for name, path in row.files.items()} for row in rows]
+    assert [row.case for row in rows] == ["P1-1", "P1-2", "P1-3"]
+    assert parts == [
+        {"t1": "2018/1", "t2": "2018/2"},
+        {"t1": "2019/1", "t2": "2019/2"},
+        {"t1": "2020/1", "flair": "2020/2"},
+    ]
+
+
+def examination(folder: Path, year: int) -> None:
+    """A T1 and a T2 of one patient, as DICOM series of a study."""
+    for number, words in ((1, "t1 tra pre"), (2, "t2 tra")):
+        tags = {"StudyInstanceUID": f"1.2.{year}", "StudyDate": f"{year}0101", "PatientID": "P1"}
+        tags |= {"SeriesInstanceUID": f"1.2.{year}.{number}", "SeriesNumber": number, "SeriesDescription": words}
+        factory.series(folder / f"{year}" / f"{number}", factory.stored(seed=year + number), **tags)
+
+
+def test_a_new_image_takes_no_place_that_the_user_gave_to_another(folder: Path) -> None:
+    table = folder / "cohort.found.csv"
+    write_found(index_folder(folder).found, table)
+    table.write_text(table.read_text().replace("P1_weird.nii.gz,P1,P1,ignore", "P1_weird.nii.gz,P1,P1,flair"))
+    save(folder / "P1" / "P1_flair.nii.gz")
+    cohort = index_folder(folder, corrections=table)
+    assert cohort.rows[0].files["flair"].name == "P1_weird.nii.gz"
+    (ignored,) = cohort.ignored
+    assert (ignored.path.name, ignored.reason) == (
+        "P1_flair.nii.gz",
+        "line 4 of the found table gives another flair to P1",
+    )
+    write_found(cohort.found, table)
+    assert index_folder(folder, corrections=table).rows == cohort.rows
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
@@ -100,10 +145,13 @@ def test_no_word_makes_a_synthetic_image_a_scan(folder: Path) -> None:
     table = folder / "cohort.found.csv"
     write_found(index_folder(folder).found, table)
     save(folder / "P1" / "P1_t2.nii.gz", descrip=b"SYNTHETIC t2 mrsynth 0.1.0, not for diagnosis")
+    cohort = index_folder(folder, corrections=table)
+    assert list(cohort.rows[0].files) == ["t1"]
+    assert any("a synthetic image, not a scan" in ignored.reason for ignored in cohort.ignored)
+    write_found(cohort.found, table)
+    table.write_text(table.read_text().replace("P1_t2.nii.gz,P1,P1,ignore", "P1_t2.nii.gz,P1,P1,t2"))
     with pytest.raises(CohortError, match=r"line 3: P1/P1_t2.nii.gz is a synthetic image"):
         index_folder(folder, corrections=table)
-    table.write_text(table.read_text().replace("P1,P1,t2", "P1,P1,ignore"))
-    assert list(index_folder(folder, corrections=table).rows[0].files) == ["t1"]
 
 
 def test_a_table_that_leaves_nothing(folder: Path) -> None:
@@ -166,7 +214,7 @@ def test_a_case_whose_name_no_folder_can_have_is_left_out(tmp_path: Path) -> Non
     table = tmp_path / "cohort.found.csv"
     write_found(cohort.found, table)
     assert index_folder(tmp_path, corrections=table).rows == cohort.rows
-    table.write_text(table.read_text().replace("P5:1,P5:1,ignore", "P5,P5,t1"))
+    table.write_text(table.read_text().replace("P5:1,P5:1,ignore", "P5,P5,t1", 1))
     assert [row.case for row in index_folder(tmp_path, corrections=table).rows] == ["P1", "P5"]
 
 

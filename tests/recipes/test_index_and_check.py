@@ -12,17 +12,22 @@ from mrsynth.synthesize.dose import Dosage
 from nifti_factory import brats, save
 
 
+def described(folder: Path, out: Path) -> list[str]:
+    cohort, previous = index(folder, out)
+    return describe(cohort, out, previous)
+
+
 def test_one_is_no_plural_and_no_name_reaches_the_terminal_raw(tmp_path: Path) -> None:
     brats(tmp_path / "scans", ["P1"], ("t1", "t2"))
     save(tmp_path / "scans" / "P1" / "odd\n\x1b[31mname.nii.gz")
     out = tmp_path / "c.csv"
-    lines = describe(index(tmp_path / "scans", out), out)
+    lines = described(tmp_path / "scans", out)
     assert lines[0] == f"1 case of 1 patient in {out}"
     assert any(r"odd\n\x1b[31mname.nii.gz" in line for line in lines)
     assert all(line.isprintable() for line in lines)
     assert check(out, progress=False)[0][-1].startswith("1 case: 0 errors, ")
     brats(tmp_path / "scans", ["P1", "P2"], ("t1", "t2"))
-    assert describe(index(tmp_path / "scans", out), out)[0].startswith("2 cases of 2 patients")
+    assert described(tmp_path / "scans", out)[0].startswith("2 cases of 2 patients")
 
 
 def test_what_synthesize_writes_is_not_taken_for_a_scan(tmp_path: Path) -> None:
@@ -34,6 +39,6 @@ def test_what_synthesize_writes_is_not_taken_for_a_scan(tmp_path: Path) -> None:
     lines, errors = check(tmp_path / "before.csv", progress=False)
     assert errors == 2
     assert sum("is a synthetic image, not a scan" in line for line in lines) == 2
-    cohort = index(tmp_path / "scans", tmp_path / "c.csv")
+    cohort, _ = index(tmp_path / "scans", tmp_path / "c.csv")
     assert [list(row.files) for row in cohort.rows] == [["t1"], ["t1"]]
-    assert any("a synthetic image, not a scan" in line for line in describe(cohort, tmp_path / "c.csv"))
+    assert any("a synthetic image, not a scan" in line for line in describe(cohort, tmp_path / "c.csv", None))

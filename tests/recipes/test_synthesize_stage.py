@@ -18,6 +18,7 @@ import torch
 from mrsynth.cli import main
 from mrsynth.errors import InputError, ModelError, OutputError
 from mrsynth.io import CaseRow, Cohort
+from mrsynth.io.synthetic import why_synthetic
 from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps
@@ -253,6 +254,14 @@ def test_no_scan_and_no_foreign_file_is_overwritten(world: Path, monkeypatch: py
     beside.unlink()
     for _ in range(2):  # our own may be replaced
         synthesize_files(world / "main", scans, world / "flair.nii.gz", progress=False)
+
+    plain = world / "flair.nii"  # a scan of the same stem: the sidecar speaks of flair.nii.gz
+    nib.save(nib.load(scans["t2"]), plain)
+    assert why_synthetic(plain) is None
+    with pytest.raises(OutputError, match="no synthetic image"):
+        synthesize_files(world / "main", scans, plain, progress=False)
+    (world / "flair.nii.gz").unlink()
+    assert "flair.json beside it says so" in str(why_synthetic(plain))  # it may be that image, unpacked
 
     other = world / "other.nii.gz"
     other.write_bytes(scans["t2"].read_bytes())

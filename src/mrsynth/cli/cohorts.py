@@ -74,7 +74,8 @@ def index(
     from mrsynth.recipes.stages.index import describe
     from mrsynth.recipes.stages.index import index as run
 
-    for line in describe(run(folder, out, seed, derivatives=derivatives or (), found=found), out):
+    cohort, previous = run(folder, out, seed, derivatives=derivatives or (), found=found)
+    for line in describe(cohort, out, previous):
         print(line)
 
 

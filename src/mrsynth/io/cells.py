@@ -10,11 +10,14 @@ from mrsynth.errors import CohortError, InputError
 from mrsynth.io.files import NOTHING, kind_of
 
 
-def read_cells(path: Path, what: str, expected: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_cells(
+    path: Path, what: str, expected: str, *, short: bool = False
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header and the rows of a table with their line numbers, cells stripped, empty lines dropped.
 
-    what, expected: "a cohort table" and where one comes from, for the messages. Raises InputError if the file is none,
-    CohortError if it is empty or a line does not fit the header.
+    what, expected: "a cohort table" and where one comes from, for the messages. short: a line may end early, its last
+    cells are then empty. Raises InputError if the file is none, CohortError if it is empty or a line does not fit the
+    header.
     """
     if (kind := kind_of(path)) != "a file":
         found = "no such file" if kind == NOTHING else kind
@@ -30,6 +33,7 @@ def read_cells(path: Path, what: str, expected: str) -> tuple[list[str], list[tu
         raise CohortError(f"{path}: the table is empty.", found=f"{len(lines)} lines", expected="a header and cases")
     header = lines[0][1]
     for line, cells in lines[1:]:
+        cells += [""] * (len(header) - len(cells) if short else 0)
         if len(cells) != len(header):
             raise CohortError(
                 f"{path}, line {line}: does not fit the header.",

@@ -92,9 +92,9 @@ def index_folder(
     InputError if there is no case, CohortError if two cases share a name or the found table is wrong.
     """
     intake = find_images(folder, derivatives)
+    intake = replace(intake, found=tuple(without_unsafe_names(intake.found)))
     if corrections is not None:
         intake = replace(intake, found=tuple(correct(intake.found, corrections)))
-    intake = replace(intake, found=tuple(without_unsafe_names(intake.found)))
     require_images(intake.found, intake, folder)
     rows = []
     for found in cases_of(intake.found):

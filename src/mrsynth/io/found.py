@@ -12,8 +12,8 @@ from typing import Any
 
 from mrsynth.errors import CohortError
 from mrsynth.io.cells import read_cells
+from mrsynth.io.files import NOTHING, kind_of, printable, why_unsafe, write_text
 from mrsynth.io.files import absolute as absolute_folder
-from mrsynth.io.files import kind_of, printable, why_unsafe, write_text
 from mrsynth.io.locator import absolute, relative_text, split_locator
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.settings import nearest
@@ -23,6 +23,9 @@ IGNORE = "ignore"
 """In the place of a contrast: the image is not used."""
 
 COLUMNS = ("path", "patient", "case", "contrast", "reason")
+
+GUESSED = ("found_patient", "found_case", "found_contrast")
+"""The last columns of the table: what was found, whatever the user makes of it. Where they differ he has corrected."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Ignored:
 class Found:
     """One image seen. path: file, or one volume of a file or folder (`locator`); contrast: that of the image, a mask's
     name, or IGNORE; reason: why, in words; known: b0_tesla, dose, split and other columns of its case; traits: what a
-    choice between two images of one contrast looks at (`choose`)."""
+    choice between two images of one contrast looks at (`choose`); guess: patient, case and contrast as they were found
+    where the user says otherwise."""
 
     path: Path
     patient: str
@@ -49,6 +53,11 @@ class Found:
     reason: str
     known: Mapping[str, Any] = field(default_factory=dict)
     traits: Mapping[str, float] = field(default_factory=dict)
+    guess: tuple[str, str, str] | None = None
+
+    def says(self) -> tuple[str, str, str]:
+        """Return patient, case and contrast, as a table holds them."""
+        return self.patient.strip(), self.case.strip(), self.contrast
 
     def unused(self, reason: str) -> Found:
         """Return the same image, left out for a reason."""
@@ -93,37 +102,45 @@ def write_found(found: Sequence[Found], path: Path) -> None:
     """Write the found table as CSV, one line an image; raises OutputError."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow((*COLUMNS, *GUESSED))
     folder = absolute_folder(path.parent)
     for image in found:
-        table.writerow([relative_text(image.path, folder), image.patient, image.case, image.contrast, image.reason])
+        said = (image.patient, image.case, image.contrast)
+        table.writerow([relative_text(image.path, folder), *said, image.reason, *(image.guess or said)])
     write_text(path, text.getvalue())
 
 
 def correct(found: Sequence[Found], path: Path) -> list[Found]:
-    """Return the images as a found table, edited by the user, says: it has the last word on patient, case and contrast
-    of every image in it, also of images that were not found (one volume of a 4-D file).
+    """Return the images as a found table, edited by the user, says: what he changed in it has the last word, also on
+    images that were not found (one volume of a 4-D file). What he left as it was found is found anew: a patient's new
+    examination may have given the others new names. A new image takes no place that he gave to another one.
 
     Raises InputError if it cannot be read, CohortError naming the line if a contrast does not exist, if a file is gone,
     if an image in use is synthetic or has no patient or case, or if two images of a case are to be the same contrast.
     """
     by_path = {absolute(image.path): image for image in found}
     lines: dict[tuple[str, str], int] = {}
+    listed: set[Path] = set()
     for line, cells in _lines(path):
         where = f"{path}, line {line}"
         place = absolute(path.parent / cells["path"])
         contrast = _contrast(cells["contrast"], where)
         before = by_path.get(place)
-        if before is None:
+        listed.add(place)
+        said = (cells["patient"], cells["case"], contrast)
+        if before is not None:
+            was = tuple(cells.get(column) for column in GUESSED)
+            said = _merged(said, was, before.says())
+        else:
             if kind_of(split_locator(place)[0]) not in ("a file", "a folder"):
                 raise CohortError(f"{where}: there is no such image.", found=cells["path"], do="remove the line")
             before = Found(place, "", "", IGNORE, "not found by mrsynth index")
-        said = (cells["patient"], cells["case"], contrast)
-        if said != (before.patient, before.case, before.contrast):
+        if said != before.says():
             reason = f"as the found table says (before: {before.reason})"
-            before = replace(before, patient=said[0], case=said[1], contrast=contrast, reason=reason)
+            guess, (patient, case, contrast) = before.says() if place in by_path else ("", "", ""), said
+            before = replace(before, patient=patient, case=case, contrast=contrast, reason=reason, guess=guess)
         by_path[place] = before
-        if contrast == IGNORE:
+        if before.contrast == IGNORE:
             continue
         _require_acquired(place, cells["path"], where)
         if not before.patient or not before.case:
@@ -132,14 +149,36 @@ def correct(found: Sequence[Found], path: Path) -> list[Found]:
             )
         if problem := why_unsafe(before.case):
             raise CohortError(f"{where}: {before.case!r} cannot name a case.", found=problem, do="give it another name")
-        if first := lines.get((before.case, contrast)):
+        if first := lines.get((before.case, before.contrast)):
             raise CohortError(
-                f"{where}: {before.case} has a {contrast} already.",
+                f"{where}: {before.case} has a {before.contrast} already.",
                 found=f"line {first}",
                 do=f"write {IGNORE} in one of the two lines",
             )
-        lines[before.case, contrast] = line
+        lines[before.case, before.contrast] = line
+    for place, image in by_path.items():
+        name = image.contrast
+        if place not in listed and (number := lines.get((image.case, name))):
+            why = f"line {number} of the found table gives another {name} to {image.case}"
+            by_path[place] = replace(image.unused(why), guess=image.says())
     return list(by_path.values())
+
+
+def _merged(said: tuple[str, str, str], was: tuple[str | None, ...], now: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Return what a line means: what the user said where it is not what was found then, else what is found now."""
+    patient, case, contrast = (s if s != w else n for s, w, n in zip(said, was, now, strict=True))
+    return patient, case, contrast
+
+
+def first_correction(path: Path) -> str | None:
+    """Return the first line of a found table that a user has changed or added, None where there is none. One about an
+    image that is gone is no correction. Raises InputError or CohortError where the file is no found table."""
+    for number, cells in _lines(path):
+        said, was = ([cells.get(column, "") for column in columns] for columns in (COLUMNS[1:4], GUESSED))
+        there = kind_of(split_locator(absolute(path.parent / cells["path"]))[0]) != NOTHING
+        if said != was and there and (any(was) or said[2] != IGNORE):
+            return f"line {number}: {', '.join(said)} for {cells['path']}"
+    return None
 
 
 def _contrast(text: str, where: str) -> str:
@@ -167,7 +206,7 @@ def _require_acquired(place: Path, shown: str, where: str) -> None:
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the table's lines as mappings, with their numbers."""
-    header, lines = read_cells(path, "a found table", "the cohort.found.csv that mrsynth index writes")
+    header, lines = read_cells(path, "a found table", "the cohort.found.csv that mrsynth index writes", short=True)
     names = [column.lower() for column in header]
     if missing := [column for column in COLUMNS[:4] if column not in names]:
         raise CohortError(

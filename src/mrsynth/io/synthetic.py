@@ -32,6 +32,10 @@ def why_synthetic(path: Path) -> str | None:
     if said.startswith(SYNTHETIC) and PHANTOM not in said:
         return f"its header says '{printable(said)}'"
     beside = file.with_name(f"{stem_of(file)}.json")
-    if small_json(beside).get("synthetic") is True:
+    sidecar = small_json(beside)
+    # x.json may speak of x.nii.gz: x.nii is then a scan, where both are there.
+    others = [name for end in (".nii", ".nii.gz") if (name := stem_of(file) + end) != file.name]
+    speaks_of_another = sidecar.get("image") in [name for name in others if file.with_name(name).is_file()]
+    if sidecar.get("synthetic") is True and not speaks_of_another:
         return f"{beside.name} beside it says so (if a scan took its place, remove {beside.name})"
     return None

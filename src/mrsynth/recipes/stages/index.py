@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mrsynth.errors import CohortError
-from mrsynth.io import Cohort, Found, Ignored, found_table, index_folder, write_cohort, write_found
-from mrsynth.io.cells import read_cells
-from mrsynth.io.files import NOTHING, atomic_file, kind_of, printable
-from mrsynth.io.found import COLUMNS, IGNORE
-from mrsynth.io.locator import absolute, split_locator
+from mrsynth.errors import CohortError, InputError
+from mrsynth.io import Cohort, Ignored, found_table, index_folder, write_cohort, write_found
+from mrsynth.io.files import atomic_file, printable
+from mrsynth.io.found import first_correction
 from mrsynth.types import in_order
 
 SHOWN = 12
@@ -20,72 +19,67 @@ SHOWN = 12
 
 def index(
     folder: Path, out: Path, seed: int = 0, *, derivatives: Sequence[str] = (), found: Path | None = None
-) -> Cohort:
+) -> tuple[Cohort, Path | None]:
     """Find the cases below a folder, split them by patient, and write the cohort table and its found table.
 
-    derivatives: names of BIDS derivatives to use. found: a found table that the user has corrected; its word counts.
-    A cohort table that another one replaces is kept as <out>.bak. Raises CohortError where the found table beside it
-    holds corrections and `found` is not given: they would be lost.
+    derivatives: names of BIDS derivatives to use. found: a found table that the user has corrected; his word counts.
+    Returns the cohort, and where the cohort table is kept that this one has replaced (<out>.bak), if there was another.
+    Raises CohortError where the found table beside it holds corrections and `found` is not given: they would be lost.
     """
     cohort = index_folder(folder, seed=seed, derivatives=derivatives, corrections=found)
     table = found_table(out)
-    if found is None and table.exists() and (line := _correction(cohort.found, table)):
+    if found is None and table.exists() and (line := _correction(table)):
         raise CohortError(
             f"{table}: holds corrections, which would be lost.",
             found=line,
             do=f"give --found {table} to use them, or remove the file to begin anew",
         )
-    before = out.read_bytes() if out.is_file() else None
+    previous = _kept(out)
     write_cohort(cohort, out)
     write_found(cohort.found, table)
-    if before is not None and before != out.read_bytes():
-        with atomic_file(previous_table(out)) as temporary:
-            temporary.write_bytes(before)
-    return cohort
+    if previous is not None and previous.read_bytes() == out.read_bytes():
+        previous.unlink()
+        previous = None
+    return cohort, previous
 
 
-def _correction(found: Sequence[Found], table: Path) -> str | None:
-    """Return the first line of a found table that says other than what was found, None where there is none.
-
-    A line about an image that is gone is no correction; one about an image that was not found is, unless it is
-    ignored. Raises CohortError where the file is no found table."""
-    known = {absolute(image.path): [image.patient.strip(), image.case.strip(), image.contrast] for image in found}
-    header, lines = read_cells(table, "a found table", "-o another name")
-    names = [column.lower() for column in header]
-    if not set(COLUMNS[:4]) <= set(names):
+def _correction(table: Path) -> str | None:
+    """Return a found table's first correction, None where it has none; raises CohortError where the file is none."""
+    try:
+        return first_correction(table)
+    except (InputError, CohortError) as error:
         raise CohortError(
             f"{table}: is not a found table, and would be overwritten.",
-            found="columns " + ", ".join(header),
+            found=str(error).splitlines()[0],
             do="give the cohort table another name with -o, or remove the file",
-        )
-    for number, cells in lines:
-        line = dict(zip(names, cells, strict=True))
-        place = absolute(table.parent / line["path"])
-        said = [line[column] for column in COLUMNS[1:4]]
-        there = kind_of(split_locator(place)[0]) != NOTHING and said[2] != IGNORE
-        if said != known[place] if place in known else there:
-            return f"line {number}: {', '.join(cells)}"
-    return None
+        ) from error
 
 
-def previous_table(out: Path) -> Path:
-    """Return where the cohort table is kept that another one replaced: cohort.csv → cohort.csv.bak."""
-    return out.with_name(out.name + ".bak")
+def _kept(out: Path) -> Path | None:
+    """Copy a cohort table to the first name that is free, cohort.csv.bak, cohort.csv.bak2 …; returns it."""
+    if not out.is_file():
+        return None
+    names = (out.with_name(f"{out.name}.bak{number}") for number in ("", *range(2, 1_000_000)))
+    previous = next(path for path in names if not path.exists())
+    with atomic_file(previous) as temporary:
+        shutil.copyfile(out, temporary)
+    return previous
 
 
-def describe(cohort: Cohort, out: Path) -> list[str]:
-    """Return the lines that `mrsynth index` prints: cases, contrasts and what was left out, each with the reason."""
+def describe(cohort: Cohort, out: Path, previous: Path | None) -> list[str]:
+    """Return the lines that `mrsynth index` prints: cases, contrasts and what was left out, each with the reason.
+
+    previous: where the cohort table is kept that this one has replaced."""
     patients = {row.patient for row in cohort.rows}
     splits = Counter(row.split for row in cohort.rows)
     images = Counter(name for row in cohort.rows for name in row.files)
-    previous = previous_table(out)
     lines = [
         f"{counted(len(cohort.rows), 'case')} of {counted(len(patients), 'patient')} in {out}",
         "  split:  " + ", ".join(f"{name} {n}" for name, n in splits.items()),
         "  images: " + ", ".join(f"{name} {images[name]}" for name in in_order(images)),
         *_recognised(cohort),
         *_left_out(cohort.ignored),
-        *([f"The cohort table that this one replaced is {previous}"] if previous.exists() else []),
+        *([f"The cohort table that this one replaced is {previous}"] if previous else []),
         f"Every image seen stands in {found_table(out)}: correct contrast, patient or case there, then",
         f"  mrsynth index DIR --found {found_table(out)} -o {out}",
     ]

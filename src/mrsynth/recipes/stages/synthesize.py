@@ -71,7 +71,8 @@ def synthesize_files(
         series = synthesizer.series(read, dosages, place.like, place.units, _teller(bar.tell, case))
         for image, dosage, path in zip(series, dosages, files, strict=True):
             write_prediction(image, path, dosage)
-            write_json(sidecar_of(path), sidecar if dosage is None else {**sidecar, "condition": asdict(dosage)})
+            said = {} if dosage is None else {"condition": asdict(dosage)}
+            write_json(sidecar_of(path), {**sidecar, "image": path.name, **said})
         bar.advance(case)
     return out
 
