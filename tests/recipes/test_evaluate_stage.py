@@ -15,7 +15,7 @@ import torch
 
 from laws import brain_case
 from mrsynth.cli import main
-from mrsynth.errors import InputError
+from mrsynth.errors import InputError, ModelError
 from mrsynth.evaluate import read_records
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.io import CaseRow, Cohort, write_cohort, write_image
@@ -23,7 +23,7 @@ from mrsynth.model import save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
-from mrsynth.recipes.stages.evaluate import evaluate_predictions, evaluate_run, left_out, not_predicted
+from mrsynth.recipes.stages.evaluate import evaluate_predictions, evaluate_run, left_out, not_predicted, without_truth
 from mrsynth.recipes.stages.synthesize import synthesize_cohort
 from mrsynth.recipes.stages.truth import read_truth
 from mrsynth.report import build_report
@@ -120,6 +120,33 @@ def test_a_patient_whom_an_imputer_was_trained_on_is_not_judged(tmp_path: Path):
     path = evaluate_run(run, table, run / "predictions", ["default"], progress=False)
     assert left_out(path) == [("case-1", f"t2 was imputed by {imputer}, which was trained on this patient")]
     assert {record.case for record in read_records(run / "metrics.csv")} == {"case-0", "case-2"}
+    listed = json.loads((run / "predictions" / "predictions.json").read_text())
+    del listed["imputers_saw"]  # as an older version wrote it
+    (run / "predictions" / "predictions.json").write_text(json.dumps(listed))
+    with pytest.raises(ModelError, match=r"(?s)case-1: on whom .* is not known.*synthesize --cohort again"):
+        evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+    synthesize_cohort(run, table, run / "predictions", missing=missing, progress=False)
+    assert [case for case, _ in left_out(evaluate_run(run, table, run / "predictions", ["default"]))] == ["case-1"]
+
+
+def test_where_all_cases_failed_the_reason_is_that_of_the_first(tmp_path: Path):
+    run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, dict.fromkeys(range(3), "t2"))
+    synthesize_cohort(run, table, run / "predictions", progress=False)
+    with pytest.raises(InputError, match=r"(?s)no prediction.*case-0: no prediction of it; .*t2 is missing"):
+        evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+
+
+def test_visits_of_a_patient_stay_his(tmp_path: Path):
+    run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
+    table = Cohort(tuple(replace(row, patient="p0") for row in table.rows))
+    evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    assert {one["patient"] for one in json.loads((run / "panels" / "panels.json").read_text())} == {"p0"}
+
+
+def test_an_image_at_a_dose_without_a_scan_is_named():
+    rows = [CaseRow("p", case, "test", {}) for case in ("judged", "asked", "series")]
+    index = {"cases": {"judged": "a", "asked": "b"}, "series": {"series": ["c", "d"]}}
+    assert without_truth(rows, index, ["judged"]) == [("asked", "no scan at the dose that was asked for")]
 
 
 def test_a_truth_whose_scale_comes_from_a_missing_input_is_not_judged(tmp_path: Path):

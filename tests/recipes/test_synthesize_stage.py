@@ -322,6 +322,7 @@ def test_a_case_that_fails_after_it_was_made_is_no_longer_listed(world: Path):
     synthesize(world)
     assert [case for case, _ in synthesize(world, 1)[1]] == ["case-1"]
     assert set(index(world)["failed"]) == {"case-1"}
+    assert set(read_predictions(world / "out")["cases"]) == {"case-0"}  # what was made of other files is not his
     assert synthesize(world) == (["case-0", "case-1"], [])
     assert index(world)["failed"] == {}
 

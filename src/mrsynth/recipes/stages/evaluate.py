@@ -56,7 +56,8 @@ def evaluate_run(
     patients = {row.patient for row in unseen(cohort, index, contract)}
     theirs = [row for row in cohort.rows if row.patient in patients]
     examined = by_examination(theirs)
-    pairs = truths_of(index, examined)
+    own = {row.case: row for row in theirs}
+    pairs = [(own[row.case], case, file) for row, case, file in truths_of(index, examined)]
     work = PairWork(predictions, index, baselines, presets, contract, recipe, out / "panels")
     records, panels, failed = _judged(work, pairs, progress)
     response = attempt(lambda: write_response(run, predictions, examined, cohort, out))
@@ -65,6 +66,7 @@ def evaluate_run(
         response = None
     failed += seen_by_imputers(cohort, index, contract)
     failed += not_predicted(cohort, index, contract, [row.case for row, _, _ in pairs])
+    failed += without_truth(theirs, index, [case for _, case, _ in pairs])
     if not records and response is None:
         raise InputError("No prediction could be judged.", found=": ".join(failed[0]) if failed else "no true scan")
     write_records(records, out / "metrics.csv")
@@ -108,12 +110,18 @@ def predicted(index: Mapping[str, Any]) -> dict[str, Any]:
 
 def seen_by_imputers(cohort: Cohort, index: Mapping[str, Any], contract: Contract) -> list[tuple[str, str]]:
     """Return the predicted cases of patients, unseen by the model, of whom a case has an input that was imputed by a
-    model which had seen them; each with the reason why it cannot be judged."""
+    model which had seen them; each with the reason why it cannot be judged. Raises ModelError where nobody knows."""
     made, saw, why = predicted(index), index.get("imputers_saw", {}), {}
     rows = [row for row in cohort.rows if row.case in made and row.patient not in contract.patients_seen()]
     for row in rows:
         for name, origin in index["sources"].get(row.case, {}).get("inputs", {}).items():
-            if origin["source"] == "imputed" and row.patient in saw.get(name, ()):
+            if origin["source"] == "imputed" and name not in saw:
+                raise ModelError(
+                    f"{row.case}: on whom the model was trained that imputed its {name} is not known.",
+                    found="predictions of an older version of mrsynth",
+                    do="run mrsynth synthesize --cohort again",
+                )
+            if origin["source"] == "imputed" and row.patient in saw[name]:
                 why[row.patient] = f"{name} was imputed by {origin['run']}, which was trained on this patient"
     return [(row.case, why[row.patient]) for row in rows if row.patient in why]
 
@@ -132,16 +140,27 @@ def not_predicted(
     return [(case, f"no prediction of it; {failed[case]}") for case in missing]
 
 
+def without_truth(rows: Sequence[CaseRow], index: Mapping[str, Any], judged: Collection[str]) -> list[tuple[str, str]]:
+    """Return the cases of which one image was made at a dose that no scan of theirs has, each with the reason.
+
+    judged: the cases whose images stand against a scan. A series is drawn over its doses, whatever was scanned.
+    """
+    single = [row.case for row in rows if row.case in index["cases"] and row.case not in judged]
+    return [(case, "no scan at the dose that was asked for") for case in single]
+
+
 def unseen(cohort: Cohort, index: Mapping[str, Any], contract: Contract) -> list[CaseRow]:
     """Return the predicted cases of patients in neither training nor validation, of the model or of one that filled
     their gaps; raises InputError if none."""
-    made, seen = predicted(index), contract.patients_seen()
+    made, known = predicted(index), contract.patients_seen()
     leaked = {case for case, _ in seen_by_imputers(cohort, index, contract)}
-    rows = [row for row in cohort.rows if row.case in made and row.patient not in seen and row.case not in leaked]
+    rows = [row for row in cohort.rows if row.case in made and row.patient not in known and row.case not in leaked]
     if not rows:
+        failed = [*seen_by_imputers(cohort, index, contract), *not_predicted(cohort, index, contract, ())]
+        seen = f"{len(made)} predictions, all of training or validation patients or of cases not in the table"
         raise InputError(
             "There is no prediction of a patient that the model, or one that imputes, has not seen.",
-            found=f"{len(made)} predictions, all of training or validation patients or of cases not in the table",
+            found=": ".join(failed[0]) if failed else seen,
             expected="predictions of the test split",
             do="mrsynth synthesize --model RUN --cohort cohort.csv --split test -o RUN/predictions",
         )

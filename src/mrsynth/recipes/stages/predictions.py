@@ -16,7 +16,7 @@ NAME = "predictions.json"
 TABLES = ("cases", "series", "sources", "failed")
 """Case → its file, → its files at several doses, → what it was made of, → why it could not be made."""
 
-WAY = ("weights_sha256", "like", "units", "missing", "inference")
+WAY = ("weights_sha256", "like", "units", "missing", "imputers_saw", "inference")
 """What must be the same for earlier predictions to be kept."""
 
 
@@ -29,8 +29,8 @@ class Predictions:
 
     def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
         self.folder = folder
-        before = read_predictions(folder) if (folder / NAME).exists() else {}
-        same = all(before.get(key) == known[key] for key in WAY)
+        before = _read(folder / NAME) if (folder / NAME).exists() else {}
+        same = all(before.get(key, {}) == known[key] for key in WAY)
         self.record: dict[str, Any] = {**known, **{key: before.get(key, {}) if same else {} for key in TABLES}}
 
     def holds(self, case: str, files: Sequence[str], origin: Mapping[str, Any]) -> bool:
@@ -73,7 +73,8 @@ def grid_of(record: Mapping[str, Any], case: str, contract: Contract) -> str:
 
 
 def read_predictions(folder: Path) -> dict[str, Any]:
-    """Return what a folder's predictions.json says, with every one of TABLES.
+    """Return what a folder's predictions.json says, with every one of TABLES. Of a case that failed when it was last
+    asked for, what was made of it before is not listed.
 
     Raises InputError where it is missing, damaged or not what mrsynth synthesize writes.
     """
@@ -82,6 +83,13 @@ def read_predictions(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} holds no predictions.", expected=f"a {NAME} in it", do="run mrsynth synthesize --cohort first"
         )
+    record = _read(path)
+    sound = {t: {case: of for case, of in record[t].items() if case not in record["failed"]} for t in TABLES[:3]}
+    return {**record, **sound}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a predictions.json says, with every one of TABLES; raises InputError for another file."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
