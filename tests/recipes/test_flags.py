@@ -58,6 +58,23 @@ def test_a_brain_that_is_cut_off_is_named(case: Case):
     assert any("cut off at the front" in flag for flag in flags(replace(case, images=images, masks=masks)))
 
 
+def test_an_image_that_ends_before_the_brain_does_is_named(case: Case):
+    """Its share is that of the brain's voxels above the last slice, also on a finer, turned grid."""
+    inside = case.masks["brain"].data > 0
+    top = int(np.flatnonzero(inside.any(axis=(0, 1)))[-1]) - 12
+    t2 = replace(case.images["t2"], data=case.images["t2"].data[..., : top + 1])
+    short = replace(case, images={**case.images, "t2": t2})
+    for steps in ([], [{"reorient": {"axes": "LPS"}}], [{"pad_or_crop": {"shape": [80, 96, 80], "around": "brain"}}]):
+        prepared, records = run_steps(short, [{"resample": {"to": "t1"}}, STEPS[0], *steps, STEPS[1]])
+        (found,) = [flag for flag in flags_of(prepared, records) if "ends before" in flag]
+        left = prepared.masks["brain"].data > 0
+        lost = inside[..., top + 1 :].sum()
+        assert found.startswith("t2 ends before the brain does: ")
+        assert float(found.split(": ")[1].split(" %")[0]) == pytest.approx(100 * lost / left.sum(), abs=1)
+    prepared, records = run_steps(case, [{"resample": {"to": "t1"}}, *STEPS])
+    assert flags_of(prepared, records) == []
+
+
 def test_what_a_normalisation_clipped_is_named(case: Case):
     prepared, records = run_steps(case, [*STEPS, {"window": {"low": 0, "high": 1}}])
     assert any("window clipped" in flag and "t1" in flag for flag in flags_of(prepared, records))

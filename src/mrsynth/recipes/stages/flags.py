@@ -11,9 +11,16 @@ from mrsynth.errors import InputError
 from mrsynth.image import Case, Image
 from mrsynth.prepare.alignment import misalignments
 from mrsynth.prepare.brain_stripped import volume_ml
+from mrsynth.prepare.transform import Grid, apply_affine
 
 BRAIN_ML = (700.0, 2100.0)
 """Volumes of a whole brain outside of which a mask is doubtful: small children to large adults, with margin."""
+
+UNCOVERED_SHARE = 0.01
+"""Share of the brain beyond an image's field of view from which a flag is raised."""
+
+SAMPLED = 50_000
+"""About as many voxels of the brain are asked whether an image has seen them."""
 
 CLIPPED_SHARE = 0.02
 """Share of the brain beyond the range of a normalisation from which a flag is raised."""
@@ -21,7 +28,12 @@ CLIPPED_SHARE = 0.02
 
 def flags_of(prepared: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the sentences about a prepared case, [] where nothing is unlikely."""
-    return [*_mask_flags(prepared), *_place_flags(prepared), *_record_flags(prepared, records)]
+    return [
+        *_mask_flags(prepared),
+        *_coverage_flags(prepared, records),
+        *_place_flags(prepared),
+        *_record_flags(prepared, records),
+    ]
 
 
 def _mask_flags(case: Case) -> list[str]:
@@ -44,6 +56,24 @@ def _mask_flags(case: Case) -> list[str]:
     touching = [name for name, face in faces.items() if face.mean() > 0.02]
     if touching:
         flags.append(f"The brain is cut off at the {' and '.join(touching)} of the image.")
+    return flags
+
+
+def _coverage_flags(case: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which images end inside the brain: beyond, resampling has put the background."""
+    mask = case.masks.get("brain")
+    if mask is None or not mask.data.any():
+        return []
+    inside = np.argwhere(mask.data > 0)
+    places = apply_affine(np.asarray(mask.affine, float), inside[:: max(1, len(inside) // SAMPLED)].T.astype(float))
+    flags = []
+    for record in records:
+        for name, own in record.get("grids", {}).items() if record["step"] == "resample" else ():
+            grid = Grid.recorded(own)
+            at = apply_affine(np.linalg.inv(grid.affine), places)
+            beyond = ((at < -0.5) | (at > np.array(grid.shape)[:, None] - 0.5)).any(axis=0).mean()
+            if name in case.images and beyond > UNCOVERED_SHARE:
+                flags.append(f"{name} ends before the brain does: {100 * beyond:.0f} % of the brain were not scanned.")
     return flags
 
 
