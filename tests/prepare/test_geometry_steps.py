@@ -14,6 +14,7 @@ from mrsynth.image import Case, Image, same_grid
 from mrsynth.prepare import invert_steps, parse_steps, run_steps
 from mrsynth.prepare.reorient import axis_codes
 from mrsynth.prepare.template import template, template_grid
+from mrsynth.prepare.transform import crop_or_pad, on_all
 
 TILTED = np.array([[0.98, -0.1, 0.2, -20], [0.1, 1.2, 0.3, 5], [-0.1, 0.1, 2.5, 3], [0, 0, 0, 1]])
 """Oblique, anisotropic and sheared."""
@@ -89,6 +90,21 @@ def test_the_way_back_from_a_larger_field_of_view_copies_voxels():
     assert not records[0]["grids"]["t2"]["interpolated"]
     for name, image in case.images.items():
         np.testing.assert_array_equal(invert_steps(done.images[name], records).data, image.data)
+
+
+def test_a_head_off_the_centre_fits_into_a_field_of_view_about_the_brain():
+    """As in a planning CT: air added on one side changes neither the voxels nor the way back."""
+    case = brain_case()
+    wide = on_all(
+        case, lambda image: crop_or_pad(image, (-60, 0, 0), (60 + image.data.shape[0], *image.data.shape[1:]))
+    )
+    steps = [{"brain_mask": {}}, {"field_of_view": {"size_mm": [200, 260], "around": "brain"}}]
+    plain, other = (run_steps(one, steps) for one in (case, wide))
+    np.testing.assert_array_equal(plain[0].images["t1"].data, other[0].images["t1"].data)
+    np.testing.assert_allclose(plain[0].images["t1"].affine, other[0].images["t1"].affine)
+    assert same_grid(invert_steps(other[0].images["t1"], other[1]), wide.images["t1"])
+    with pytest.raises(InputError, match="does not fit into the recipe's field of view along x"):
+        run_steps(wide, [steps[0], {"field_of_view": {"size_mm": [200, 260]}}])
 
 
 def test_resample_to_the_template_takes_its_grid():

@@ -165,14 +165,6 @@ def test_baselines_may_stand_above_each_row(tmp_path: Path):
     assert rows(built)["B: identity"]["mean"] == pytest.approx(16)
 
 
-@pytest.mark.parametrize(("which", "mean"), [("first", 14), ("last", 16)])
-def test_baselines_may_be_those_of_the_first_or_the_last_row(tmp_path: Path, which: str, mean: float):
-    found = results(a=[place(tmp_path / "a", BRAIN_A)], b=[place(tmp_path / "b", BRAIN_B)])
-    built = build_table("t", table(baselines={"predictors": ["identity"], "rows": which}), found, [])
-    assert list(rows(built)) == ["identity", "A", "B"]
-    assert rows(built)["identity"]["mean"] == pytest.approx(mean)
-
-
 def test_a_small_number_is_not_written_as_zero():
     row = {"label": "a", "state": "done", "why": "", "cells": {}}
     row["cells"] = {"MSE": {"mean": 3.1e-5, "sd": 2e-5, "n": 8, "seeds": 1, "seed_sd": None, "published": None}}

@@ -23,9 +23,11 @@ class DropEmptySlicesSettings(Settings):
 
 
 class FieldOfViewSettings(Settings):
-    """size_mm: extent in x and y to which every slice is padded with air or cropped about its centre."""
+    """size_mm: extent in x and y to which every slice is padded with air or cropped. around: center (of the image) or
+    brain (of its bounding box: where a head lies off the centre of a large field of view)."""
 
     size_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    around: Literal["center", "brain"]
 
 
 class PadOrCropSettings(Settings):
@@ -94,7 +96,11 @@ def apply_fov(case: Case, settings: FieldOfViewSettings) -> tuple[Case, dict[str
     brain = brain_of(case)
     edges = case.masks["brain"].spacing_mm
     x, y = (max(1, round(mm / edge)) for mm, edge in zip(settings.size_mm, edges[:2], strict=True))
-    return _cut(case, (((brain.shape[0] - x) // 2, (brain.shape[1] - y) // 2, 0), (x, y, brain.shape[2])))
+    start = ((brain.shape[0] - x) // 2, (brain.shape[1] - y) // 2, 0)
+    if settings.around == "brain":
+        (left, right), (back, front), _ = _extent(brain)
+        start = ((left + right + 1 - x) // 2, (back + front + 1 - y) // 2, 0)
+    return _cut(case, (start, (x, y, brain.shape[2])))
 
 
 def apply_box(case: Case, settings: PadOrCropSettings) -> tuple[Case, dict[str, Any]]:

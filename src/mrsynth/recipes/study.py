@@ -110,11 +110,11 @@ class PublishedNumbers(Settings):
 
 
 class BaselineSettings(Settings):
-    """Baselines of a table. predictors: identity, training_mean; rows: those of the first or of the last row's run (an
-    average) stand once, above all rows, or those of each run above it."""
+    """Baselines of a table. predictors: identity, training_mean; rows: those of the first row's run stand once, above
+    all rows, or those of each run above it."""
 
     predictors: tuple[Literal["identity", "training_mean"], ...] = ("identity",)
-    rows: Literal["first", "last", "each"] = "first"
+    rows: Literal["first", "each"] = "first"
 
 
 class TableSettings(Settings):

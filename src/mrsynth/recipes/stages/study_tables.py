@@ -130,12 +130,9 @@ def build_table(name: str, table: TableSettings, results: Results, header: Seque
     sources = [source for source in table.rows.values() if source is not None]
     names = [name for source in sources for name in results.names(source)]
     rows: list[dict[str, Any]] = []
-    if table.baselines.rows != "each":
-        done = [source for source in sources if results.state(source)[0] == "done"]
-        of = done[:1] if table.baselines.rows == "first" else done[-1:]
-        rows += [
-            _baseline(p, p.replace("_", " "), one, table, results) for one in of for p in table.baselines.predictors
-        ]
+    if table.baselines.rows == "first":
+        first = next((source for source in sources if results.state(source)[0] == "done"), None)
+        rows += [_baseline(p, p.replace("_", " "), first, table, results) for p in table.baselines.predictors if first]
     for label, source in table.rows.items():
         if table.baselines.rows == "each" and source is not None and results.state(source)[0] == "done":
             for predictor in table.baselines.predictors:
