@@ -23,7 +23,7 @@ from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps
 from mrsynth.recipes.stages.predictions import read_predictions
-from mrsynth.recipes.stages.synthesize import synthesize_cohort, synthesize_files
+from mrsynth.recipes.stages.synthesize import in_words, synthesize_cohort, synthesize_files
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from tiny import STEPS, tiny_scans
 
@@ -366,3 +366,10 @@ def test_the_example_of_the_page_runs(world: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(world)
     exec(examples[0], {})
     assert (world / "t1ce.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_memory_that_ran_out_is_not_blamed_on_the_scans(error: Exception):
+    said = r"(?s)scan.nii: the image does not fit into memory.*--memory-gib"
+    with pytest.raises(InputError, match=said), in_words("scan.nii"):
+        raise error

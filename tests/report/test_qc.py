@@ -63,6 +63,20 @@ def test_a_later_run_makes_the_pictures_that_are_missing_and_keeps_the_case(prep
     assert "No pictures were kept" not in done.page.read_text()
 
 
+def test_a_case_whose_pictures_cannot_be_made_again_is_kept(prepared: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*args: object, **options: object) -> None:
+        raise InputError("hd-bet is not installed.")
+
+    before = {path: path.read_bytes() for path in prepared.glob("cases/*/*")}
+    remove(prepared / "qc" / "BraTS-GLI-00002-000")
+    monkeypatch.setattr("mrsynth.recipes.stages.prepare.run_steps", fails)
+    done = again(prepared)
+    assert done.made == ()
+    assert "BraTS-GLI-00002-000" in done.unchanged
+    assert {path: path.read_bytes() for path in prepared.glob("cases/*/*")} == before
+    assert "No pictures were kept of this case." in done.page.read_text()
+
+
 def test_killed_between_case_and_pictures_no_old_pictures_stay(prepared: Path, monkeypatch: pytest.MonkeyPatch):
     def killed(*args: object) -> None:
         raise KeyboardInterrupt

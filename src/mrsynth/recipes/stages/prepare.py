@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ from mrsynth.io.files import remove
 from mrsynth.io.prepared import case_fingerprint
 from mrsynth.io.prepared_inputs import describe_inputs
 from mrsynth.prepare import learn_steps, learns, run_steps
+from mrsynth.prepare.step import Record
 from mrsynth.recipes.recipe import Recipe
-from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
+from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, guarded, run_each
 from mrsynth.recipes.stages.plan import Plan
 from mrsynth.recipes.stages.progress import CaseProgress
 from mrsynth.recipes.stages.snapshots import Snapshots, pictures_of
@@ -45,19 +46,27 @@ class CaseWork:
     def __call__(self, row: CaseRow, tell: Tell) -> tuple[Literal["made", "unchanged"], str]:
         """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint.
 
-        Where a current case has no pictures, its steps are run for these alone.
+        Where a current case has no pictures, its steps are run for these alone; if that fails the case stays as it is.
         """
         tell(row.case, "reading")
         contrasts = self.plan.to_read(row)
         inputs = describe_inputs(row, contrasts)
         fingerprint = case_fingerprint(row, contrasts, self.plan.steps, inputs)
         pictures = pictures_of(self.cohort.folder, row.case)
-        current = self.cohort.is_current(row.case, fingerprint)
-        if current:
+        if self.cohort.is_current(row.case, fingerprint):
             self.cohort.note_inputs(row.case, inputs)
-            if pictures.is_dir():
-                return "unchanged", fingerprint
-        case = read_case(row, contrasts)
+            if not pictures.is_dir():
+                guarded(lambda _, tell: self._run(row, tell)[2](), None, tell)
+            return "unchanged", fingerprint
+        prepared, records, draw = self._run(row, tell)
+        remove(pictures)  # killed after the next line, a case must not be left with those of an older preparation
+        self.cohort.write_case(row, prepared, records, fingerprint, inputs)
+        draw()
+        return "made", fingerprint
+
+    def _run(self, row: CaseRow, tell: Tell) -> tuple[Case, Sequence[Record], Callable[[], None]]:
+        """Return a case after all steps, their records, and what writes its pictures."""
+        case = read_case(row, self.plan.to_read(row))
         snapshots = Snapshots(case)
 
         def watch(step: str, now: Case) -> None:
@@ -65,11 +74,7 @@ class CaseWork:
             snapshots.after(step, now)
 
         prepared, records = run_steps(case, self.plan.steps, watch=watch)
-        if not current:
-            remove(pictures)  # killed after the next line, a case must not be left with those of an older preparation
-            self.cohort.write_case(row, prepared, records, fingerprint, inputs)
-        snapshots.write(self.cohort.folder, prepared, records)
-        return "unchanged" if current else "made", fingerprint
+        return prepared, records, lambda: snapshots.write(self.cohort.folder, prepared, records)
 
 
 def prepare(

@@ -19,6 +19,7 @@ from mrsynth.recipes.stages.outputs import Identity, identities, require_no_scan
 from mrsynth.recipes.stages.predictions import Predictions
 from mrsynth.recipes.stages.progress import CaseProgress
 from mrsynth.synthesize import REFUSE, Doses, Inference, MissingInputs, Synthesizer, Units, load_model
+from mrsynth.synthesize.blocks import is_out_of_memory
 from mrsynth.synthesize.dose import Dosage
 from mrsynth.synthesize.impute import Supply
 from mrsynth.types import contrast_name
@@ -96,6 +97,12 @@ def in_words(case: str) -> Iterator[None]:
     except (MrsynthError, OSError):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{case}: the image does not fit into memory.",
+                found=type(error).__name__,
+                do="let a pass take less (--memory-gib), or use a machine with more memory",
+            ) from error
         raise InputError(
             f"{case}: the image cannot be made.",
             found=f"{type(error).__name__}: {error}",
