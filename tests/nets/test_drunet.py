@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -121,6 +122,42 @@ def test_encoder_equals_resnet_layer_by_layer(depth: int, training: bool, tmp_pa
         for ours, theirs in pairs:
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
             assert theirs.std() > 0.1
+
+
+TORCHVISION = {
+    18: [(0.540565, 0.850102), (4.26359, 5.1998), (12.1598, 15.0382), (25.2165, 31.9634), (37.1228, 48.6312)],
+    34: [(0.540565, 0.850102), (8.60196, 9.54986), (45.2456, 60.7944), (420.844, 528.151), (813.414, 936.627)],
+    50: [(0.540565, 0.850102), (6.19926, 7.50213), (62.2781, 80.6205), (1077.7, 1327.21), (3525.16, 4193.89)],
+    101: [(0.540565, 0.850102), (6.19926, 7.50213), (62.2781, 80.6205), (1.02379e7, 1.32938e7), (3.3964e7, 4.0436e7)],
+    152: [
+        (0.540565, 0.850102),
+        (6.19926, 7.50213),
+        (453.311, 615.94),
+        (3.94334e10, 5.03197e10),
+        (1.64665e11, 1.98156e11),
+    ],
+}
+"""Mean and SD of the five feature maps of torchvision 0.29.2's ResNets, with the weights and the input below."""
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_encoder_has_the_feature_maps_that_torchvisions_resnet_had(depth: int):
+    draw, weights = np.random.default_rng(0), {}
+    with torch.device("meta"):
+        encoder = DRUNet(depth).encoder.eval()
+    for name, value in sorted(encoder.state_dict().items()):
+        if name.endswith("num_batches_tracked"):
+            weights[name] = torch.tensor(0)
+        elif value.ndim == 4:
+            kernel = draw.standard_normal(value.shape) * np.sqrt(2 / np.prod(value.shape[1:]))
+            weights[name] = torch.tensor(kernel, dtype=torch.float32)
+        else:
+            weights[name] = torch.tensor(draw.uniform(0.5, 1.5, value.shape), dtype=torch.float32)
+    encoder.load_state_dict(weights, assign=True)
+    x = torch.tensor(np.random.default_rng(1).standard_normal((1, 3, 64, 64)), dtype=torch.float32)
+    with torch.no_grad():
+        found = [(float(m.double().mean()), float(m.double().std())) for m in encoder(x)]
+    np.testing.assert_allclose(found, TORCHVISION[depth], rtol=1e-3)
 
 
 def test_encoder_equals_torchvision():
