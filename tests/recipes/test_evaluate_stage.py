@@ -16,15 +16,22 @@ import torch
 from laws import brain_case
 from mrsynth.cli import main
 from mrsynth.errors import InputError, ModelError
-from mrsynth.evaluate import read_records
+from mrsynth.evaluate import read_records, write_records
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
-from mrsynth.io import CaseRow, Cohort, write_cohort, write_image
+from mrsynth.io import CaseRow, Cohort, read_image, write_cohort, write_image
 from mrsynth.model import save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
-from mrsynth.recipes.stages.evaluate import evaluate_predictions, evaluate_run, left_out, not_predicted, without_truth
-from mrsynth.recipes.stages.synthesize import synthesize_cohort
+from mrsynth.recipes.stages.evaluate import (
+    evaluate_predictions,
+    evaluate_run,
+    left_out,
+    not_predicted,
+    require_json,
+    without_truth,
+)
+from mrsynth.recipes.stages.synthesize import synthesize_cohort, write_prediction
 from mrsynth.recipes.stages.truth import read_truth
 from mrsynth.report import build_report
 from mrsynth.synthesize import MissingInputs
@@ -141,6 +148,47 @@ def test_visits_of_a_patient_stay_his(tmp_path: Path):
     table = Cohort(tuple(replace(row, patient="p0") for row in table.rows))
     evaluate_run(run, table, predict(run, table), ["default"], progress=False)
     assert {one["patient"] for one in json.loads((run / "panels" / "panels.json").read_text())} == {"p0"}
+
+
+def test_only_the_scans_that_a_prediction_was_made_of_are_judged(tmp_path: Path):
+    """Another cohort with the same names of cases, and a scan that was replaced, are told by their bytes."""
+    run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
+    predict(run, table)
+    path = table.rows[1].files["t2"]
+    image = read_image(path, "t2")
+    write_image(image.with_data(image.data * np.float32(1.1)), path)
+    found = left_out(evaluate_run(run, table, run / "predictions", ["default"], progress=False))
+    assert [case for case, _ in found] == ["case-1"]
+    assert found[0][1].startswith("case-1: its prediction was made of another t2.")
+
+
+def test_a_synthetic_image_is_no_truth(tmp_path: Path):
+    run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
+    predict(run, table)
+    write_prediction(read_image(table.rows[1].files["flair"], "flair"), table.rows[1].files["flair"])
+    found = left_out(evaluate_run(run, table, run / "predictions", ["default"], progress=False))
+    assert [case for case, _ in found] == ["case-1"]
+    assert "its flair is a synthetic image, not a scan" in found[0][1]
+
+
+def test_a_table_of_something_else_is_not_overwritten(tmp_path: Path):
+    table = tmp_path / "mine.csv"
+    table.write_text("patient,case\n")
+    with pytest.raises(InputError, match=r"(?s)mine.csv: is there already.*no table of metrics"):
+        require_json(tmp_path / "mine.json")
+    write_records([], table)
+    require_json(tmp_path / "mine.json")
+
+
+def test_options_of_pairs_are_refused_beside_a_cohort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    words = ["evaluate", "--prediction", "p", "--cohort", "c.csv", "--range", "2"]
+    monkeypatch.setattr(sys, "argv", ["mrsynth", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "--mask and --range go with --reference" in capsys.readouterr().err
 
 
 def test_an_image_at_a_dose_without_a_scan_is_named():

@@ -68,6 +68,15 @@ def write_records(records: Iterable[MetricRecord], path: str | Path) -> None:
         ) from error
 
 
+def is_metrics_table(path: Path) -> bool:
+    """Return whether a file begins as what `write_records` writes."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return next(csv.reader(stream), None) == list(COLUMNS)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
 def read_records(path: str | Path) -> list[MetricRecord]:
     """Read what `write_records` wrote; raises InputError that names the row where a cell does not fit."""
     path = Path(path)

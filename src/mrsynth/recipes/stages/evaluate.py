@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from mrsynth.errors import InputError, ModelError
-from mrsynth.evaluate import HIGHER_IS_BETTER, MetricRecord, paired_tests, summarise, write_records
+from mrsynth.evaluate import (
+    HIGHER_IS_BETTER,
+    MetricRecord,
+    is_metrics_table,
+    paired_tests,
+    summarise,
+    write_records,
+)
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.files import write_json, write_text
@@ -58,7 +65,7 @@ def evaluate_run(
     examined = by_examination(theirs)
     own = {row.case: row for row in theirs}
     pairs = [(own[row.case], case, file) for row, case, file in truths_of(index, examined)]
-    work = PairWork(predictions, index, baselines, presets, contract, recipe, out / "panels")
+    work = PairWork(predictions, index, own, baselines, presets, contract, recipe, out / "panels")
     records, panels, failed = _judged(work, pairs, progress)
     response = attempt(lambda: write_response(run, predictions, examined, cohort, out))
     if isinstance(response, Failure):
@@ -221,13 +228,21 @@ def evaluate_predictions(
 
 
 def require_json(out: Path | None) -> None:
-    """Raise InputError for a metrics file that does not end in .json: the table of values goes beside it as .csv."""
+    """Raise InputError for a metrics file that does not end in .json: the table of values goes beside it as .csv, and
+    takes the place of no other table."""
     if out is not None and out.suffix.lower() != ".json":
         raise InputError(
             f"{out}: the metrics are written as JSON.",
             found=f"the ending '{out.suffix}'",
             expected="a name that ends in .json; the table goes beside it as .csv",
             do=f"-o {out.with_suffix('.json')}" if out.name else "give a file's name with -o",
+        )
+    beside = None if out is None else out.with_suffix(".csv")
+    if beside is not None and beside.exists() and not is_metrics_table(beside):
+        raise InputError(
+            f"{beside}: is there already, and would be overwritten.",
+            found="a file that is no table of metrics",
+            do="give another name with -o",
         )
 
 

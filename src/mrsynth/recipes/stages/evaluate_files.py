@@ -32,6 +32,7 @@ def evaluate_files(
     not stop the others: metrics.json names it, with the reason, under left_out. Raises InputError where a partner is
     missing, two files of a folder mean one case, no pair can be judged, or out does not end in .json.
     """
+    out = out or Path("metrics.json")
     require_json(out)
     pairs = _pairs(prediction, reference, mask)
     records: list[MetricRecord] = []
@@ -44,7 +45,6 @@ def evaluate_files(
             records += result
     if not records:
         raise InputError(failed[0][1])
-    out = out or Path("metrics.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_records(records, out.with_suffix(".csv"))
     not_judged = [{"case": case, "why": why} for case, why in failed]

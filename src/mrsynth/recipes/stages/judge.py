@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from mrsynth.errors import InputError
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair
 from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.evaluate.regions import ENHANCES
 from mrsynth.image import grid_error
 from mrsynth.io import CaseRow, read_prediction
+from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.io.synthetic import why_synthetic
 from mrsynth.model import Contract
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.stages.cluster import Tell
@@ -74,10 +77,12 @@ def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | Non
 
 @dataclass(frozen=True, eq=False)
 class PairWork:
-    """The judgement of one prediction. index: what predictions.json says; panels: the folder of the report's slices."""
+    """The judgement of one prediction. index: what predictions.json says; rows: case → its row; panels: the folder of
+    the report's slices."""
 
     predictions: Path
     index: Mapping[str, Any]
+    rows: Mapping[str, CaseRow]
     baselines: tuple[LinearIdentity, TrainingMean]
     presets: Sequence[str]
     contract: Contract
@@ -89,6 +94,8 @@ class PairWork:
         cannot be judged."""
         row, case, file = pair
         identity, mean = self.baselines
+        self._require_its_scans(case)
+        _require_scan(row, self.contract.target)
         like = grid_of(self.index, case, self.contract)
         truth = read_truth(row, self.contract, like)
         prediction = read_prediction(prediction_path(self.predictions, file), self.contract.target)
@@ -100,3 +107,22 @@ class PairWork:
             records += without_value(records, "identity", f"{identity.nearest}, the nearest input, is missing")
         data_range = data_range_of(self.contract, self.recipe)
         return records, write_panel(truth, candidates, self.panels, self.contract, data_range)
+
+    def _require_its_scans(self, case: str) -> None:
+        """Raise InputError where a scan of the table is another one than the prediction was made of."""
+        known = self.index["sources"].get(case, {}).get("sha256", {})
+        files = {name: path for name, path in self.rows[case].files.items() if name in known}
+        now = describe_inputs(replace(self.rows[case], files=files), list(files))
+        if other := [name for name in files if now[name]["sha256"] != known[name]]:
+            raise InputError(
+                f"{case}: its prediction was made of another {other[0]}.",
+                found=str(files[other[0]]),
+                expected=f"the file with the SHA-256 {known[other[0]]}",
+                do="give the table that synthesize was given, or run mrsynth synthesize --cohort again",
+            )
+
+
+def _require_scan(row: CaseRow, target: str) -> None:
+    """Raise InputError where a model made what is to be the truth."""
+    if target in row.files and (why := why_synthetic(row.files[target])):
+        raise InputError(f"{row.case}: its {target} is a synthetic image, not a scan.", found=why)
