@@ -144,7 +144,8 @@ def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         words = (one, tmp_path / "flat.nii.gz", other, scan, "--range", 1000, "-o", tmp_path / "flat.json")
         assert run(monkeypatch, "evaluate", *words) == rc
     assert run(monkeypatch, "evaluate", *files, "-o", tmp_path / "no.json") == 2  # float data without a range
-    paper = ("--preset", "osman2022", "--range", 1, "-o", tmp_path / "no.json")
+    assert run(monkeypatch, "evaluate", *files, "--range", 1, "-o", tmp_path / "no.json") == 2  # in other units
+    paper = ("--preset", "osman2022", "--range", 1000, "-o", tmp_path / "no.json")
     assert run(monkeypatch, "evaluate", *files, *paper) == 2  # it chooses slices by the brain
     assert not (tmp_path / "no.json").exists()
 

@@ -162,6 +162,15 @@ def test_only_the_scans_that_a_prediction_was_made_of_are_judged(tmp_path: Path)
     assert found[0][1].startswith("case-1: its prediction was made of another t2.")
 
 
+def test_the_report_says_where_its_values_are_those_of_an_earlier_model(tmp_path: Path):
+    run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
+    evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    assert "those of an earlier model" not in build_report(run).read_text()
+    contract = json.loads((run / "model" / "contract.json").read_text())
+    (run / "model" / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "trained further"}))
+    assert "those of an earlier model" in build_report(run).read_text()
+
+
 def test_a_synthetic_image_is_no_truth(tmp_path: Path):
     run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
     predict(run, table)

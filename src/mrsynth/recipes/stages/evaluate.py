@@ -79,7 +79,7 @@ def evaluate_run(
     write_records(records, out / "metrics.csv")
     write_json(out / "panels" / "panels.json", panels)
     summary = summary_of(records, {row.case: row.patient for row in theirs})
-    known = {"published": published(recipe), "dose_response": response}
+    known = {"published": published(recipe), "dose_response": response, "weights_sha256": contract.weights_sha256}
     not_judged = [{"case": case, "why": why} for case, why in failed]
     write_json(out / "metrics.json", {**summary, **known, "left_out": not_judged})
     return out / "metrics.json"

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from mrsynth.errors import InputError
 from mrsynth.evaluate import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
 from mrsynth.image import grid_error
@@ -16,6 +18,9 @@ from mrsynth.io.names import stem_of
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.recipes.stages.cluster import Failure
 from mrsynth.recipes.stages.evaluate import attempt, require_json, summary_of
+
+FAR = 10.0
+"""Times the data range that an image may span: outliers do, other units do more."""
 
 
 def evaluate_files(
@@ -64,11 +69,24 @@ def _judge(
     for other in (true, *([inside] if inside else [])):
         if error := grid_error(case, made, other):
             raise error
+    _require_scale(case, made.data, true.data, data_range)
     regions = build_regions(made.data.shape, None if inside is None else inside.data > 0)
     found = (
         evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets
     )
     return [record for one in found for record in one]
+
+
+def _require_scale(case: str, made: np.ndarray, true: np.ndarray, data_range: float | None) -> None:
+    """Raise InputError where an image spans many times the data range: one of the two is in other units."""
+    spans = [float(np.nanmax(one)) - float(np.nanmin(one)) for one in (made, true)]
+    if data_range is not None and max(spans) > FAR * data_range:
+        raise InputError(
+            f"{case}: the values do not fit the data range.",
+            found=f"prediction and reference span {spans[0]:.4g} and {spans[1]:.4g}, --range {data_range:g}",
+            expected="both on one scale, which --range spans",
+            do="bring both to one scale; for a run's predictions give --cohort, which normalises the truth",
+        )
 
 
 def _pairs(prediction: Path, reference: Path, mask: Path | None) -> dict[str, tuple[Path, Path, Path | None]]:
