@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -17,13 +18,13 @@ import torch
 
 from mrsynth.cli import main
 from mrsynth.errors import InputError, ModelError, OutputError
-from mrsynth.io import CaseRow, Cohort
+from mrsynth.io import CaseRow, Cohort, read_image
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
 from mrsynth.prepare import complete_steps
 from mrsynth.recipes.stages.predictions import read_predictions
-from mrsynth.recipes.stages.synthesize import in_words, synthesize_cohort, synthesize_files
+from mrsynth.recipes.stages.synthesize import in_words, synthesize_cohort, synthesize_files, write_prediction
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from tiny import STEPS, tiny_scans
 
@@ -231,6 +232,34 @@ def test_a_scan_that_has_changed_is_predicted_anew(world: Path):
     assert made() == [False, False]
     changed(copied)
     assert made() == [False, True]
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_computed(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Synthesizer, "series", lambda *given: pytest.fail("computed"))
+    (world / "file").write_text("")
+    scans = cohort(world).rows[0].files
+    for out in (world / "made", world / "made.dcm", world / "file" / "made.nii.gz"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            synthesize_files(world / "main", scans, out, progress=False)
+    for name in ("made.nii.gz", "file"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            synthesize(world, out=name)
+        assert not (world / "made.nii.gz").exists()
+    if os.geteuid():  # root may write everywhere
+        (world / "closed").mkdir(mode=0o500)
+        with pytest.raises(OutputError, match="nothing can be written"):
+            synthesize_files(world / "main", scans, world / "closed" / "made.nii.gz", progress=False)
+
+
+def test_a_synthetic_input_is_not_called_a_scan(world: Path):
+    files = dict(cohort(world).rows[0].files)
+    made = world / "t2.nii.gz"
+    write_prediction(read_image(files["t2"], "t2"), made)
+    synthesize_files(world / "main", {**files, "t2": made}, world / "flair.nii.gz", progress=False)
+    sources = json.loads((world / "flair.json").read_text())["sources"]
+    assert {name: one["source"] for name, one in sources.items()} == {"t1": "scan", "t2": "synthetic image"}
 
 
 def test_no_scan_and_no_foreign_file_is_overwritten(world: Path, monkeypatch: pytest.MonkeyPatch):

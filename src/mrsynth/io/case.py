@@ -37,7 +37,7 @@ def read_case(source: CaseRow | Path, contrasts: Sequence[str] | None = None, ma
             )
     images = {name: read_image(row.files[name], name) for name in names}
     found = {name: read_mask(path, name) for name, path in row.files.items() if name in masks}
-    return Case(images, found, _metadata(row))
+    return Case(images, found, _metadata(row, in_table=isinstance(source, CaseRow)))
 
 
 def _row_of(folder: Path) -> CaseRow:
@@ -53,10 +53,13 @@ def _row_of(folder: Path) -> CaseRow:
     return CaseRow(cases[0].patient, cases[0].case, "", cases[0].files)
 
 
-def _metadata(row: CaseRow) -> dict[str, Any]:
-    """Return what is known of a case; the table's word counts more than that of case.json."""
+def _metadata(row: CaseRow, in_table: bool) -> dict[str, Any]:
+    """Return what is known of a case; the table's word counts more than that of case.json. A dose or field that the
+    table leaves empty is not known: index has brought there what case.json says."""
     folders = {split_locator(path)[0].parent for path in row.files.values()}
     beside = read_case_file(folders.pop())[0] if len(folders) == 1 else {}
+    if in_table:
+        beside = {key: value for key, value in beside.items() if key not in ("b0_tesla", "dose")}
     known = {"split": row.split or None, "b0_tesla": row.b0_tesla, "dose": row.dose, **row.metadata}
     filled = {key: value for key, value in known.items() if value not in (None, "")}
     return {**beside, **filled, "patient": row.patient, "case": row.case}

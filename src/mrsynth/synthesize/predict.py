@@ -154,7 +154,8 @@ class Synthesizer:
         For a fitted ADC it is that of the lowest b-value.
         """
         if like is not None and like not in (*supply.real, *supply.read):
-            raise InputError(f"There is no input {like}.", found=", ".join(supply.real), do="name one of these")
+            taken = ", ".join(supply.real)
+            raise InputError(f"The model takes no input {like}.", found=taken, do="--like one of these")
         like = like or next(name for name in self.contract.inputs if name in supply.real)
         return like if like in supply.read else next(name for name in supply.read if b_of(name) is not None)
 

@@ -161,7 +161,7 @@ def stages_in_order(settings: TrainSettings) -> dict[str, StageSettings]:
             raise RecipeError(
                 f"train.stages.{name}: no epoch is left for this stage, or none for the one before it.",
                 found=f"from_epoch {stage.from_epoch}, stages in the order {', '.join(stages)}",
-                expected=f"a number from {before + 1} to {settings.epochs - 1} (train.epochs is {settings.epochs})",
+                expected=f"{before} < from_epoch < {settings.epochs} (train.epochs)",
                 do=f"set train.stages.{name}.from_epoch, or train.stages.{name}=null to leave it out",
             )
         before = stage.from_epoch

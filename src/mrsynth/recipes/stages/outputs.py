@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mrsynth.errors import OutputError
 from mrsynth.io.bids import small_json
 from mrsynth.io.locator import split_locator
 from mrsynth.io.names import stem_of
+from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.synthetic import why_synthetic
 
 Identity = tuple[int, int]
@@ -40,6 +42,20 @@ def require_no_scan(out: Path, inputs: frozenset[Identity]) -> None:
             found="a file that is no synthetic image",
             do="give another name or folder with -o, or remove the file",
         )
+
+
+def require_place(out: Path, folder: bool = False) -> None:
+    """Raise OutputError, before anything is computed, where an image (or a folder of them) cannot be written: another
+    ending than NIfTI's, a file in the place of a folder, or no right to write."""
+    if is_nifti(out) == folder:
+        expected = "a folder" if folder else "a name that ends in .nii or .nii.gz"
+        raise OutputError(f"{out}: cannot be written.", expected=expected, do="give another name with -o")
+    place = out if folder else out.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        found = "a folder in which nothing can be written" if place.is_dir() else f"{place} is no folder"
+        raise OutputError(f"{out}: cannot be written.", found=found, do="give another place with -o")
 
 
 def require_own_sidecar(path: Path) -> None:

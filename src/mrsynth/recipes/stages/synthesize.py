@@ -14,8 +14,16 @@ from mrsynth.image import Case, Image
 from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
 from mrsynth.io.files import safe_name, write_json
 from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.io.synthetic import why_synthetic
 from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
-from mrsynth.recipes.stages.outputs import Identity, identities, require_no_scan, require_own_sidecar, sidecar_of
+from mrsynth.recipes.stages.outputs import (
+    Identity,
+    identities,
+    require_no_scan,
+    require_own_sidecar,
+    require_place,
+    sidecar_of,
+)
 from mrsynth.recipes.stages.predictions import Predictions
 from mrsynth.recipes.stages.progress import CaseProgress
 from mrsynth.synthesize import REFUSE, Doses, Inference, MissingInputs, Synthesizer, Units, load_model
@@ -65,7 +73,7 @@ def synthesize_files(
         **provenance(synthesizer, run, place),
         "like": synthesizer.place(supply, place.like),
         "inputs": {name: str(path) for name, path in inputs.items()},
-        "sources": synthesizer.sources(supply),
+        "sources": _sources(synthesizer, supply, given),
     }
     with in_words(case), CaseProgress("synthesize", 1, progress) as bar:
         read = _read(synthesizer, case, images, given.get("brain"))
@@ -145,6 +153,7 @@ def synthesize_cohort(
     to out/<case>/<target>_<dose>.nii.gz and stand under `series` instead of `cases`. The noise is each case's own.
     Raises OutputError where a prediction would overwrite a file of the cohort.
     """
+    require_place(out, folder=True)
     synthesizer = load_model(run, place.device, inference=inference, missing=missing)
     rows = _rows_of(cohort, split)
     predictions = Predictions(out, provenance(synthesizer, run, place))
@@ -217,8 +226,17 @@ class CaseWork:
         like = self.synthesizer.place(supply, self.place.like)
         read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
         digests = {name: known["sha256"] for name, known in describe_inputs(read, supply.read).items()}
-        found = {"like": like, "inputs": self.synthesizer.sources(supply), "sha256": digests}
+        found = {"like": like, "inputs": _sources(self.synthesizer, supply, row.files), "sha256": digests}
         return found | ({"condition": [asdict(d) for d in dosages if d]} if dosages[0] is not None else {})
+
+
+def _sources(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return what each input is (`Synthesizer.sources`); a file that a model made is no scan."""
+    found = synthesizer.sources(supply)
+    for name, origin in found.items():
+        if origin["source"] == "scan" and name in files and why_synthetic(files[name]):
+            origin["source"] = "synthetic image"
+    return found
 
 
 def dosages_of(
@@ -245,6 +263,7 @@ def _free_files(out: Path, target: str, dosages: Sequence[Dosage | None], inputs
     files = [_file_of(out, target, dosage, len(dosages)) for dosage in dosages]
     known = identities(inputs)
     for path in files:
+        require_place(path)
         require_no_scan(path, known)
         require_own_sidecar(sidecar_of(path))
     return files
