@@ -17,6 +17,7 @@ from mrsynth.io.check_image import image_problems
 from nifti_factory import LPS, brats, ramp, save
 
 NAMES = ["P1", "P2", "P3", "P4"]
+SPLIT = ["train", "train", "val", "test"]
 
 
 @pytest.fixture
@@ -127,6 +128,15 @@ def test_the_table_as_a_whole(tmp_path: Path) -> None:
     ]
     assert str(problems[0]).startswith("error: b: the case")
     assert "do:" in str(problems[0])
+
+
+def test_a_column_of_images_that_is_no_contrast_is_named(tmp_path: Path) -> None:
+    brats(tmp_path, NAMES, ("t1",))
+    lines = [f"{name},{split},{name}/{name}_t1.nii.gz,scan.nii.gz,12" for name, split in zip(NAMES, SPLIT, strict=True)]
+    (tmp_path / "cohort.csv").write_text("\n".join(["case,split,t1,flaire,age", *lines]))
+    (problem,) = check_cohort(read_cohort(tmp_path / "cohort.csv"))
+    assert problem.what == "The column flaire names images, but is no contrast: it is not read."
+    assert "flair" in str(problem.do)
 
 
 def test_names_that_no_folder_can_have_and_files_that_no_system_can(tmp_path: Path) -> None:

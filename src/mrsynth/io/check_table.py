@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from mrsynth.io.check_problem import Problem
 from mrsynth.io.cohort import SPLITS, Cohort
+from mrsynth.io.nifti_stream import is_nifti
+from mrsynth.settings import nearest
+from mrsynth.types import CONTRASTS, MASKS
 
 
 def table_problems(cohort: Cohort) -> Iterator[Problem]:
-    """Yield names that no folder can have, cases that stand twice, patients in two splits, and empty splits."""
+    """Yield names that no folder can have, cases that stand twice, patients in two splits, empty splits, and columns of
+    images that are no contrast (a name mistyped)."""
     for case, problem in cohort.unsafe_cases().items():
         yield Problem(
             case,
@@ -36,6 +41,18 @@ def table_problems(cohort: Cohort) -> Iterator[Problem]:
             found=f"{', '.join(cases)} in {', '.join(splits)}",
             expected="all cases of a patient in one split",
             do="correct the split column",
+        )
+    named = {
+        key: str(value) for row in cohort.rows for key, value in row.metadata.items() if is_nifti(Path(str(value)))
+    }
+    for column, value in named.items():
+        yield Problem(
+            "cohort",
+            "warning",
+            f"The column {column} names images, but is no contrast: it is not read.",
+            found=value,
+            expected=f"one of {', '.join((*CONTRASTS, *MASKS))}, or dwi_b<b-value>",
+            do=nearest(column, [*CONTRASTS, *MASKS]) or "give the column another name",
         )
     for split in SPLITS:
         if not cohort.select(split):
