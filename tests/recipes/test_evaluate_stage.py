@@ -189,15 +189,26 @@ def test_a_table_of_something_else_is_not_overwritten(tmp_path: Path):
     require_json(tmp_path / "mine.json")
 
 
-def test_options_of_pairs_are_refused_beside_a_cohort(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("evaluate --prediction p --cohort c.csv --range 2", "--range: only with --reference"),
+        ("evaluate --prediction p --cohort c.csv --range 2 --mask m", "--mask and --range: only with --reference"),
+        ("prepare {table} --recipe osman2022 --contrasts t1 -o p", "--contrasts: only with --steps"),
+        ("prepare {table} --steps n4 --set train.epochs=1 -o p", "--set: only with --recipe"),
+        ("synthesize --model m --input t1=x.nii --split test -o p", "--split: only with --cohort"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, said: str
 ):
-    words = ["evaluate", "--prediction", "p", "--cohort", "c.csv", "--range", "2"]
-    monkeypatch.setattr(sys, "argv", ["mrsynth", *words])
+    table = tmp_path / "cohort.csv"
+    write_cohort(cohort(tmp_path, {}), table)
+    monkeypatch.setattr(sys, "argv", ["mrsynth", *words.format(table=table).split()])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "--mask and --range go with --reference" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_an_image_at_a_dose_without_a_scan_is_named():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mrsynth.cli.failures import print_failed
-from mrsynth.cli.options import CohortFile, Overrides, Quiet
+from mrsynth.cli.options import CohortFile, Overrides, Quiet, only_with
 from mrsynth.errors import InputError
 
 app = typer.Typer()
@@ -122,8 +122,10 @@ def prepare(
         raise InputError("Give either --recipe or --steps.", do="mrsynth recipes list shows the recipes")
     table = read_cohort(cohort)
     if recipe is not None:
+        only_with("--steps", {"--contrasts": contrasts or None})
         plan = Plan.of_recipe(load_recipe(recipe, overrides or ()))
     else:
+        only_with("--recipe", {"--set": overrides})
         plan = Plan.of_steps(steps or "", table, [name for name in contrasts.split(",") if name])
     done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first, progress=not quiet)
     up_to_date = f"{len(done.unchanged)} up to date, {len(done.failed)} failed"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mrsynth.cli.failures import print_failed
-from mrsynth.cli.options import Overrides, Quiet, pairs
+from mrsynth.cli.options import Overrides, Quiet, only_with, pairs
 from mrsynth.errors import InputError
 
 app = typer.Typer()
@@ -136,5 +136,6 @@ def synthesize(
         print(f"{counted(len(made), 'synthetic image')} in {out}, {len(failed)} failed.")
         print_failed(failed)
     else:
+        only_with("--cohort", {"--split": split})
         files = pairs("--input", inputs, "contrast=file, e.g. t1=scan.nii.gz")
         print(f"Synthetic image: {stage.synthesize_files(model, files, out, progress=not quiet, **options)}")

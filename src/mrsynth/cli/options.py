@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -32,3 +33,10 @@ def pairs(option: str, texts: list[str] | None, expected: str) -> dict[str, Path
             raise InputError(f"{option}: {image} is given twice.", found=f"{meant[image]}, {text}", do="keep one")
         found[name], meant[image] = Path(path), text
     return found
+
+
+def only_with(option: str, given: Mapping[str, object]) -> None:
+    """Raise InputError for options (name → value) that would be ignored: they go with one that is not given."""
+    if wrong := [name for name, value in given.items() if value is not None]:
+        told = " and ".join(wrong)
+        raise InputError(f"{told}: only with {option}, which is not given.", do=f"leave {told} out")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mrsynth.cli.failures import print_failed
-from mrsynth.cli.options import Quiet
+from mrsynth.cli.options import Quiet, only_with
 from mrsynth.errors import InputError
 
 app = typer.Typer()
@@ -45,12 +45,7 @@ def evaluate(
     if (reference is None) == (cohort is None):
         raise InputError("Give either --reference (a file or a folder) or --cohort.")
     if cohort is not None:
-        if mask is not None or data_range is not None:
-            raise InputError(
-                "--mask and --range go with --reference.",
-                found="--cohort: the table's masks and the recipe's data range are taken",
-                do="leave them out",
-            )
+        only_with("--reference", {"--mask": mask, "--range": data_range})
         path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out, progress=not quiet)
     else:
         assert reference is not None
