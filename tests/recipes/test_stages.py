@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mrsynth.errors import OutputError
 from mrsynth.io import check_cohort, read_cohort
 from mrsynth.recipes.stages.simulate import simulate
 
@@ -30,3 +31,9 @@ def test_simulating_again_keeps_what_is_there_and_makes_what_is_missing(phantoms
     simulate(phantoms.parent, 3, 5, "brats", spacing_mm=4, progress=False)
     assert kept.stat().st_mtime_ns == time
     assert (lost / "t2.nii.gz").read_bytes() == before
+
+
+def test_a_file_in_the_place_of_the_cohorts_folder_is_told_before_anything_is_simulated(tmp_path: Path):
+    (tmp_path / "cohort.csv").write_text("")
+    with pytest.raises(OutputError, match="is no folder"):
+        simulate(tmp_path / "cohort.csv", 1, 0, progress=False)

@@ -11,6 +11,7 @@ from mrsynth.image import Case
 from mrsynth.io import index_folder, write_cohort, write_image
 from mrsynth.io.cohort import FRACTIONS
 from mrsynth.io.files import atomic_folder
+from mrsynth.recipes.stages.outputs import require_place
 from mrsynth.recipes.stages.progress import track
 from mrsynth.simulate import Member, cohort_members
 
@@ -32,8 +33,10 @@ def simulate(
     fractions: shares of patients in train, val and test.
 
     A case folder holds <contrast>.nii.gz, the masks and case.json (patient, field strength, dose, every random draw).
-    A case that is there already is not made again, so that an interrupted run goes on where it stopped.
+    A case that is there already is not made again, so that an interrupted run goes on where it stopped. Raises
+    OutputError where nothing can be written.
     """
+    require_place(out, folder=True)
     write_members(cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm), out, progress)
     cohort = index_folder(out, fractions, seed)
     write_cohort(cohort, out / "cohort.csv")

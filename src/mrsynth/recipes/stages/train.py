@@ -25,6 +25,7 @@ from mrsynth.model import Condition, Contract, save_model
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.recipes.recipe import Recipe, dump_recipe
 from mrsynth.recipes.stages.borrowed import DRAWN_ENCODER, begin_encoder, describe_features, run_features
+from mrsynth.recipes.stages.outputs import require_place
 from mrsynth.recipes.stages.train_checks import check_prepared, check_run, check_start
 from mrsynth.report.figures import learning_curves
 from mrsynth.seeds import derive_seed
@@ -58,8 +59,9 @@ def train(
     is.
     Raises RecipeError where the cohort was prepared by other steps, CohortError where it is stale, where a split is
     empty, or where a resumed run began on other data, ModelError where out holds a run already and resume is not asked
-    for, or where start is not a checkpoint of such a run.
+    for, or where start is not a checkpoint of such a run, OutputError where nothing can be written.
     """
+    require_place(out, folder=True)
     check_run(recipe, prepared, out, resume)
     check_prepared(recipe, prepared)
     if start is not None:
