@@ -123,7 +123,9 @@ def test_patients_of_the_training_are_never_judged(
     assert json.loads((folder / "metrics.json").read_text())["n_cases"] == 1
 
 
-def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_evaluate_files(
+    world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     scan = next((world / "scans").glob("*/*t1n.nii.gz"))
     other = next((world / "scans").glob("*/*t2w.nii.gz"))
     out = tmp_path / "metrics.json"
@@ -138,6 +140,10 @@ def test_evaluate_files(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     masked = ("evaluate", *files, "--mask", mask, "--range", 1000, "-o", tmp_path / "masked.json")
     assert run(monkeypatch, *masked) == 0
     assert {row["region"] for row in json.loads((tmp_path / "masked.json").read_text())["summary"]} == {"brain"}
+    capfd.readouterr()
+    same = ("--prediction", scan, "--reference", scan, "--range", 1000, "-o", tmp_path / "same.json")
+    assert run(monkeypatch, "evaluate", *same) == 0
+    assert "psnr         volume  model          infinite" in capfd.readouterr().out
     flat = nib.Nifti1Image(np.zeros(nib.load(scan).shape, np.float32), nib.load(scan).affine)
     nib.save(flat, tmp_path / "flat.nii.gz")  # a constant prediction is a bad one, and judged; a reference is refused
     for one, other, rc in (("--prediction", "--reference", 0), ("--reference", "--prediction", 2)):

@@ -60,6 +60,12 @@ def nearest(word: str, valid: list[str]) -> str | None:
     return f"did you mean '{near[0]}'?" if near else None
 
 
+def where_not_yaml(error: Exception) -> str:
+    """Return in a line what a YAML reader (or a decoder) says is wrong, and where."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return str(error).splitlines()[0] if mark is None else f"line {mark.line + 1}: {problem}"
+
+
 def parse(kind: type[S], data: Mapping[str, Any], where: str) -> S:
     """Validate data as settings of a kind; raises RecipeError naming the dotted key and the nearest valid one.
 

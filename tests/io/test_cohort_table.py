@@ -149,3 +149,9 @@ def test_split_spellings_and_unsound_tables(tmp_path: Path) -> None:
     assert [row.split for row in cohort.rows] == ["train", "val"]
     assert cohort.duplicate_cases() == ["a"]
     assert cohort.leaking_patients() == {"p": ["train", "val"]}
+
+
+def test_a_decimal_comma_is_told_how_to_write_it(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("case;t1;b0_tesla\na;a.nii.gz;1,5\n")
+    with pytest.raises(CohortError, match=r"(?s)b0_tesla is not usable.*write 1\.5"):
+        read_cohort(tmp_path / "c.csv")

@@ -127,3 +127,9 @@ def test_broken_recipe_files(tmp_path: Path):
 
 def test_merge_replaces_lists_and_merges_mappings():
     assert merge({"a": {"b": 1, "c": [1, 2]}, "d": 3}, {"a": {"c": [9]}}) == {"a": {"b": 1, "c": [9]}, "d": 3}
+
+
+def test_a_recipe_that_is_not_yaml_is_told_with_its_line(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("name: x\ntask: {inputs: [t1]\nnet: y\n")
+    with pytest.raises(RecipeError, match=r"(?s)mine.yaml is not YAML.*line 3"):
+        load_recipe(str(tmp_path / "mine.yaml"))

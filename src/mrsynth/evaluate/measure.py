@@ -100,7 +100,8 @@ def measure_slices(pair: Pair, preset: Preset) -> list[MetricRecord]:
     Raises InputError without a brain region or for images far out of [0, range].
     """
     if "brain" not in pair.regions:
-        raise InputError(f"preset {preset.name} needs a brain mask to choose slices.", do="give a region named 'brain'")
+        needs = "a brain mask to choose slices"
+        raise InputError(f"preset {preset.name} needs {needs}.", do="give --mask, or a region named 'brain'")
     require_normalised(pair, preset)
     values = _slice_values(pair, brain_slices(pair), preset.window)
     return [_slice_record(pair, preset, metric, values[metric]) for metric in preset.metrics]

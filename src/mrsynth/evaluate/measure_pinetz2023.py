@@ -22,7 +22,7 @@ def measure_pinetz2023(pair: Pair, preset: Preset) -> list[MetricRecord]:
     no region.
     """
     if "brain" not in pair.regions:
-        raise InputError(f"preset {preset.name} needs a brain mask.", do="give a region named 'brain'")
+        raise InputError(f"preset {preset.name} needs a brain mask.", do="give --mask, or a region named 'brain'")
     records = []
     for name in ("volume", "brain"):
         mask = pair.regions[name] if name in pair.regions else np.ones(pair.truth.shape, bool)

@@ -29,7 +29,7 @@ def measure_tumour(pair: Pair, preset: Preset) -> list[MetricRecord]:
     Raises InputError without a brain region or for images far out of [0, range].
     """
     if "brain" not in pair.regions:
-        raise InputError(f"preset {preset.name} needs a brain mask.", do="give a region named 'brain'")
+        raise InputError(f"preset {preset.name} needs a brain mask.", do="give --mask, or a region named 'brain'")
     require_normalised(pair, preset)
     records: list[MetricRecord] = []
     for name, mask, reason in _regions(pair):

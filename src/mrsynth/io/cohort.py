@@ -151,7 +151,8 @@ def parse_number(text: str, key: str, where: str) -> float | None:
     except ValueError:
         value = float("nan")
     if not (0 < value < 100 if key == "b0_tesla" else 0 <= value <= 1):
-        raise CohortError(f"{where}: {key} is not usable.", found=repr(text), expected=expected)
+        do = f"write {text.replace(',', '.')}" if "," in text else None
+        raise CohortError(f"{where}: {key} is not usable.", found=repr(text), expected=expected, do=do)
     return value
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mrsynth.errors import RecipeError
 from mrsynth.recipes.check_conditional import check_conditional
-from mrsynth.settings import PredictSettings, Settings, nearest, parse
+from mrsynth.settings import PredictSettings, Settings, nearest, parse, where_not_yaml
 from mrsynth.train.settings import (
     ConditionSettings,
     GameSettings,
@@ -99,7 +99,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         data = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML.", found=str(error).splitlines()[0]) from error
+        raise RecipeError(f"{path} is not YAML.", found=where_not_yaml(error)) from error
     except OSError as error:
         raise RecipeError(f"{path} cannot be read.", found=error.strerror) from error
     if not isinstance(data, dict):

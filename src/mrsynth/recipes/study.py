@@ -15,7 +15,7 @@ from mrsynth.errors import RecipeError
 from mrsynth.recipes.charts import ChartSettings, check_charts
 from mrsynth.recipes.plates import PlateSettings, check_plates
 from mrsynth.recipes.study_data import PartSettings, PhantomSettings, Where
-from mrsynth.settings import Settings, nearest, parse
+from mrsynth.settings import Settings, nearest, parse, where_not_yaml
 
 Scale = Literal["smoke", "small", "paper"]
 
@@ -199,7 +199,7 @@ def load_study(name: str) -> Study:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML.", found=str(error).splitlines()[0]) from error
+        raise RecipeError(f"{path} is not YAML.", found=where_not_yaml(error)) from error
     except OSError as error:
         raise RecipeError(f"{path} cannot be read.", found=error.strerror) from error
     if not isinstance(data, dict):

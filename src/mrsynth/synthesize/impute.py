@@ -19,6 +19,7 @@ from torch import Tensor
 from mrsynth.errors import InputError, ModelError
 from mrsynth.model import Contract
 from mrsynth.prepare import complete_steps
+from mrsynth.settings import where_not_yaml
 from mrsynth.types import b_of, contrast_name, in_order, is_contrast
 
 Policy = Literal["refuse", "zeros"]
@@ -174,7 +175,7 @@ def read_imputers(run: Path) -> dict[str, Path]:
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is not YAML.", found=str(error).splitlines()[0]) from error
+        raise ModelError(f"{path} is not YAML.", found=where_not_yaml(error)) from error
     if not isinstance(data, dict) or not all(isinstance(text, str) for pair in data.items() for text in pair):
         raise ModelError(f"{path} names no runs.", found=data, expected="lines of `contrast: run folder`")
     return {contrast_name(name): run / folder for name, folder in data.items()}

@@ -251,7 +251,10 @@ def describe(path: Path) -> list[str]:
     data = _read_json(path)
     lines = [f"{data['n_patients']} patients, {data['n_cases']} cases; all values in {path}"]
     for row in data["summary"]:
-        if row["region"] in ("brain", "volume") and row["fit"] == "none" and row["mean"] is not None:
+        shown = row["region"] in ("brain", "volume") and row["fit"] == "none"
+        if shown and row["mean"] is None and row["n_infinite"]:
+            lines.append(f"{row['preset']:<10} {row['metric']:<12} {row['region']:<7} {row['predictor']:<14} infinite")
+        if shown and row["mean"] is not None:
             spread = "" if row["sd"] is None else f" ± {row['sd']:.4g}"
             lines.append(
                 f"{row['preset']:<10} {row['metric']:<12} {row['region']:<7} {row['predictor']:<14} "

@@ -13,6 +13,7 @@ from mrsynth.errors import RecipeError
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.prepare import complete_steps
 from mrsynth.recipes.recipe import Recipe
+from mrsynth.settings import where_not_yaml
 from mrsynth.types import b_of, contrast_name
 
 
@@ -88,7 +89,7 @@ def _listed(text: str) -> list[Any]:
         else:
             steps = yaml.safe_load(text if text.lstrip().startswith(("[", "-")) else f"[{text}]")
     except yaml.YAMLError as error:
-        raise RecipeError("--steps is not YAML.", found=str(error).splitlines()[0]) from error
+        raise RecipeError("--steps is not YAML.", found=where_not_yaml(error)) from error
     if not isinstance(steps, list) or not steps:
         raise RecipeError("--steps is no list of steps.", found=text, expected="e.g. 'register, resample, zscore'")
     return [{step: {}} if isinstance(step, str) else step for step in steps]
