@@ -169,6 +169,8 @@ def test_the_report_says_where_its_values_are_those_of_an_earlier_model(tmp_path
     contract = json.loads((run / "model" / "contract.json").read_text())
     (run / "model" / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "trained further"}))
     assert "those of an earlier model" in build_report(run).read_text()
+    (run / "model" / "contract.json").unlink()  # a run that was copied without its model says nothing of it
+    assert "those of an earlier model" not in build_report(run).read_text()
 
 
 def test_a_synthetic_image_is_no_truth(tmp_path: Path):

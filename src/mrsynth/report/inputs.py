@@ -100,8 +100,8 @@ def read_run(run: Path) -> RunFolder:
         missing.append("No true scan was at hand: nothing was judged, there is the response to the dose alone.")
     elif metrics and not evaluation.get("summary"):
         missing.append("metrics.json holds no summary: there are no means and intervals.")
-    contract = _json(run / "model" / "contract.json", dict) if (run / "model" / "contract.json").is_file() else {}
-    if "weights_sha256" in evaluation and evaluation["weights_sha256"] != contract.get("weights_sha256"):
+    judged, contract = evaluation.get("weights_sha256"), run / "model" / "contract.json"
+    if judged and contract.is_file() and _json(contract, dict).get("weights_sha256") != judged:
         missing.insert(
             0,
             "The values and pictures are those of an earlier model, which was trained further since: run mrsynth "
