@@ -37,6 +37,11 @@ def describe_inputs(row: CaseRow, contrasts: Sequence[str]) -> dict[str, dict[st
     return inputs
 
 
+def digests_of(row: CaseRow, contrasts: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each of these files (see `describe_inputs`)."""
+    return {name: known["sha256"] for name, known in describe_inputs(row, contrasts).items()}
+
+
 def changed_inputs(inputs: Inputs) -> list[str]:
     """Return the paths of the inputs whose bytes have changed since they were described.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from mrsynth.errors import CohortError, InputError
@@ -59,7 +60,7 @@ def _kept(out: Path) -> Path | None:
     """Copy a cohort table to the first name that is free, cohort.csv.bak, cohort.csv.bak2 …; returns it."""
     if not out.is_file():
         return None
-    names = (out.with_name(f"{out.name}.bak{number}") for number in ("", *range(2, 1_000_000)))
+    names = (out.with_name(f"{out.name}.bak{number}") for number in chain([""], count(2)))
     previous = next(path for path in names if not path.exists())
     with atomic_file(previous) as temporary:
         shutil.copyfile(out, temporary)

@@ -15,7 +15,7 @@ from mrsynth.evaluate.baselines import LinearIdentity, TrainingMean
 from mrsynth.evaluate.regions import ENHANCES
 from mrsynth.image import grid_error
 from mrsynth.io import CaseRow, read_prediction
-from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.model import Contract
 from mrsynth.recipes.recipe import Recipe
@@ -112,8 +112,8 @@ class PairWork:
         """Raise InputError where a scan of the table is another one than the prediction was made of."""
         known = self.index["sources"].get(case, {}).get("sha256", {})
         files = {name: path for name, path in self.rows[case].files.items() if name in known}
-        now = describe_inputs(replace(self.rows[case], files=files), list(files))
-        if other := [name for name in files if now[name]["sha256"] != known[name]]:
+        now = digests_of(replace(self.rows[case], files=files), list(files))
+        if other := [name for name in files if now[name] != known[name]]:
             raise InputError(
                 f"{case}: its prediction was made of another {other[0]}.",
                 found=str(files[other[0]]),

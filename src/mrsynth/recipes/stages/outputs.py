@@ -49,13 +49,13 @@ def require_place(out: Path, folder: bool = False) -> None:
     ending than NIfTI's, a file in the place of a folder, or no right to write."""
     if is_nifti(out) == folder:
         expected = "a folder" if folder else "a name that ends in .nii or .nii.gz"
-        raise OutputError(f"{out}: cannot be written.", expected=expected, do="give another name with -o")
+        raise OutputError(f"{out}: cannot be written.", expected=expected, do="give another name")
     place = out if folder else out.parent
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         found = "a folder in which nothing can be written" if place.is_dir() else f"{place} is no folder"
-        raise OutputError(f"{out}: cannot be written.", found=found, do="give another place with -o")
+        raise OutputError(f"{out}: cannot be written.", found=found, do="give another place")
 
 
 def require_own_sidecar(path: Path) -> None:

@@ -84,7 +84,8 @@ def read_predictions(folder: Path) -> dict[str, Any]:
             f"{folder} holds no predictions.", expected=f"a {NAME} in it", do="run mrsynth synthesize --cohort first"
         )
     record = _read(path)
-    sound = {t: {case: of for case, of in record[t].items() if case not in record["failed"]} for t in TABLES[:3]}
+    failed = record["failed"]
+    sound = {t: {case: of for case, of in record[t].items() if case not in failed} for t in TABLES if t != "failed"}
     return {**record, **sound}
 
 

@@ -13,7 +13,7 @@ from mrsynth.errors import InputError, ModelError, MrsynthError
 from mrsynth.image import Case, Image
 from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
 from mrsynth.io.files import safe_name, write_json
-from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.recipes.stages.cluster import Failure, Tell, Workers, run_each
 from mrsynth.recipes.stages.outputs import (
@@ -225,7 +225,7 @@ class CaseWork:
         at which doses it is made; raises InputError where it cannot be made."""
         like = self.synthesizer.place(supply, self.place.like)
         read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
-        digests = {name: known["sha256"] for name, known in describe_inputs(read, supply.read).items()}
+        digests = digests_of(read, supply.read)
         found = {"like": like, "inputs": _sources(self.synthesizer, supply, row.files), "sha256": digests}
         return found | ({"condition": [asdict(d) for d in dosages if d]} if dosages[0] is not None else {})
 
