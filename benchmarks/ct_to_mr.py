@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from benchmarks.machine import environment, in_turns, medians, peak_mib, row
-from mrsynth.image import Image
-from mrsynth.memory import keep_freed_memory
+from mrsynth.core.image import Image
+from mrsynth.core.memory import keep_freed_memory
 from mrsynth.nets import build_net
-from mrsynth.prepare.resize import resize_slices
-from mrsynth.synthesize.volume import Inference, predict_volume
+from mrsynth.steps.resize import resize_slices
+from mrsynth.volume.predict import Inference, predict_volume
 
 EDGE, SLICES, TIMED, OWN_EDGE = 448, 160, 16, 256
 

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from benchmarks.machine import environment, in_turns, medians, peak_mib, row
-from mrsynth.memory import keep_freed_memory
+from mrsynth.core.memory import keep_freed_memory
 from mrsynth.nets import build_net
-from mrsynth.nets.fold import fold_batch_norm
-from mrsynth.synthesize.volume import Inference, predict_volume
+from mrsynth.volume.fold import fold_batch_norm
+from mrsynth.volume.predict import Inference, predict_volume
 
 HEAD, FULL_HEAD = (128, 128, 128), (192, 256, 192)
 PATCH = 64

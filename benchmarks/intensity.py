@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.machine import environment, in_turns, medians, row
-from mrsynth.image import Case, Image
-from mrsynth.prepare import invert_steps, learn_steps, run_steps
-from mrsynth.seeds import generator
+from mrsynth.core.image import Case, Image
+from mrsynth.core.seeds import generator
+from mrsynth.steps import invert_steps, learn_steps, run_steps
 
 SHAPE = (240, 240, 155)
 STEPS = (

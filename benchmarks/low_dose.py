@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from benchmarks.machine import environment, in_turns, medians, peak_mib, row
-from mrsynth.memory import keep_freed_memory
+from mrsynth.core.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.synthesize.dose import AtDose, Dosage, noise
-from mrsynth.synthesize.volume import Inference, predict_volume
+from mrsynth.volume.predict import Inference, predict_volume
 
 EDGE, FULL_HEAD = 128, (176, 216, 176)
 """Voxels of 1 mm; the full head is the recipe's box about a brain."""

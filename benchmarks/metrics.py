@@ -7,8 +7,8 @@ import torch
 from skimage.metrics import structural_similarity
 
 from benchmarks.machine import environment, in_turns, medians, row
-from mrsynth.evaluate import PRESETS, build_regions, evaluate_pair
-from mrsynth.tensors import Window, ssim_map
+from mrsynth.core.tensors import Window, ssim_map
+from mrsynth.metrics import PRESETS, build_regions, evaluate_pair
 
 HEAD = (240, 240, 155)
 BRAIN_BOX = (144, 176, 144)

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from benchmarks.machine import environment, in_turns, medians, row
-from mrsynth.memory import keep_freed_memory
+from mrsynth.core.memory import keep_freed_memory
+from mrsynth.core.settings import PredictSettings
 from mrsynth.nets import build_net
-from mrsynth.settings import PredictSettings
-from mrsynth.synthesize.volume import Inference, predict_volume
+from mrsynth.volume.predict import Inference, predict_volume
 
 EDGE, NEIGHBOURS, AT_ONCE = 64, 3, 16
 FIFTEEN = PredictSettings(planes=("z", "y", "x"), rotations_deg=(0, 18, 36, 54, 72))

@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import environment, peak_mib, row
+from mrsynth.core.jobs import Workers
 from mrsynth.io import read_cohort, write_image
-from mrsynth.recipes.stages.cluster import Workers
-from mrsynth.recipes.stages.plan import Plan
-from mrsynth.recipes.stages.prepare import prepare
-from mrsynth.simulate import simulate_subject
-from mrsynth.simulate.draw import SubjectSettings
+from mrsynth.phantom import simulate_subject
+from mrsynth.phantom.draw import SubjectSettings
+from mrsynth.prepare.plan import Plan
+from mrsynth.prepare.run import prepare
 
 STUDY = "register: {to: t1}, resample: {to: t1}, brain_mask, n4, zscore"
 TINY = "register: {to: t1}, resample: {to: t1}, brain_mask: {source: given}, zscore"

@@ -9,14 +9,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.machine import environment, in_turns, medians, peak_mib, row
-from mrsynth.image import Case, Image
-from mrsynth.prepare import run_steps
-from mrsynth.seeds import generator
-from mrsynth.simulate import simulate_with_truth
-from mrsynth.simulate.draw import SubjectSettings
-from mrsynth.simulate.examination import Truth
-from mrsynth.simulate.scanner import add_rician
-from mrsynth.types import dwi_name
+from mrsynth.core.image import Case, Image
+from mrsynth.core.seeds import generator
+from mrsynth.core.types import dwi_name
+from mrsynth.phantom import simulate_with_truth
+from mrsynth.phantom.draw import SubjectSettings
+from mrsynth.phantom.examination import Truth
+from mrsynth.phantom.scanner import add_rician
+from mrsynth.steps import run_steps
 
 HEAD = SubjectSettings(profile="full", spacing_mm=1.0, stripped=False)
 

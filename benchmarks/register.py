@@ -18,10 +18,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from benchmarks.machine import environment, row
-from mrsynth.image import Case, Image
-from mrsynth.prepare.match import Kind, match, mean_shift_mm, pyramid
-from mrsynth.prepare.transform import apply_affine
-from mrsynth.simulate import SubjectSettings, simulate_with_truth
+from mrsynth.core.image import Case, Image
+from mrsynth.phantom import SubjectSettings, simulate_with_truth
+from mrsynth.steps.match import Kind, match, mean_shift_mm, pyramid
+from mrsynth.steps.transform import apply_affine
 
 CONTRASTS = ("t1ce", "ct", "t2", "adc")
 """The others, which take minutes for all four, run on the first two."""
@@ -149,7 +149,7 @@ def measure(name: str, methods: Sequence[Method], kind: Kind, head: tuple[Case, 
 
 def _resampled(image: Image, matrix: np.ndarray) -> Image:
     """Return the image of a head that a matrix carried, on the same grid shifted by the matrix's shift."""
-    from mrsynth.prepare.transform import Grid, bring
+    from mrsynth.steps.transform import Grid, bring
 
     affine = np.array(image.affine, float)
     affine[:3, 3] += matrix[:3, 3]

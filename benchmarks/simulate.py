@@ -18,7 +18,7 @@ ROWS = (("full", 1.0), ("brats", 2.0))
 
 
 def measure(profile: str, spacing_mm: float) -> None:
-    from mrsynth.simulate import SubjectSettings, simulate_subject
+    from mrsynth.phantom import SubjectSettings, simulate_subject
 
     settings = SubjectSettings.model_validate({"profile": profile, "spacing_mm": spacing_mm, "lesion": "glioma_high"})
     seconds = []

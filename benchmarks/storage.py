@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks.machine import environment, medians, row
-from mrsynth.image import Case
+from mrsynth.core.image import Case
 from mrsynth.io import CaseRow, PreparedCohort, read_case
 from mrsynth.io.chunks import fill_box, open_chunked, write_chunked
-from mrsynth.prepare import run_steps
-from mrsynth.simulate import SubjectSettings, simulate_subject
+from mrsynth.phantom import SubjectSettings, simulate_subject
+from mrsynth.recipes.sections import PatchSettings
+from mrsynth.steps import run_steps
 from mrsynth.train.loader import Loader, Samples
 from mrsynth.train.patches import PatchSampler, PatchSet
-from mrsynth.train.settings import PatchSettings
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "brats"
 CASES, WORKERS, BATCH, SAMPLES = 6, 2, 4, 24

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from benchmarks.machine import environment, in_turns, medians, peak_mib, row
-from mrsynth.image import Image
+from mrsynth.core.image import Image
 from mrsynth.io import write_image
 from mrsynth.model import save_model
 from mrsynth.nets import build_net
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.recipes.stages.synthesize import synthesize_files
 from mrsynth.synthesize import load_model
+from mrsynth.synthesize.run import synthesize_files
 
 HEAD = (240, 240, 155)
 

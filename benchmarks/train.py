@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks.machine import environment, medians, row
-from mrsynth.image import Case, Image
+from mrsynth.core.image import Case, Image
+from mrsynth.core.memory import keep_freed_memory
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.losses import build_loss
-from mrsynth.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.train.batches import SliceSet

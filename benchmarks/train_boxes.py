@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import environment, in_turns, medians, row
-from mrsynth.image import Case, Image
+from mrsynth.core.image import Case, Image
+from mrsynth.core.memory import keep_freed_memory
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.losses import build_loss
-from mrsynth.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.recipes.recipe import load_recipe
+from mrsynth.recipes.sections import LossTerms, PatchSettings, TrainSettings
 from mrsynth.train.fit import fit
 from mrsynth.train.history import read_history
 from mrsynth.train.patches import PatchSet
-from mrsynth.train.settings import LossTerms, PatchSettings, TrainSettings
 from mrsynth.train.supervised import Supervised
 
 INPUTS = ["t1", "t2", "adc"]

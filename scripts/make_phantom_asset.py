@@ -32,7 +32,7 @@ def read(kind: str) -> np.ndarray:
 
 
 def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "src/mrsynth/simulate/assets/icbm152_2009a.npz")
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "src/mrsynth/phantom/assets/icbm152_2009a.npz")
     grey, white, t1 = (read(kind) for kind in ("gm", "wm", "t1"))
     inside = np.zeros(grey.shape, bool)
     inside[20:177, CROP[1], CROP[2]] = True

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mrsynth.errors import InputError, OutputError
+from mrsynth.core.errors import InputError, OutputError
 
 
 def square(item: int, tell: Callable[[str, str], None]) -> tuple[int, int]:

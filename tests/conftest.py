@@ -17,7 +17,7 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Every jaxtyping annotation of these packages is checked at each call.
-HOOK = install_import_hook(["mrsynth.nets", "mrsynth.losses", "mrsynth.tensors"], "beartype.beartype")
+HOOK = install_import_hook(["mrsynth.nets", "mrsynth.losses", "mrsynth.core.tensors"], "beartype.beartype")
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 

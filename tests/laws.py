@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mrsynth.image import Case, Image
-from mrsynth.seeds import generator
+from mrsynth.core.image import Case, Image
+from mrsynth.core.seeds import generator
 
 
 def ball(shape: tuple[int, int, int], radius: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mrsynth.errors import ModelError
+from mrsynth.core.errors import ModelError
 from mrsynth.model import load_contract, load_weights, save_model
 from mrsynth.nets import build_net
 from tiny import STEPS

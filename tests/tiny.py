@@ -10,9 +10,9 @@ import numpy as np
 
 from laws import brain_case
 from mrsynth.io import CaseRow, PreparedCohort
-from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
-from mrsynth.train.settings import TrainSettings
+from mrsynth.recipes.sections import TrainSettings
+from mrsynth.steps import complete_steps, run_steps
 
 STEPS = [
     {"brain_mask": {"source": "auto", "max_fraction": 0.6}},

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from laws import brain_case
-from mrsynth.image import Case
+from mrsynth.core.image import Case
+from mrsynth.core.seeds import generator
 from mrsynth.io import CaseRow, PreparedCohort
-from mrsynth.prepare import complete_steps, run_steps
 from mrsynth.recipes.recipe import Recipe, load_recipe
-from mrsynth.seeds import generator
+from mrsynth.steps import complete_steps, run_steps
 
 STEPS = [
     {"brain_mask": {"source": "auto"}},

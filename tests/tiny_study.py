@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from laws import brain_case
-from mrsynth.io import index_folder, write_cohort
+from mrsynth.index.find import index_folder
+from mrsynth.io import write_cohort
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
 from tiny import STEPS, write_scan
 

@@ -13,9 +13,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from mrsynth.errors import ModelError, RecipeError
-from mrsynth.io.files import atomic_folder
-from mrsynth.settings import PredictSettings, Settings, parse
+from mrsynth.core.errors import ModelError, RecipeError
+from mrsynth.core.files import atomic_folder
+from mrsynth.core.settings import PredictSettings, Settings, parse
 
 FORMAT = 2
 MAX_WEIGHTS_BYTES = 4 * 2**30

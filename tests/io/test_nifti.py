@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from nibabel import orientations
 from scipy.spatial.transform import Rotation
 
-from mrsynth.errors import InputError, OutputError
-from mrsynth.image import Image
+from mrsynth.core.errors import InputError, OutputError
+from mrsynth.core.image import Image
 from mrsynth.io import nifti_stream, read_image, read_mask, write_image
 from nifti_factory import LPS, RAS, ramp, save
 

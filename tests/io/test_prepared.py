@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrsynth.errors import CohortError, InputError, OutputError
-from mrsynth.image import Case
-from mrsynth.io import CaseRow, PreparedCohort, index_folder, read_case, write_image
+from mrsynth.core.errors import CohortError, InputError, OutputError
+from mrsynth.core.image import Case
+from mrsynth.index.find import index_folder
+from mrsynth.io import CaseRow, PreparedCohort, read_case, write_image
 from mrsynth.io.chunks import write_chunked
 from mrsynth.io.prepared import case_fingerprint
 from nifti_factory import LPS, brats, ramp, save

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrsynth.errors import CohortError, OutputError
-from mrsynth.image import Case, Image
+from mrsynth.core.errors import CohortError, OutputError
+from mrsynth.core.image import Case, Image
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.io.chunks import fill_box, open_chunked, write_chunked
 from mrsynth.io.prepared_case import save_case

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 from mrsynth.io import CaseRow, PreparedCohort, read_case
 from mrsynth.io.prepared import case_fingerprint
 from mrsynth.io.prepared_inputs import changed_inputs, describe_inputs

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 from mrsynth.io import read_image, read_mask, read_prediction
 from mrsynth.io.diffusion import read_shells, shell_of
 from mrsynth.io.read import file_digest

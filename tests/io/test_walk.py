@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 from mrsynth.io.walk import list_files
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.seeds import generator
+from mrsynth.core.settings import parse
 from mrsynth.losses.noise import PatchWasserstein, at_scale, patches
-from mrsynth.seeds import generator
-from mrsynth.settings import parse
 
 
 def volumes(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:

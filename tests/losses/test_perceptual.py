@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.losses import Contextual, build_loss
 from mrsynth.losses.feature_terms import FeatureSettings
 from mrsynth.losses.perceptual import Perceptual

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mrsynth.errors import RecipeError
-from mrsynth.nets import build_net, count_parameters, receptive_halo
+from mrsynth.core.errors import RecipeError
+from mrsynth.nets import build_net, count_parameters
+from receptive_halo import receptive_halo
 
 SMALL: dict[str, tuple[str, dict[str, object]]] = {
     "hrfcn slab": ("hrfcn", {"widths": [8, 8, 8], "blocks": 1}),

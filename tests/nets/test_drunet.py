@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mrsynth.errors import ModelError, RecipeError
+from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.nets.drunet import DRUNet, UpBasic, UpBottleneck, encoder_file, load_encoder, twice
 from mrsynth.nets.resnet import DEPTHS
-from mrsynth.nets.stream import stream
-from mrsynth.nets.trace import trace
+from mrsynth.volume.stream import stream
+from mrsynth.volume.trace import trace
 
 TABLE_1 = {
     "DOWN 1": ((3, 448, 448), (64, 224, 224)),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.losses.adversarial import gradient_penalty
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.nets.attention import LocalAttention

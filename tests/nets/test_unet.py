@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.nets import build_net, count_parameters
 
 

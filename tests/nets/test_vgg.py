@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mrsynth.errors import ModelError
+from mrsynth.core.errors import ModelError
 from mrsynth.nets.vgg import IMAGENET_MEAN, IMAGENET_SD, VGG, layer_names
 from mrsynth.nets.weights import CACHED, load_vgg
 

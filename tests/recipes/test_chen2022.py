@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mrsynth.image import Case
+from mrsynth.core.image import Case
 from mrsynth.nets.registry import NETS
-from mrsynth.prepare import run_steps
+from mrsynth.phantom import SubjectSettings, Truth, simulate_with_truth
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.simulate import SubjectSettings, Truth, simulate_with_truth
-from mrsynth.train.settings import stage_terms, stages_in_order
+from mrsynth.recipes.sections import stage_terms, stages_in_order
+from mrsynth.steps import run_steps
 
 DATA_PATHS = ("equalize", "flair", "real", "real-2mm", "own-scale", "raw", "small", "smoke")
 SYSTEMS = [name for name in load_recipe("chen2022").variants if name not in DATA_PATHS]

@@ -10,15 +10,15 @@ import pytest
 from pydicom.uid import CTImageStorage
 
 from dicom_factory import save, slice_file
-from mrsynth.errors import InputError
-from mrsynth.image import Case, Image
+from mrsynth.core.errors import InputError
+from mrsynth.core.image import Case, Image
 from mrsynth.io import read_image
-from mrsynth.prepare import run_steps
-from mrsynth.prepare.match import mean_shift_mm
-from mrsynth.prepare.transform import apply_affine
+from mrsynth.phantom import SubjectSettings, simulate_subject, simulate_with_truth
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.recipes.study import PublishedNumbers, load_study
-from mrsynth.simulate import SubjectSettings, simulate_subject, simulate_with_truth
+from mrsynth.reproduce.study import PublishedNumbers, load_study
+from mrsynth.steps import run_steps
+from mrsynth.steps.match import mean_shift_mm
+from mrsynth.steps.transform import apply_affine
 
 SYSTEMS = [name for name in load_recipe("li2022").variants if name not in ("small", "smoke")]
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from laws import ball, brain_case
-from mrsynth.errors import RecipeError
-from mrsynth.image import Case
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.image import Case
+from mrsynth.core.settings import PredictSettings
+from mrsynth.evaluate.score_case import judge
+from mrsynth.evaluate.truth import Truth
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.model import Contract, load_contract
 from mrsynth.nets import build_net
 from mrsynth.nets.unet25d import UNet25d
-from mrsynth.prepare import run_steps
 from mrsynth.recipes.recipe import Recipe, dump_recipe, load_recipe
-from mrsynth.recipes.stages.judge import judge
-from mrsynth.recipes.stages.train import train
-from mrsynth.recipes.stages.truth import Truth
-from mrsynth.settings import PredictSettings
+from mrsynth.steps import run_steps
 from mrsynth.synthesize import load_model
+from mrsynth.train.run import train
 
 SMALL = (
     "prepare=[{brain_mask: {source: auto, max_fraction: 0.6}}, {q95: {like: {t1ce: t1, t1ld: t1}}}]",

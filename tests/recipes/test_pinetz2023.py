@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 from mrsynth.cli import main
-from mrsynth.errors import InputError, RecipeError
+from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.io import CaseRow, Cohort, write_image
 from mrsynth.losses import PatchWasserstein
 from mrsynth.losses.registry import build_terms
 from mrsynth.model import load_contract
 from mrsynth.nets import build_net, count_parameters
+from mrsynth.phantom.cohort import DOSE_STRATA, cohort_members
+from mrsynth.phantom.scanner import site_profile
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.recipes.stages.synthesize import synthesize_cohort, synthesize_files
-from mrsynth.recipes.stages.train import train
-from mrsynth.simulate.cohort import DOSE_STRATA, cohort_members
-from mrsynth.simulate.scanner import site_profile
 from mrsynth.synthesize import Doses
+from mrsynth.synthesize.run import synthesize_cohort, synthesize_files
+from mrsynth.train.run import train
 from tiny_doses import STRATA, dose_case, dose_prepared, dose_recipe
 
 

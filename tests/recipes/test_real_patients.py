@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrsynth.index.find import find_case
 from mrsynth.io import read_case
-from mrsynth.prepare import invert_steps, run_steps
 from mrsynth.recipes.recipe import load_recipe
+from mrsynth.steps import invert_steps, run_steps
 from mrsynth.train.batches import kept_slices
 
 pytestmark = pytest.mark.real
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.real
 @pytest.mark.parametrize("variant", ["osman2022", "osman2022/window"])
 def test_real_scans_go_through_the_recipe_and_back(case: str, variant: str, real_data: Path):
     recipe = load_recipe(variant)
-    scans = read_case(real_data / case, recipe.contrasts)
+    scans = read_case(find_case(real_data / case), recipe.contrasts)
     prepared, records = run_steps(scans, recipe.prepare)
     brain = prepared.masks["brain"].data
     millilitres = brain.sum() * np.prod(prepared.masks["brain"].spacing_mm) / 1000

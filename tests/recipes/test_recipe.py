@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.settings import PredictSettings
 from mrsynth.nets.registry import NETS
 from mrsynth.recipes.recipe import EvaluateSettings, Recipe, dump_recipe, list_recipes, load_recipe, merge
-from mrsynth.settings import PredictSettings
-from mrsynth.train.settings import SampleSettings
+from mrsynth.recipes.sections import SampleSettings
 
 SIX = ["t1-t2", "t2-t1", "t1-flair", "flair-t1", "t2-flair", "flair-t2"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.recipes.recipe import load_recipe
 
 GAME = (

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from mrsynth.errors import InputError, ModelError
+from mrsynth.core.errors import InputError, ModelError
 from mrsynth.model import Condition, Contract
 from mrsynth.nets import build_net
-from mrsynth.nets.stream import stream
-from mrsynth.nets.trace import trace
 from mrsynth.synthesize import Doses, Synthesizer
 from mrsynth.synthesize.dose import AtDose, Dosage, noise
 from mrsynth.synthesize.impute import Imputer
-from mrsynth.synthesize.volume import Inference, predict_volume
+from mrsynth.volume.predict import Inference, predict_volume
+from mrsynth.volume.stream import stream
+from mrsynth.volume.trace import trace
 from tiny_doses import STEPS, dose_case
 
 TRAINED = Condition(dose=(0.05, 0.5), b0_tesla=(1.5, 3.0))

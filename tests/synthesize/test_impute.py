@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrsynth.errors import InputError, ModelError
+from mrsynth.core.errors import InputError, ModelError
 from mrsynth.model import Contract
-from mrsynth.synthesize.impute import (
-    MissingInputs,
-    network_inputs,
-    read_imputers,
-    require_same_space,
-    supply_of,
-)
+from mrsynth.synthesize.impute import MissingInputs, network_inputs, read_imputers, require_same_space, supply_of
 from tiny import STEPS
 
 CONTRASTS = ("t1", "t2", "flair", "adc")

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from laws import brain_case
-from mrsynth.errors import InputError, ModelError
-from mrsynth.image import Case, Image
+from mrsynth.core.errors import InputError, ModelError
+from mrsynth.core.image import Case, Image
 from mrsynth.model import Contract
-from mrsynth.prepare import run_on_grid_of, run_steps
+from mrsynth.steps import run_on_grid_of, run_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.impute import Imputer
 from mrsynth.synthesize.predict import require_units

@@ -13,16 +13,16 @@ from lightning.pytorch.plugins.precision.amp import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mrsynth.errors import MrsynthError, RecipeError
+from mrsynth.core.errors import MrsynthError, RecipeError
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
 from mrsynth.recipes.recipe import load_recipe
+from mrsynth.recipes.sections import GameSettings, NetSettings, TrainSettings
 from mrsynth.train.adversarial import Adversarial
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.fit import NOISE, FitResult, fit
 from mrsynth.train.history import read_history
-from mrsynth.train.settings import GameSettings, NetSettings, TrainSettings
 from mrsynth.train.supervised import Supervised
 from quiet_trainer import fit_batches
 from tiny import tiny_prepared

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import CohortError
-from mrsynth.image import Case, Image
+from mrsynth.core.errors import CohortError
+from mrsynth.core.image import Case, Image
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.train.batches import SliceSet, Slicing
 from mrsynth.train.loader import Loader

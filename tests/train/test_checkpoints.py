@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mrsynth.errors import ModelError
+from mrsynth.core.errors import ModelError
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
 from mrsynth.train.batches import SliceSet

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import ModelError, RecipeError
+from mrsynth.core.errors import ModelError, RecipeError
+from mrsynth.core.seeds import generator
 from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSettings, FeatureTraining
-from mrsynth.seeds import generator
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.feature_task import CHANGES, cut_pieces, draw_pieces, piece
 from mrsynth.train.features import feature_source, load_features, train_features

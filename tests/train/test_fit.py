@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import CohortError, MrsynthError, OutputError
+from mrsynth.core.errors import CohortError, MrsynthError, OutputError
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import RandomSampler
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
 from mrsynth.train.batches import EpochSampler
 from mrsynth.train.loader import Loader, Samples
 

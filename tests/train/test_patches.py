@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import CohortError
-from mrsynth.image import Case, Image
+from mrsynth.core.errors import CohortError
+from mrsynth.core.image import Case, Image
 from mrsynth.io import CaseRow, PreparedCohort
+from mrsynth.recipes.sections import PatchSettings
 from mrsynth.train.loader import Loader
 from mrsynth.train.patches import PatchSampler, PatchSet
-from mrsynth.train.settings import PatchSettings
 
 SHAPE = (20, 24, 10)
 SIZES = {"cube": (8, 8, 8), "slab": (None, None, 3), "larger": (30, 8, 16)}

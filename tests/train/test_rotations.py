@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.recipes.stages.train import train, training_samples
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.loader import Loader
 from mrsynth.train.rotations import Rotated
+from mrsynth.train.run import train, training_samples
 from tiny import tiny_prepared, tiny_recipe
 
 

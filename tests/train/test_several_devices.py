@@ -12,8 +12,8 @@ import torch
 
 from mrsynth.model import load_contract
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.recipes.stages.train import train
 from mrsynth.train.history import read_history
+from mrsynth.train.run import train
 from tiny import tiny_prepared, tiny_recipe
 
 GAME = (

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
+from mrsynth.recipes.sections import StageSettings, stage_terms, stages_in_order
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
-from mrsynth.train.settings import StageSettings, stage_terms, stages_in_order
 from mrsynth.train.stages import build_stages
 from mrsynth.train.supervised import Supervised
 from tiny import TRAIN, tiny_prepared

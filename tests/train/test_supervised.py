@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from mrsynth.losses import build_loss
 from mrsynth.nets import build_net
+from mrsynth.recipes.sections import GameSettings, NetSettings
 from mrsynth.train.adversarial import Adversarial
-from mrsynth.train.settings import GameSettings, NetSettings
 from mrsynth.train.supervised import Supervised
 from tiny import TRAIN
 

@@ -13,13 +13,13 @@ import torch
 from lightning.pytorch.plugins.precision.amp import MixedPrecision
 from torch import Tensor, nn
 
-from mrsynth.errors import CohortError, MrsynthError
+from mrsynth.core.errors import CohortError, MrsynthError
 from mrsynth.io import PreparedCohort
-from mrsynth.recipes.stages.train import training_module, training_samples
 from mrsynth.train.doses import DoseSet
 from mrsynth.train.fit import NOISE, FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Loader
+from mrsynth.train.run import training_module, training_samples
 from mrsynth.train.wgan import Wgan
 from quiet_trainer import fit_batches
 from tiny_doses import STRATA, dose_prepared, dose_recipe

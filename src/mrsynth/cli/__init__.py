@@ -10,7 +10,7 @@ import typer
 import mrsynth
 from mrsynth.cli import cohorts, models, recipes, results
 from mrsynth.cli.failures import shown
-from mrsynth.errors import MrsynthError
+from mrsynth.core.errors import MrsynthError
 
 app = typer.Typer(
     name="mrsynth",

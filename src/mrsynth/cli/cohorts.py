@@ -10,7 +10,7 @@ import typer
 
 from mrsynth.cli.failures import print_failed
 from mrsynth.cli.options import CohortFile, Overrides, Quiet, only_with
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 
 app = typer.Typer()
 
@@ -30,7 +30,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """The whole way once, on a phantom cohort: simulate, prepare, train, synthesize, evaluate, report."""
-    from mrsynth.recipes.demo import demo as run_demo
+    from mrsynth.reproduce.demo import demo as run_demo
 
     page = run_demo(out, progress=not quiet)
     print(f"Done. Open {page} in a browser.")
@@ -48,9 +48,9 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Make a cohort of digital brain phantoms with known truth, as NIfTI files and a cohort table."""
+    from mrsynth.core.text import counted
     from mrsynth.io import read_cohort
-    from mrsynth.recipes.stages.index import counted
-    from mrsynth.recipes.stages.simulate import simulate as run
+    from mrsynth.simulate import simulate as run
 
     table = run(out, subjects, seed, profile.value, spacing_mm=spacing, progress=not quiet)
     held = len({row.patient for row in read_cohort(table).rows})
@@ -71,8 +71,8 @@ def index(
     ] = None,
 ) -> None:
     """Find DICOM, BIDS and NIfTI cases below a folder and write the cohort table; say what was recognised, and why."""
-    from mrsynth.recipes.stages.index import describe
-    from mrsynth.recipes.stages.index import index as run
+    from mrsynth.index.run import describe
+    from mrsynth.index.run import index as run
 
     cohort, previous = run(folder, out, seed, derivatives=derivatives or (), found=found)
     for line in describe(cohort, out, previous):
@@ -82,7 +82,7 @@ def index(
 @app.command()
 def check(cohort: CohortFile, quiet: Quiet = False) -> None:
     """Report every problem of a cohort in words; exit code 1 where there is an error."""
-    from mrsynth.recipes.stages.check import check as run
+    from mrsynth.check.run import check as run
 
     lines, errors = run(cohort, progress=not quiet)
     for line in lines:
@@ -111,12 +111,12 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Run a recipe's preparation, or single steps, over a cohort. Run it again to go on after an interruption."""
+    from mrsynth.core.jobs import Workers
+    from mrsynth.core.text import counted
     from mrsynth.io import read_cohort
+    from mrsynth.prepare.plan import Plan
+    from mrsynth.prepare.run import prepare as run
     from mrsynth.recipes.recipe import load_recipe
-    from mrsynth.recipes.stages.cluster import Workers
-    from mrsynth.recipes.stages.index import counted
-    from mrsynth.recipes.stages.plan import Plan
-    from mrsynth.recipes.stages.prepare import prepare as run
 
     if (recipe is None) == (steps is None):
         raise InputError("Give either --recipe or --steps.", do="mrsynth recipes list shows the recipes")

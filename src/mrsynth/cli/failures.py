@@ -18,6 +18,6 @@ def print_failed(failed: Sequence[tuple[str, str]]) -> None:
 
 def shown(message: object) -> str:
     """Return a message for the terminal, line by line: names of files in it may hold escape sequences."""
-    from mrsynth.io.files import printable
+    from mrsynth.core.files import printable
 
     return "\n".join(printable(line) for line in str(message).split("\n"))

@@ -10,7 +10,7 @@ import typer
 
 from mrsynth.cli.failures import print_failed
 from mrsynth.cli.options import Overrides, Quiet, only_with, pairs
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 
 app = typer.Typer()
 
@@ -59,8 +59,8 @@ def train(
     """Train a recipe's model on a prepared cohort."""
     from mrsynth.io import PreparedCohort
     from mrsynth.recipes.recipe import load_recipe
-    from mrsynth.recipes.stages.folds import train_folds
-    from mrsynth.recipes.stages.train import train as run
+    from mrsynth.train.folds import train_folds
+    from mrsynth.train.run import train as run
 
     loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
     if folds is None:
@@ -116,10 +116,11 @@ def synthesize(
     quiet: Quiet = False,
 ) -> None:
     """Make the missing image from the ones at hand, on the patient's own grid."""
+    from mrsynth.core.text import counted
     from mrsynth.io import read_cohort
-    from mrsynth.recipes.stages import synthesize as stage
-    from mrsynth.recipes.stages.index import counted
-    from mrsynth.synthesize import Doses, Inference, MissingInputs
+    from mrsynth.synthesize import Doses, MissingInputs
+    from mrsynth.synthesize import run as stage
+    from mrsynth.volume.predict import Inference
 
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")

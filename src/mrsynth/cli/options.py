@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 
 CohortFile = Annotated[Path, typer.Argument(help="The cohort table (CSV) that mrsynth index wrote.")]
 Overrides = Annotated[
@@ -20,7 +20,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 def pairs(option: str, texts: list[str] | None, expected: str) -> dict[str, Path]:
     """Return the paths of an option's name=path by name; raises InputError where one is none, or where two names mean
     the same image."""
-    from mrsynth.types import image_name
+    from mrsynth.core.types import image_name
 
     found: dict[str, Path] = {}
     meant: dict[str, str] = {}

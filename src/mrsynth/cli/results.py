@@ -10,7 +10,7 @@ import typer
 
 from mrsynth.cli.failures import print_failed
 from mrsynth.cli.options import Quiet, only_with
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 
 app = typer.Typer()
 
@@ -39,8 +39,8 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure predictions against references. With --cohort: a run's predictions, beside the baselines, with tests."""
+    from mrsynth.evaluate import run as stage
     from mrsynth.io import read_cohort
-    from mrsynth.recipes.stages import evaluate as stage
 
     if (reference is None) == (cohort is None):
         raise InputError("Give either --reference (a file or a folder) or --cohort.")
@@ -49,7 +49,7 @@ def evaluate(
         path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out, progress=not quiet)
     else:
         assert reference is not None
-        from mrsynth.recipes.stages.evaluate_files import evaluate_files
+        from mrsynth.evaluate.files import evaluate_files
 
         path = evaluate_files(prediction, reference, mask, data_range, preset or ["default"], out)
     for line in stage.describe(path):
@@ -87,8 +87,8 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """Run a paper's whole study and write its tables, published beside measured. Run it again to go on."""
-    from mrsynth.recipes.reproduce import reproduce as run
-    from mrsynth.recipes.stages.cluster import Workers
+    from mrsynth.core.jobs import Workers
+    from mrsynth.reproduce.run import reproduce as run
 
     done = run(
         study,

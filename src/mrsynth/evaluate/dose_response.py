@@ -1,64 +1,101 @@
-"""How the signal answers to the dose: the mean enhancement of tissues and lesions, and whether it ever falls."""
+"""How the images that a model makes at several doses answer to the dose (pinetz2023): measured, drawn and written."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import pandas as pd
 
-LESION = re.compile(r"lesion#[0-9]+")
-"""The regions of single lesions, as `build_regions` names them."""
-
-LABELS = ("enhancing_tumour", "non_enhancing_tumour", "necrosis", "oedema", "ms_plaque")
-
-MIN_VOXELS = 8
-"""Smaller regions are left out: their mean is mostly noise."""
+from mrsynth.core.files import atomic_file, write_text
+from mrsynth.drawing.dose_charts import TRUTH, response_png
+from mrsynth.evaluate.dose_scans import DosePatient, Made, made_at_doses, read_patient, scans_at_doses
+from mrsynth.io import CaseRow, Cohort
+from mrsynth.metrics.dose_response import enhancement, is_lesion, is_monotone, response_regions
 
 
-def enhancement(image: np.ndarray, native: np.ndarray, region: np.ndarray) -> float | None:
-    """Return the mean of image − native over a boolean region, all (x, y, z) on one scale; None for an empty region.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a chart may show. made: predictions, those of low-dose scans first; rows: the cases of patients that no
+    model has seen; trained: doses of the training cases."""
 
-    pinetz2023 (supplement): "the contrast enhancement is then calculated using the mean over the CE pixels".
+    made: Sequence[Made]
+    rows: Sequence[CaseRow]
+    trained: Sequence[float]
+
+    @property
+    def patients(self) -> list[str]:
+        """The patients with a prediction."""
+        return list(dict.fromkeys(patient for made in self.made for patient in made.files))
+
+    def patient(self, name: str) -> DosePatient:
+        """Read a patient as the first model that predicted it saw it: what is predicted counts before other rows."""
+        made = next(one for one in self.made if name in one.files)
+        own = made.rows[name]
+        return read_patient(own, scans_at_doses([own, *self.rows], name), made.contract, made.like[name])
+
+
+def responses(shown: Shown) -> pd.DataFrame:
+    """Return the mean enhancement of every tissue and lesion at every dose.
+
+    Columns: label (TRUTH for scans, which have dose 0 and 1 too), patient, region, dose, voxels, enhancement.
     """
-    if not region.any():
+    lines = []
+    for name in shown.patients:
+        scans = shown.patient(name)
+        images = [(TRUTH, dose, image) for dose, image in {0.0: scans.native, **scans.low, 1.0: scans.standard}.items()]
+        images += [(m.label, d, m.image(name, d, scans.own)) for m in shown.made for d in m.files.get(name, ())]
+        for region, mask in response_regions(scans.regions).items():
+            for label, dose, image in images:
+                lines.append((label, name, region, dose, int(mask.sum()), enhancement(image, scans.native, mask)))
+    return pd.DataFrame(lines, columns=["label", "patient", "region", "dose", "voxels", "enhancement"])
+
+
+def monotony(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return for each label of `responses` how many lesions were followed over two doses or more, and in how many the
+    enhancement falls from one dose to the next; of the scans at the doses between none and the full one."""
+    found: dict[str, dict[str, int]] = {}
+    lesions = frame[frame["region"].map(is_lesion) & frame["dose"].between(0, 1, inclusive="neither")]
+    for (label, _, _), one in lesions.groupby(["label", "patient", "region"], sort=False):
+        if len(one) < 2:
+            continue
+        count = found.setdefault(str(label), {"lesions": 0, "falling": 0})
+        count["lesions"] += 1
+        count["falling"] += not is_monotone(one["dose"].tolist(), one["enhancement"].tolist())
+    return found
+
+
+def in_words(found: Mapping[str, Mapping[str, int]]) -> str:
+    """Return what `monotony` found as words."""
+    if not found:
+        return "no lesion was followed over two doses"
+    parts = [f"{label} in {one['falling']} of {one['lesions']}" for label, one in found.items()]
+    return "lesions whose enhancement falls with a higher dose: " + ", ".join(parts)
+
+
+def write_response(
+    run: Path, predictions: Path, rows: Sequence[CaseRow], cohort: Cohort, out: Path
+) -> dict[str, Any] | None:
+    """Write dose_response.png and .csv of a run's predictions of these cases into a folder.
+
+    Returns `in_words` how many lesions fall, and the doses `trained`; None, with nothing written, where no patient was
+    predicted at two doses. Raises InputError as `responses` does.
+    """
+    made = made_at_doses("model", run, predictions, rows)
+    if made.contract.target != "t1ld" or all(len(files) < 2 for files in made.files.values()):
         return None
-    return float(image[region].mean(dtype=np.float64) - native[region].mean(dtype=np.float64))
+    patients = made.contract.training.get("patients", {}).get("train", ())
+    trained = {row.dose for row in cohort.rows if row.patient in patients and row.dose is not None}
+    shown = Shown([made], rows, sorted(trained))
+    frame = responses(shown)
+    with atomic_file(out / "dose_response.png") as temporary:
+        temporary.write_bytes(response_png(frame, shown.trained))
+    write_frame(frame, out / "dose_response.csv")
+    return {"in_words": in_words(monotony(frame)), "trained": shown.trained}
 
 
-def response_regions(regions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the tissues and lesions whose enhancement is followed over the dose, from the regions of a case.
-
-    regions: `build_regions` with native and standard dose. Tissues: each label of the lesion mask, `vessels and
-    membranes` (what enhances outside of the lesions) and `other brain`. Lesions, `lesion#1` …: the part that is
-    labelled as enhancing; where nothing in the case is, the whole of those of which more than half enhances. Regions of
-    less than MIN_VOXELS voxels are left out.
-    """
-    enhancing, rest = regions["enhancing"], regions["non_enhancing"]
-    lesion = regions.get("lesion", np.zeros_like(enhancing))
-    found = {name: regions[name] for name in LABELS if name in regions}
-    found |= {"vessels and membranes": enhancing & ~lesion, "other brain": rest & ~lesion}
-    labelled = regions.get("enhancing_tumour")
-    for name in filter(LESION.fullmatch, regions):
-        one = regions[name]
-        if labelled is not None:
-            found[name] = one & labelled
-        elif enhancing[one].mean() > 0.5:
-            found[name] = one
-    return {name: mask for name, mask in found.items() if np.count_nonzero(mask) >= MIN_VOXELS}
-
-
-def is_lesion(region: str) -> bool:
-    """Say whether a region of `response_regions` is a single lesion."""
-    return LESION.fullmatch(region) is not None
-
-
-def descents(doses: Sequence[float], values: Sequence[float]) -> int:
-    """Return how often the value falls from one dose to the next higher one; doses in any order, each once."""
-    in_order = np.asarray(values, float)[np.argsort(doses)]
-    return int(np.count_nonzero(np.diff(in_order) < 0))
-
-
-def is_monotone(doses: Sequence[float], values: Sequence[float]) -> bool:
-    """Say whether the value never falls with the dose."""
-    return descents(doses, values) == 0
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write the numbers behind a chart."""
+    write_text(path, frame.to_csv(index=False, float_format="%.6g"))

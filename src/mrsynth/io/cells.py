@@ -6,8 +6,8 @@ import csv
 import io
 from pathlib import Path
 
-from mrsynth.errors import CohortError, InputError
-from mrsynth.io.files import NOTHING, kind_of
+from mrsynth.core.errors import CohortError, InputError
+from mrsynth.core.files import NOTHING, kind_of
 
 
 def read_cells(

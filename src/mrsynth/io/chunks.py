@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
 
 if TYPE_CHECKING:
     import blosc2

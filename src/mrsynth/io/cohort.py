@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mrsynth.errors import CohortError
-from mrsynth.io.files import why_unsafe
-from mrsynth.io.found import Found, Ignored, cases_of, correct, without_unsafe_names
-from mrsynth.io.layouts import find_images, left_out, require_images
-from mrsynth.io.locator import absolute
-from mrsynth.seeds import generator
-from mrsynth.types import in_order, is_contrast
+from mrsynth.core.errors import CohortError
+from mrsynth.core.files import why_unsafe
+from mrsynth.core.seeds import generator
+from mrsynth.core.types import in_order, is_contrast
 
 SPLITS = ("train", "val", "test")
 
@@ -39,12 +37,9 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The rows of a table. found: every image that `index_folder` saw, used or not; ignored: what it left out and why,
-    to be shown to the user."""
+    """The rows of a table."""
 
     rows: tuple[CaseRow, ...]
-    ignored: tuple[Ignored, ...] = ()
-    found: tuple[Found, ...] = ()
 
     @property
     def contrasts(self) -> tuple[str, ...]:
@@ -76,40 +71,6 @@ class Cohort:
         return {patient: sorted(found) for patient, found in splits.items() if len(found) > 1}
 
 
-def index_folder(
-    folder: Path,
-    fractions: tuple[float, float, float] = FRACTIONS,
-    seed: int = 0,
-    *,
-    derivatives: Sequence[str] = (),
-    corrections: Path | None = None,
-) -> Cohort:
-    """Find the cases below a folder and put their patients into splits.
-
-    fractions: shares of patients in train, val, test. Where every case.json names a split, these are taken.
-    derivatives: names of the BIDS derivatives to use. corrections: a found table whose word counts more than what was
-    found. A case whose name could not be that of a folder (`files.safe_name`) is left out with the reason. Raises
-    InputError if there is no case, CohortError if two cases share a name or the found table is wrong.
-    """
-    intake = find_images(folder, derivatives)
-    intake = replace(intake, found=tuple(without_unsafe_names(intake.found)))
-    if corrections is not None:
-        intake = replace(intake, found=tuple(correct(intake.found, corrections)))
-    require_images(intake.found, intake, folder)
-    rows = []
-    for found in cases_of(intake.found):
-        b0_tesla, dose = (parse_number(_text(found.metadata.get(key)), key, found.case) for key in ("b0_tesla", "dose"))
-        split = parse_split(_text(found.metadata.get("split")), found.case)
-        files = {name: absolute(path) for name, path in found.files.items()}
-        columns = found.metadata.get("participant", {})
-        rows.append(CaseRow(found.patient, found.case, split, files, b0_tesla, dose, columns))
-    if not all(row.split for row in rows):
-        splits = split_patients([row.patient for row in rows], fractions, seed)
-        rows = [replace(row, split=splits[row.patient]) for row in rows]
-    cohort = Cohort(tuple(rows), tuple(left_out(intake)), intake.found)
-    return require_sound(cohort, str(folder))
-
-
 def split_patients(
     patients: Sequence[str], fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
 ) -> dict[str, str]:
@@ -137,8 +98,16 @@ def split_patients(
     return {names[j]: label for j, label in zip(drawn, labels, strict=True)}
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def patient_of(name: str) -> str:
+    """Return the patient that a case name belongs to.
+
+    sub-X_ses-Y → sub-X (BIDS), BraTS-GLI-00000-001 → BraTS-GLI-00000 (the last group is the time point), 113-02 → 113
+    (subject and scan of Kirby 21); any other name is its own patient.
+    """
+    for pattern in (r"(sub-[^\W_]+)", r"(BraTS(?:-[A-Za-z]+)+-\d+)-\d{1,3}$", r"(\d+)-\d{1,2}$"):
+        if found := re.match(pattern, name, flags=re.I):
+            return found.group(1)
+    return name
 
 
 def parse_number(text: str, key: str, where: str) -> float | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 from mrsynth.io.nifti_stream import read_header
 
 MAX_BVAL_BYTES = 1 << 20

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mrsynth.io import files
+from mrsynth.core import files
 
 KEYS = ("series", "b", "echo", "volume")
 """What can be selected: a DICOM series (number or UID), a b-value in s/mm², an echo's number, a volume (from 0 on)."""

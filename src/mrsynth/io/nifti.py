@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 from nibabel import orientations
 
-from mrsynth.errors import InputError, OutputError
-from mrsynth.image import Image, Native, same_grid
-from mrsynth.io.files import atomic_file
+from mrsynth.core.errors import InputError, OutputError
+from mrsynth.core.files import atomic_file
+from mrsynth.core.image import Image, Native, same_grid
+from mrsynth.core.types import MASKS, contrast_name
 from mrsynth.io.nifti_header import Layout, without_identity
 from mrsynth.io.nifti_stream import Stream, is_nifti, read_values
-from mrsynth.types import MASKS, contrast_name
 
 GZIP_LEVEL = 1
 """Measured on a float32 head of 36 MB: level 1 takes 0.14 s and 5.2 MB, level 6 0.19–0.43 s and 5.0 MB."""

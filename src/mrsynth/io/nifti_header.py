@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import nibabel as nib
 import numpy as np
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 
 MAX_VOXELS = 2**29
 """Larger volumes are refused before memory is asked for: a few MB of .nii.gz can declare them. A head at 0.25 mm

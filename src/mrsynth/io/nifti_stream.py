@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
 from mrsynth.io.nifti_header import Layout, description_of, parse_header, read_layout
 
 SUFFIXES = (".nii.gz", ".nii")

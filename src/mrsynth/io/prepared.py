@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 import mrsynth
-from mrsynth.errors import CohortError, OutputError
-from mrsynth.image import Case, Image, edges_mm
+from mrsynth.core.errors import CohortError, OutputError
+from mrsynth.core.files import TEMPORARY_PREFIX, remove, safe_name, write_json, write_text
+from mrsynth.core.image import Case, Image, edges_mm
 from mrsynth.io.chunks import fill_box
 from mrsynth.io.cohort import SPLITS, CaseRow
-from mrsynth.io.files import TEMPORARY_PREFIX, remove, safe_name, write_json, write_text
 from mrsynth.io.prepared_case import load_array, load_image, load_record, open_array, save_case
 from mrsynth.io.prepared_inputs import Inputs, changed_inputs, describe_inputs
 

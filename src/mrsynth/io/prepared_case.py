@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrsynth.errors import CohortError
-from mrsynth.image import Case, Image, Native
+from mrsynth.core.errors import CohortError
+from mrsynth.core.files import atomic_folder, write_json
+from mrsynth.core.image import Case, Image, Native
+from mrsynth.core.types import MASKS
 from mrsynth.io.chunks import SUFFIX, fill_box, open_chunked, write_chunked
-from mrsynth.io.files import atomic_folder, write_json
 from mrsynth.io.nifti_header import header_from_block, without_identity
 from mrsynth.io.prepared_inputs import Inputs
-from mrsynth.types import MASKS
 
 if TYPE_CHECKING:
     import blosc2

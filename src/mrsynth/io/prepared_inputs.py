@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
+from mrsynth.core.types import is_contrast
 from mrsynth.io.cohort import CaseRow
 from mrsynth.io.diffusion import bval_file
 from mrsynth.io.locator import absolute, split_locator
 from mrsynth.io.read import file_digest
-from mrsynth.types import is_contrast
 
 Inputs = Mapping[str, Mapping[str, Any]]
 """Contrast or mask → path (with its selection), size in bytes, mtime_ns and sha256; JSON-able."""

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from mrsynth.errors import InputError
-from mrsynth.image import Image
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import NOTHING, kind_of, sha256_file
+from mrsynth.core.image import Image
 from mrsynth.io import nifti
 from mrsynth.io.diffusion import bval_file, read_shells, shell_of
-from mrsynth.io.files import NOTHING, kind_of, sha256_file
 from mrsynth.io.locator import split_locator, whole_number
 from mrsynth.io.nifti_stream import is_nifti
 
@@ -25,7 +25,7 @@ def read_image(path: Path, contrast: str) -> Image:
     file, selection = split_locator(path)
     if not is_nifti(file):
         _require_there(file)
-        from mrsynth.io.dicom_series import read_dicom  # pydicom
+        from mrsynth.io.dicom.series import read_dicom  # pydicom
 
         return read_dicom(file, selection, contrast)
     return nifti.read_image(file, contrast, _volumes(file, selection))
@@ -51,7 +51,7 @@ def file_digest(path: Path) -> str:
     file, selection = split_locator(path)
     if not is_nifti(file):
         _require_there(file)
-        from mrsynth.io.dicom_series import digest_dicom
+        from mrsynth.io.dicom.series import digest_dicom
 
         return digest_dicom(file, selection)
     if not selection:

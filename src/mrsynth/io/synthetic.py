@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrsynth.errors import InputError
-from mrsynth.io.bids import small_json
-from mrsynth.io.files import printable
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import printable
 from mrsynth.io.locator import split_locator
-from mrsynth.io.names import stem_of
 from mrsynth.io.nifti_header import SYNTHETIC
 from mrsynth.io.nifti_stream import is_nifti, read_description
+from mrsynth.io.sidecar import small_json, stem_of
 
 PHANTOM = "by mrsynth simulate"
 """What the description of a phantom holds: it is the scan of a digital patient, not a model's image."""

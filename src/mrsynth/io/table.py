@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
+from mrsynth.core.files import absolute as absolute_folder
+from mrsynth.core.files import write_text
+from mrsynth.core.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 from mrsynth.io.cells import read_cells
-from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, require_sound, split_patients
-from mrsynth.io.files import absolute as absolute_folder
-from mrsynth.io.files import write_text
+from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, patient_of, require_sound, split_patients
 from mrsynth.io.locator import absolute, relative_text
-from mrsynth.io.names import patient_of
-from mrsynth.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 
 
 def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:

@@ -7,11 +7,23 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mrsynth.errors import InputError
-from mrsynth.io.files import kind_of
-from mrsynth.io.found import Ignored
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import kind_of, printable
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Something below the folder that no case uses, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.path}: {self.reason}")
+
 
 TEXT_SUFFIXES = re.compile(
     r"\.json|\.tsv|\.csv|\.txt|\.md|\.bval|\.bvec|\.png|\.jpg|\.jpeg|\.gif|\.svg|\.pdf|\.xml|\.html|"

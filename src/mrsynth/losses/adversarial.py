@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mrsynth.losses.precision import in_float32
+from mrsynth.losses.float32 import in_float32
 
 SMALLEST_SQUARE = 1e-12
 """Added to the squared norm before its root: where the gradient vanishes, the penalty's own gradient stays finite."""

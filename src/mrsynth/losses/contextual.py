@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mrsynth.losses.float32 import in_float32
 from mrsynth.losses.known_gradient import with_gradient
-from mrsynth.losses.precision import in_float32
 
 TILE = 2**22
 """Pairs of feature points in memory at once: 16 MiB in float32, a few times that on the way."""

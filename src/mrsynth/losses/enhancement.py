@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from mrsynth.losses.precision import in_float32
-from mrsynth.settings import Settings
-from mrsynth.tensors import masked_mean
+from mrsynth.core.settings import Settings
+from mrsynth.core.tensors import masked_mean
+from mrsynth.losses.float32 import in_float32
 
 
 class EnhancementMAE(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.losses.precision import in_float32
+from mrsynth.losses.float32 import in_float32
 
 
 @in_float32

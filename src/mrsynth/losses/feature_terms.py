@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from mrsynth.core.settings import Settings
 from mrsynth.losses.contextual import Contextual
 from mrsynth.losses.perceptual import Norm, Perceptual
 from mrsynth.losses.pixel import Loss
-from mrsynth.settings import Settings
 
 
 class FeatureTraining(Settings):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mrsynth.losses.precision import in_float32
+from mrsynth.losses.float32 import in_float32
 
 Maps = Sequence[Tensor]
 """Activations, one (b, channels, *space) a layer. Those of the target are to be detached by the caller."""

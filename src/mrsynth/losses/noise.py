@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from mrsynth.losses.precision import in_float32
+from mrsynth.core.settings import Settings
+from mrsynth.losses.float32 import in_float32
 from mrsynth.losses.wasserstein import SOLVERS, SolverName
-from mrsynth.settings import Settings
 
 Offset = tuple[int, ...]
 POOLS = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}

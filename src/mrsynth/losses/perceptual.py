@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.losses.precision import in_float32
+from mrsynth.losses.float32 import in_float32
 
 Norm = Literal["l1", "l2"]
 

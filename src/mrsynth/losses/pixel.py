@@ -7,7 +7,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.losses.precision import in_float32
+from mrsynth.losses.float32 import in_float32
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What training calls: (prediction (b, 1, *space), target (b, 1, *space), inputs (b, c, *space)) → scalar.

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.settings import nearest, parse
 from mrsynth.losses.enhancement import EnhancementMAE
 from mrsynth.losses.entropy import bce
 from mrsynth.losses.feature_terms import ContextualTerm, FeatureSource, FeatureTerm, PerceptualTerm
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.pixel import Loss, mae, mse
 from mrsynth.losses.structure import SliceSSIM
-from mrsynth.settings import nearest, parse
 
 Term = tuple[float, Loss]
 """A weight above 0 and the loss that it belongs to."""

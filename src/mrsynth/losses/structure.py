@@ -7,9 +7,9 @@ from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from mrsynth.losses.precision import in_float32
-from mrsynth.settings import Settings
-from mrsynth.tensors import Moments, Window, local_moments, ssim_from_moments, window_radius
+from mrsynth.core.settings import Settings
+from mrsynth.core.tensors import Moments, Window, local_moments, ssim_from_moments, window_radius
+from mrsynth.losses.float32 import in_float32
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first (Wang, Simoncelli & Bovik 2003, Asilomar, §3.2)."""

@@ -1,6 +1,5 @@
 """nets: networks as the papers have them; `build_net(name, **settings)` is the way in."""
 
-from mrsynth.nets.halo import receptive_halo
 from mrsynth.nets.registry import build_net, count_parameters
 
-__all__ = ["build_net", "count_parameters", "receptive_halo"]
+__all__ = ["build_net", "count_parameters"]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 
 
 class AutoContext(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.errors import ModelError
+from mrsynth.core.errors import ModelError
 from mrsynth.nets.resnet import DEPTHS, EXPANSION, Basic, Bottleneck, ResNetEncoder, conv
 from mrsynth.nets.vgg import IMAGENET_MEAN, IMAGENET_SD
 from mrsynth.nets.weights import read_state, weights_file

@@ -9,16 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.nets.blocks import (
-    ConvNormReLU,
-    Mode,
-    Norm,
-    ResBlock,
-    convolution,
-    crop_to,
-    pad_to_multiple,
-    per_axis,
-)
+from mrsynth.nets.blocks import ConvNormReLU, Mode, Norm, ResBlock, convolution, crop_to, pad_to_multiple, per_axis
 
 STAGE_3 = {1: (1, 2), 2: (2, 1), 4: (4, 1)}
 """F31 = φ(F21 ⊕ U2 F22), F32 = φ(F22 ⊕ D2 F21), F33 = φ(F23 ⊕ D4 F21): which branches each branch hears."""

@@ -17,7 +17,7 @@ def look_around(mixed: Float[Tensor, "b q u v w"]) -> Float[Tensor, "b c x y z"]
     """Return what the neighbourhood of each voxel adds, for queries, keys and values (b, 3·heads·d, x + 2, …) that are
     padded by one voxel.
 
-    One function to whoever traces the network (nets/trace.py), as a convolution is.
+    One function to whoever traces the network (volume/trace.py), as a convolution is.
     """
     if has_torch_function_unary(mixed):
         return handle_torch_function(look_around, (mixed,), mixed)  # type: ignore[no-any-return]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.settings import nearest
 from mrsynth.nets.cascade import Cascade
 from mrsynth.nets.critic import Critic
 from mrsynth.nets.critic_patch import PatchCritic
@@ -22,7 +23,6 @@ from mrsynth.nets.lowdose import LowDose
 from mrsynth.nets.unet import UNet2d
 from mrsynth.nets.unet25d import UNet25d
 from mrsynth.nets.unet_deep import UNetDeep
-from mrsynth.settings import nearest
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {
     "unet2d": UNet2d,  # osman2022

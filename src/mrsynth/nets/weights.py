@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mrsynth.errors import ModelError
+from mrsynth.core.errors import ModelError
 from mrsynth.nets.vgg import VGG
 
 CACHED: Mapping[str, str] = {

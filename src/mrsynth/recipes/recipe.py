@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from mrsynth.errors import RecipeError
-from mrsynth.recipes.check_conditional import check_conditional
-from mrsynth.settings import PredictSettings, Settings, nearest, parse, where_not_yaml
-from mrsynth.train.settings import (
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.settings import PredictSettings, Settings, nearest, parse, where_not_yaml
+from mrsynth.core.types import contrast_name
+from mrsynth.recipes.sections import (
     ConditionSettings,
     GameSettings,
     MissingSettings,
@@ -24,7 +24,6 @@ from mrsynth.train.settings import (
     stage_terms,
     stages_in_order,
 )
-from mrsynth.types import contrast_name
 
 
 class TaskSettings(Settings):
@@ -91,9 +90,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
     name: `osman2022`, `osman2022/t2-t1/small` (variants, applied in this order) or a path to a YAML file.
     overrides: "train.epochs=5", the value in YAML. Steps come with all their settings, those left out from
-    prepare/defaults.yaml. Raises RecipeError that names the nearest valid recipe, variant or key.
+    steps/defaults.yaml. Raises RecipeError that names the nearest valid recipe, variant or key.
     """
-    from mrsynth.prepare import complete_steps  # here: `mrsynth --help` need not load it
+    from mrsynth.steps import complete_steps  # here: `mrsynth --help` need not load it
 
     path, variants = _find(name)
     try:
@@ -173,7 +172,7 @@ def _names_another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError where a name in the recipe does not exist or its parts do not fit together."""
-    from mrsynth.evaluate.presets import PRESETS
+    from mrsynth.metrics.presets import PRESETS
 
     task = recipe.task
     for name in [*task.inputs, task.target, *recipe.contrasts]:
@@ -192,7 +191,7 @@ def check_recipe(recipe: Recipe) -> None:
     _check_networks(recipe)
     _check_encoder(recipe)
     _check_critic(recipe)
-    check_conditional(recipe)
+    _check_conditional(recipe)
     for preset in recipe.evaluate.presets:
         if preset not in PRESETS:
             raise RecipeError(
@@ -302,3 +301,58 @@ def _check_critic(recipe: Recipe) -> None:
 def dump_recipe(recipe: Recipe) -> str:
     """Return a recipe as YAML that `load_recipe` reads back."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _check_conditional(recipe: Recipe) -> None:
+    """Raise RecipeError where a network that is told dose and field lacks its condition or its game, or stands beside
+    what its training knows nothing of."""
+    import torch
+
+    from mrsynth.nets import build_net
+    from mrsynth.nets.critic import Critic
+    from mrsynth.nets.lowdose import LowDose
+
+    where, condition, wgan = f"Recipe {recipe.name}", recipe.condition, recipe.wgan
+    with torch.device("meta"):
+        told = isinstance(build_net(recipe.net.name, **recipe.net.settings), LowDose)
+    if not (told == (condition is not None) == (wgan is not None)):
+        raise RecipeError(
+            f"{where}: the network lowdose, `condition` and `wgan` go together.",
+            found=f"net {recipe.net.name}, condition {condition}, wgan {'null' if wgan is None else 'set'}",
+            do="set all three as in pinetz2023, or condition and wgan to null and another network",
+        )
+    if condition is None or wgan is None:
+        return
+    with torch.device("meta"):
+        critic = build_net(wgan.critic.name, **wgan.critic.settings)
+    if not isinstance(critic, Critic):
+        raise RecipeError(f"{where}: this network cannot be its critic.", found=wgan.critic.name, expected="critic")
+    if len(recipe.task.inputs) != 2:
+        raise RecipeError(
+            f"{where}: a low dose is made from the native scan and the one at standard dose.",
+            found=", ".join(recipe.task.inputs),
+            expected="two inputs, t1 and t1ce",
+        )
+    patch, train = recipe.samples.patch, recipe.train
+    others = {"game": recipe.game, "missing": recipe.missing, "train.stages": train.stages or None}
+    if found := [name for name, section in others.items() if section is not None]:
+        raise RecipeError(f"{where}: `wgan` cannot be trained with {found[0]}.", do=f"set {found[0]} to null")
+    if train.devices != 1 or train.nodes != 1:
+        raise RecipeError(
+            f"{where}: the game with a gradient penalty was not tried on several devices.",
+            found=f"train.devices {train.devices}, train.nodes {train.nodes}",
+            expected="1 and 1",
+        )
+    if patch is not None and min(edge or critic.smallest for edge in patch.size) < critic.smallest:
+        raise RecipeError(
+            f"{where}: the boxes are too small for the critic.",
+            found=f"samples.patch.size {list(patch.size)}",
+            expected=f"at least {critic.smallest} voxels along each axis",
+        )
+    needed = (wgan.critic_steps - 1) * train.batch_size + 1
+    if patch is not None and patch.per_epoch < needed:
+        raise RecipeError(
+            f"{where}: an epoch has no step of the generator.",
+            found=f"samples.patch.per_epoch {patch.per_epoch}, batches of {train.batch_size}",
+            expected=f"at least {needed} boxes: {wgan.critic_steps} batches are one iteration",
+        )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mrsynth.report.figures import learning_curves
-from mrsynth.report.page import build_report, overview_png
-from mrsynth.report.panels import panel_png
+from mrsynth.report.pictures import learning_curves, panel_png
+from mrsynth.report.run import build_report, overview_png
 
 __all__ = ["build_report", "learning_curves", "overview_png", "panel_png"]

@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mrsynth.report.inputs import RunFolder
-from mrsynth.report.labels import (
+from mrsynth.drawing.labels import (
     FIRST_METRICS,
     MISSING,
     PREDICTORS,
@@ -21,8 +20,10 @@ from mrsynth.report.labels import (
     number,
     plain,
 )
+from mrsynth.drawing.table import Cell, Table, sort_key
+from mrsynth.report.inputs import RunFolder
 from mrsynth.report.scores import CaseScore, Headline, better, main_region, value_of
-from mrsynth.report.tables import Cell, Table, groups, sort_key
+from mrsynth.report.tables import groups
 
 
 def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline, shown: Collection[int]) -> Table:

@@ -12,27 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrsynth.errors import InputError
-from mrsynth.report.arrays import read_arrays
+from mrsynth.core.errors import InputError
+from mrsynth.drawing.panels import PANEL_ARRAYS, Panel
+from mrsynth.io.arrays import read_arrays
+from mrsynth.io.columns import read_columns, read_history
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
 RECORD_NUMBERS = ("value", "data_range", "n")
 VALUE_KEYS = ("preset", "contrast", "region", "metric", "fit", "case", "predictor")
-PANEL_ARRAYS = ("input", "synthetic", "truth", "ssim", "mask")
 SUMMARY_NUMBERS = ("n", "mean", "sd", "median", "ci_low", "ci_high", "n_infinite", "n_missing")
 TEST_NUMBERS = ("n", "statistic", "p", "p_holm", "mean_difference", "ci_low", "ci_high")
 RESPONSE_COLUMNS = ("label", "patient", "region", "dose", "enhancement")
 EVALUATE = "run `mrsynth evaluate` for this run again"
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One slice of one case. arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` where there is one);
-    meta: the case's entry in panels.json (window, axis, slice_index, pixel_mm, contrasts, note)."""
-
-    case: str
-    arrays: Mapping[str, np.ndarray]
-    meta: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,25 +119,12 @@ def read_run(run: Path) -> RunFolder:
 def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
     """Read metric records, one a row; raises InputError where the file is missing, lacks a column, or has no row and
     may_be_empty is not said."""
-    table = _csv(path, "metrics", (*RECORD_TEXT, *RECORD_NUMBERS, "reason"))
+    table = read_columns(path, "metrics", (*RECORD_TEXT, *RECORD_NUMBERS, "reason"), EVALUATE)
     if table.empty and not may_be_empty:
         raise InputError(f"{path} holds no metric records.", expected="one row a value", do=EVALUATE)
     for name in RECORD_NUMBERS:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
-
-
-def read_history(path: Path) -> pd.DataFrame:
-    """Read a training history (epoch, train_loss, val_loss, …) as float columns, one row an epoch.
-
-    `stage` is 0 throughout where the history has no stages.
-    Raises InputError where the file is missing or lacks a column.
-    """
-    table = _csv(path, "training history", ("epoch", "train_loss", "val_loss"), "train again, or leave the file out")
-    table = table.apply(pd.to_numeric, errors="coerce")
-    if "stage" not in table:
-        table["stage"] = 0
-    return table.dropna(subset=["epoch"]).astype(float)
 
 
 def read_panels(run: Path) -> tuple[Panel, ...]:
@@ -185,7 +163,7 @@ def _response(run: Path, facts: Any) -> DoseResponse | None:
     if not isinstance(facts, dict):
         return None
     path = run / "dose_response.csv"
-    table = _csv(path, "dose response", RESPONSE_COLUMNS)
+    table = read_columns(path, "dose response", RESPONSE_COLUMNS, EVALUATE)
     if table.empty:
         raise InputError(f"{path} holds no dose response.", expected="one row a region and dose", do=EVALUATE)
     for name in ("dose", "enhancement"):
@@ -205,21 +183,6 @@ def _inside(folder: Path, entry: Any) -> Path:
             do=EVALUATE,
         )
     return path
-
-
-def _csv(path: Path, what: str, columns: Sequence[str], do: str = EVALUATE) -> pd.DataFrame:
-    """Return a CSV file that has these columns as text; every cell is text so that a case named 007 stays 007."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} has no {what} ({path.name}).", expected=path, do=do) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a CSV table.", found=str(error), do=do) from None
-    if absent := [name for name in columns if name not in table]:
-        raise InputError(
-            f"{path} holds no {what}.", found="no column " + ", ".join(absent), expected=", ".join(columns), do=do
-        )
-    return table
 
 
 def _json(path: Path, kind: type) -> Any:

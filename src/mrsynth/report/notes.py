@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from mrsynth.report.labels import in_order, metric_name, plain
-from mrsynth.report.tables import Cell, Table
+from mrsynth.drawing.labels import in_order, metric_name, plain
+from mrsynth.drawing.table import Cell, Table
 
 
 def methods(records: pd.DataFrame) -> list[str]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mrsynth.report.inputs import Panel, RunFolder
-from mrsynth.report.labels import FIRST_METRICS, decimals, in_order, metric_name, number, p_value, plain
+from mrsynth.drawing.labels import FIRST_METRICS, decimals, in_order, metric_name, number, p_value, plain
+from mrsynth.drawing.panels import Panel
+from mrsynth.report.inputs import RunFolder
 
 FEW_PATIENTS = 10
 """Below this the page warns that its statistics are rough."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mrsynth.report.inputs import RunFolder
-from mrsynth.report.labels import (
+from mrsynth.drawing.labels import (
     FIRST_METRICS,
     MISSING,
     PREDICTORS,
@@ -24,34 +22,9 @@ from mrsynth.report.labels import (
     p_value,
     plain,
 )
+from mrsynth.drawing.table import Cell, Table, count, sort_key
+from mrsynth.report.inputs import RunFolder
 from mrsynth.report.scores import beats_identity, better, main_region, mean_of
-
-TEXT_COLUMNS = frozenset(
-    ("", "metric", "region", "case", "patient", "preset", "fit", "difference", "test", "predictor", "why", "cases")
-)
-"""Columns of words, which stand left; numbers stand right."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """text, smaller lines below it, tone ("best", "bad", "" ), and what the column sorts by (NaN and text last)."""
-
-    text: str
-    below: tuple[str, ...] = ()
-    tone: str = ""
-    sort: float | str = ""
-    link: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page. folded: hidden until the reader asks for it."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    folded: bool = False
 
 
 def summary_tables(folder: RunFolder) -> list[Table]:
@@ -269,13 +242,3 @@ def tests_table(folder: RunFolder) -> Table | None:
     )
     note = "Patients are the unit. Holm's correction is over all rows of the same test."
     return Table("Every paired test", note, columns, tuple(rows), folded=True)
-
-
-def count(value: float) -> str:
-    """Return a count."""
-    return MISSING if math.isnan(value) else f"{value:.0f}"
-
-
-def sort_key(value: float) -> float | str:
-    """Return what a cell sorts by; a missing value sorts as text, last."""
-    return "" if math.isnan(value) else float(value)

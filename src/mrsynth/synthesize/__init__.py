@@ -3,6 +3,6 @@
 from mrsynth.synthesize.dose import Doses
 from mrsynth.synthesize.impute import REFUSE, MissingInputs
 from mrsynth.synthesize.predict import Synthesizer, Units, load_model
-from mrsynth.synthesize.volume import Inference
+from mrsynth.volume.predict import Inference
 
 __all__ = ["REFUSE", "Doses", "Inference", "MissingInputs", "Synthesizer", "Units", "load_model"]

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mrsynth.errors import InputError
+from mrsynth.core.errors import InputError
+from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.model import Condition
-from mrsynth.seeds import derive_seed, generator
 
 FIELD_TOLERANCE = 0.05
 """A field that is off by less is the same: scanners of 1.5 and 3 T also write 1.494 and 2.894."""

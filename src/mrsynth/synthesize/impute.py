@@ -16,11 +16,11 @@ import numpy as np
 import yaml
 from torch import Tensor
 
-from mrsynth.errors import InputError, ModelError
+from mrsynth.core.errors import InputError, ModelError
+from mrsynth.core.settings import where_not_yaml
+from mrsynth.core.types import b_of, contrast_name, in_order, is_contrast
 from mrsynth.model import Contract
-from mrsynth.prepare import complete_steps
-from mrsynth.settings import where_not_yaml
-from mrsynth.types import b_of, contrast_name, in_order, is_contrast
+from mrsynth.steps import complete_steps
 
 Policy = Literal["refuse", "zeros"]
 IMPUTERS_FILE = "imputers.yaml"

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mrsynth.errors import InputError, ModelError, RecipeError
-from mrsynth.image import Case, Image, same_grid
+from mrsynth.core.errors import InputError, ModelError, RecipeError
+from mrsynth.core.image import Case, Image, same_grid
+from mrsynth.core.types import CONTRASTS, b_of, contrast_name, in_order
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
-from mrsynth.prepare import invert_steps, run_steps, split_at_geometry
-from mrsynth.prepare.absent import steps_without
-from mrsynth.prepare.intensity import PHYSICAL
-from mrsynth.prepare.pipeline import Kind
-from mrsynth.prepare.step import Record
-from mrsynth.synthesize.blocks import Tell
+from mrsynth.steps import invert_steps, run_steps, split_at_geometry
+from mrsynth.steps.absent import steps_without
+from mrsynth.steps.intensity import PHYSICAL
+from mrsynth.steps.pipeline import Kind
+from mrsynth.steps.step import Record
 from mrsynth.synthesize.dose import AtDose, Dosage, noise
 from mrsynth.synthesize.impute import (
     REFUSE,
@@ -33,8 +33,8 @@ from mrsynth.synthesize.impute import (
     require_same_space,
     supply_of,
 )
-from mrsynth.synthesize.volume import Inference, predict_volume
-from mrsynth.types import CONTRASTS, b_of, contrast_name, in_order
+from mrsynth.volume.engine import Tell
+from mrsynth.volume.predict import Inference, predict_volume
 
 VOXEL_TOLERANCE = 1.25
 """Heads differ by about as much in size."""

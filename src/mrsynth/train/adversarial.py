@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mrsynth.errors import RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.losses.features import feature_loss, style_loss
 from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
 from mrsynth.losses.pixel import Loss
 from mrsynth.nets.critic_patch import PatchCritic
+from mrsynth.recipes.sections import GameSettings, TrainSettings
 from mrsynth.train.finite import check_finite
 from mrsynth.train.layout import channels_last, weights_channels_last
-from mrsynth.train.settings import GameSettings, TrainSettings
 from mrsynth.train.supervised import Supervised
 
 

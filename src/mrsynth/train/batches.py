@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from mrsynth.errors import CohortError
-from mrsynth.image import slices_around
+from mrsynth.core.errors import CohortError
+from mrsynth.core.image import slices_around
+from mrsynth.core.seeds import derive_seed
+from mrsynth.core.settings import Plane
 from mrsynth.io.prepared import PreparedCohort
-from mrsynth.seeds import derive_seed
-from mrsynth.settings import Plane
 from mrsynth.train.loader import Samples
 
 

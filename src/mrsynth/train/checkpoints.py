@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from mrsynth.errors import ModelError
-from mrsynth.io.files import atomic_file
+from mrsynth.core.errors import ModelError
+from mrsynth.core.files import atomic_file
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

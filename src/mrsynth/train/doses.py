@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
 from mrsynth.io.prepared import PreparedCohort
+from mrsynth.recipes.sections import PatchSettings
 from mrsynth.train.patches import PatchSet
-from mrsynth.train.settings import PatchSettings
 
 CONDITION = ("dose", "b0_tesla")
 """What a sample's condition holds, in this order; the names of the cohort table's columns."""

@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mrsynth.errors import ModelError, RecipeError
-from mrsynth.io.files import atomic_file, sha256_file, write_json
+from mrsynth.core.errors import ModelError, RecipeError
+from mrsynth.core.files import atomic_file, sha256_file, write_json
+from mrsynth.core.seeds import derive_seed, generator
+from mrsynth.core.settings import Settings, parse
 from mrsynth.io.prepared import PreparedCohort
 from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTraining
 from mrsynth.nets.initial import initialise
 from mrsynth.nets.vgg import SHAPES, VGG
 from mrsynth.nets.weights import load_vgg
-from mrsynth.seeds import derive_seed, generator
-from mrsynth.settings import Settings, parse
 from mrsynth.train.batches import SliceSet
 from mrsynth.train.feature_task import CHANGES, cut_pieces, draw_pieces
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mrsynth.errors import MrsynthError
+from mrsynth.core.errors import MrsynthError
 
 
 def check_finite(values: Mapping[str, Tensor], epoch: int) -> None:

@@ -17,13 +17,13 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from mrsynth.memory import keep_freed_memory
+from mrsynth.core.memory import keep_freed_memory
+from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.batches import EpochSampler
 from mrsynth.train.checkpoints import AtomicCheckpoints, BestModel, LastState, latest
 from mrsynth.train.history import History
 from mrsynth.train.loader import Loader, Samples
 from mrsynth.train.patches import PatchSampler, PatchSet
-from mrsynth.train.settings import TrainSettings
 from mrsynth.train.stages import Patience, Stage, Stages
 
 NOISE = (

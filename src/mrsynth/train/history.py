@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning as L
 
-from mrsynth.io.files import atomic_file
+from mrsynth.core.files import atomic_file
 from mrsynth.train.stages import Stage, stage_of
 
 LOGGED_BY_SOME = ("critic_loss", "critic_gap", "game_loss", "penalty", "gradient_norm")

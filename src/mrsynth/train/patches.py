@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
+from mrsynth.core.seeds import generator
 from mrsynth.io.chunks import fill_box
 from mrsynth.io.prepared import PreparedCohort
-from mrsynth.seeds import generator
+from mrsynth.recipes.sections import PatchSettings
 from mrsynth.train.batches import common_shape
 from mrsynth.train.loader import Samples
-from mrsynth.train.settings import PatchSettings
 
 
 class PatchSet(Samples):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrsynth.errors import CohortError
+from mrsynth.core.errors import CohortError
 from mrsynth.train.loader import Samples
 
 TURNS = 4

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from mrsynth.io.files import atomic_file
+from mrsynth.core.files import atomic_file
 
 MOST_ROWS = 4
 EDGE = 160

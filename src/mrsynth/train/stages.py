@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.pixel import Loss
+from mrsynth.recipes.sections import LossTerms, TrainSettings, stage_terms, stages_in_order
 from mrsynth.train.checkpoints import BestModel
-from mrsynth.train.settings import LossTerms, TrainSettings, stage_terms, stages_in_order
 
 
 @dataclass(frozen=True)

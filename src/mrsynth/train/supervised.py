@@ -8,12 +8,12 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from mrsynth.core.seeds import derive_seed
 from mrsynth.losses.pixel import Loss
-from mrsynth.seeds import derive_seed
+from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.finite import check_finite
 from mrsynth.train.layout import channels_last, weights_channels_last
 from mrsynth.train.missing import ModalityDropout
-from mrsynth.train.settings import TrainSettings
 
 
 class Supervised(L.LightningModule):

@@ -10,15 +10,15 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from mrsynth.evaluate.regions import ENHANCES
+from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.registry import Term
-from mrsynth.seeds import derive_seed, generator
+from mrsynth.metrics.regions import ENHANCES
+from mrsynth.recipes.sections import ConditionSettings, TrainSettings, WganSettings
 from mrsynth.train.finite import check_finite
 from mrsynth.train.layout import weights_channels_last
 from mrsynth.train.sample_panel import Row, write_panel
-from mrsynth.train.settings import ConditionSettings, TrainSettings, WganSettings
 
 YARDSTICK = PatchWasserstein(reduction="mean")
 """What validation measures, whatever the content loss: the distance of the values in patches of 4³."""

@@ -1,0 +1,1 @@
+"""mrsynth check: what is wrong with a cohort, in words."""

@@ -1,0 +1,216 @@
+"""Many cases, one function: in this process, on local worker processes, or on a Dask cluster that the user names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mrsynth.core.errors import InputError, MrsynthError, OutputError, RecipeError
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+GIB_A_WORKER = 3.0
+"""Memory that one worker is given: a study of four contrasts at 1 mm stays below it (benchmarks/RESULTS.md)."""
+
+KEPT_BYTES = 2**28
+"""Freed memory that a worker keeps for its next images."""
+
+TOPIC = "mrsynth"
+
+CONNECT_S = 10.0
+"""How long a scheduler may take to answer."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where cases are worked on. count: processes, None for as many as cores and memory allow; scheduler: the address
+    of a running Dask scheduler (tcp://host:8786), or "slurm" to start one through dask-jobqueue with the settings of
+    its own configuration file."""
+
+    count: int | None = 1
+    scheduler: str | None = None
+
+    @property
+    def in_process(self) -> bool:
+        """Say whether the cases run here, one after the other."""
+        return self.scheduler is None and self.number == 1
+
+    @property
+    def number(self) -> int:
+        """How many workers there are to be."""
+        return self.count if self.count is not None else default_workers()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the work on one item failed, in words; stops: whether the whole run cannot go on (a full disk)."""
+
+    why: str
+    stops: MrsynthError | None = None
+
+    def reason(self) -> str:
+        """Return why it failed; raises the error where the whole run cannot go on."""
+        if self.stops is not None:
+            raise self.stops
+        return self.why
+
+
+Tell = Callable[[str, str], None]
+"""Called with an item's name and what is being done with it."""
+
+
+def default_workers() -> int:
+    """Return how many workers cores and memory allow."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(psutil.virtual_memory().available / 2**30 / GIB_A_WORKER)))
+
+
+def run_each(
+    work: Callable[[A, Tell], R],
+    items: Sequence[A],
+    workers: Workers,
+    tell: Tell,
+    needs: Callable[[A], Sequence[A]] = lambda item: (),
+) -> Iterator[tuple[A, R | Failure]]:
+    """Yield (item, result or Failure) as items are finished; with several workers that is not quite the order in which
+    they are begun.
+
+    work(item, tell) runs in another process where there are several workers: both it and the items are pickled, files
+    are shared. An error of one item is its Failure and stops no other. Closing the iterator cancels what has not begun.
+    needs(item): what must be finished (or have failed) before it begins; the very items, which stand before it.
+    """
+    if workers.in_process or not items:
+        for item in items:
+            yield item, guarded(work, item, tell)
+        return
+    with _client(workers) as client:
+        from distributed import as_completed
+
+        client.subscribe_topic(TOPIC, lambda event: tell(*event[1]))
+        futures: dict[int, Any] = {}  # by the item's id: an item need not be hashable
+        for turn, item in enumerate(items):
+            after = [futures[id(other)] for other in needs(item)]
+            futures[id(item)] = client.submit(_on_worker, work, item, workers.number, after, pure=False, priority=-turn)
+        waiting = {futures[id(item)]: item for item in items}
+        try:
+            for future in as_completed(list(waiting)):
+                yield waiting.pop(future), _result(future)
+        finally:
+            client.cancel(list(waiting))
+
+
+def _on_worker(work: Callable[[A, Tell], R], item: A, workers: int, after: Sequence[object]) -> R | Failure:
+    """Do the work on one item in a worker process, which shares the machine's cores with the others.
+
+    after: what the items that it needs returned; Dask waits for them, nothing else is done with it."""
+    from distributed import get_worker
+
+    from mrsynth.core.threads import limit_threads
+
+    limit_threads(max(1, (os.cpu_count() or 1) // workers))
+    return guarded(work, item, lambda name, what: get_worker().log_event(TOPIC, (name, what)))
+
+
+def _result(future: Any) -> Any:
+    """Return a finished future's result, or a Failure where its worker died or could not begin."""
+    from distributed import KilledWorker
+
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, KilledWorker):
+        return Failure(
+            "Its worker process was ended from outside.\n"
+            "  do:       mostly the memory was full: use fewer workers (--workers), or a machine with more memory"
+        )
+    return Failure(f"It failed in an unforeseen way: {type(error).__name__}: {error}")
+
+
+def guarded(work: Callable[[A, Tell], R], item: A, tell: Tell) -> R | Failure:
+    """Return the result of the work on one item, or why it failed."""
+    try:
+        return work(item, tell)
+    except (OutputError, RecipeError) as error:
+        return Failure(str(error), stops=error)
+    except MrsynthError as error:
+        return Failure(str(error))
+    except MemoryError:
+        return Failure("It does not fit into memory.\n  do:       use fewer workers, or a machine with more memory")
+    except Exception as error:  # one broken case stops no other, whatever library it broke in
+        return Failure(f"It failed in an unforeseen way: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def _client(workers: Workers) -> Iterator[Any]:
+    """Yield a client of the cluster; one that was started here ends with the block."""
+    import distributed
+
+    if workers.scheduler in (None, "slurm"):
+        with _own_cluster(workers) as cluster, distributed.Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = distributed.Client(workers.scheduler, timeout=CONNECT_S)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"No Dask scheduler answers at {workers.scheduler}.",
+            found=str(error),
+            expected="an address such as tcp://host:8786, or slurm",
+            do="start one with `dask scheduler`, or leave --scheduler out",
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _own_cluster(workers: Workers) -> Iterator[Any]:
+    """Yield a cluster of local processes, or of SLURM jobs."""
+    if workers.scheduler is None:
+        import dask
+        import distributed
+
+        settings = {
+            # A case whose worker died (out of memory) is tried once more, not three times; and a worker holds no case
+            # in stock, so that none is blamed for the death of another.
+            "distributed.scheduler.allowed-failures": 1,
+            "distributed.scheduler.worker-saturation": 1.0,
+            # Dask gives freed memory back at once by default; images are large, and getting it anew took half the time.
+            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
+            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
+            "distributed.worker.profile.enabled": False,
+        }
+        with (
+            dask.config.set(settings),
+            distributed.LocalCluster(
+                n_workers=workers.number,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            ) as local,
+        ):
+            yield local
+        return
+    try:
+        from dask_jobqueue import SLURMCluster
+
+        cluster = SLURMCluster()
+    except ImportError as error:
+        raise InputError("SLURM needs dask-jobqueue.", do="pip install 'mrsynth[hpc]'") from error
+    except ValueError as error:
+        raise InputError(
+            "dask-jobqueue does not know how to ask SLURM for jobs.",
+            found=str(error),
+            expected="queue, cores and memory in dask-jobqueue's own configuration (jobqueue.slurm)",
+            do="write it once: https://jobqueue.dask.org",
+        ) from error
+    with cluster as running:
+        cluster.scale(jobs=workers.number)
+        yield running

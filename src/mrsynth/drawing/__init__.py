@@ -1,0 +1,1 @@
+"""drawing: arrays and tables in, pictures and HTML out."""

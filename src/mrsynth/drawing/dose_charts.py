@@ -1,0 +1,193 @@
+"""Charts of synthesized doses: enhancement over the dose, spectrum of the noise, contrast and noise by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from mrsynth.drawing.figures import LIGHT, Theme, chart_axes
+from mrsynth.drawing.panels import figure_png
+
+TRUTH = "true scans"
+"""The label of what was acquired, in all tables of these charts."""
+
+
+def response_png(frame: pd.DataFrame, trained: Sequence[float], theme: Theme = LIGHT) -> bytes:
+    """Return mean enhancement over the dose as PNG bytes: a chart a tissue, then the lesions of each label.
+
+    frame: label, patient, region, dose, enhancement; regions `lesion#…` are single lesions, all others tissues.
+    trained: doses of the training cases, marked in the charts. Of a tissue the mean over patients is drawn, of a lesion
+    a line, red where it falls with a higher dose.
+    """
+    single = frame["region"].str.startswith("lesion#")
+    labels = _labels(frame)
+    tissues = list(dict.fromkeys(frame.loc[~single, "region"]))
+    columns = max(min(len(tissues), 6), len(labels) if single.any() else 0)
+    above = -(-len(tissues) // columns)
+    figure, axes = _grid(above + bool(single.any()), columns, theme)
+    colors = _colors(labels, theme)
+    for ax, tissue in zip(axes, tissues, strict=False):
+        for label in labels:
+            means = frame[(frame["region"] == tissue) & (frame["label"] == label)].groupby("dose")["enhancement"].mean()
+            ax.plot(means.index, means, color=colors[label], marker="o", markersize=3.5, linewidth=1.5, label=label)
+        patients = frame.loc[frame["region"] == tissue, "patient"].nunique()
+        _mark(ax, f"{tissue.replace('_', ' ')} ({patients})", trained, theme)
+    for ax, label in zip(axes[above * columns :], labels, strict=False):
+        lesions = frame[single & (frame["label"] == label)]
+        falling, count = _draw_lesions(ax, lesions, theme, colors[label])
+        _mark(ax, f"lesions, {label}\nfalling with a higher dose: {falling} of {count}", trained, theme)
+    if single.any():  # one scale for the lesions of all labels
+        below = axes[above * columns : above * columns + len(labels)]
+        values = frame.loc[single, "enhancement"]
+        room = 0.05 * float(np.ptp(values)) or 0.1
+        for ax in below:
+            ax.set_ylim(values.min() - room, values.max() + room)
+    _finish(figure, axes, "dose, as a share of the full one", "mean enhancement", theme)
+    return figure_png(figure)
+
+
+def _draw_lesions(ax: Axes, lesions: pd.DataFrame, theme: Theme, color: str) -> tuple[int, int]:
+    """Draw a line a lesion; returns how many fall between the doses that are neither none nor full, and how many have
+    two such doses."""
+    falling = count = 0
+    for _, one in lesions.groupby(["patient", "region"], sort=False):
+        one = one.sort_values("dose")
+        between = one.loc[one["dose"].between(0, 1, inclusive="neither"), "enhancement"].to_numpy(float)
+        falls = bool((np.diff(between) < 0).any())
+        count += between.size > 1
+        falling += falls
+        ax.plot(
+            one["dose"], one["enhancement"], color=theme.bad if falls else color, alpha=0.95 if falls else 0.5,
+            linewidth=1.0, marker="o", markersize=2, zorder=3 if falls else 2,
+        )  # fmt: skip
+    return falling, count
+
+
+def spectrum_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
+    """Return the noise's spectrum as PNG bytes, the mean over scans, and beside it over that of the true scans of the
+    same patients at the same doses.
+
+    frame: label, patient, dose, frequency_per_mm, power.
+    """
+    figure, axes = chart_axes(9.6, 3.7, 2, theme)
+    labels = _labels(frame)
+    colors = _colors(labels, theme)
+    ends = frame.groupby(["patient", "dose", "label"])["frequency_per_mm"].agg(["min", "max"])
+    at = np.linspace(ends["min"].max(), ends["max"].min(), 80)
+    scans: dict[str, dict[object, np.ndarray]] = {label: {} for label in labels}
+    for (label, *scan), one in frame.groupby(["label", "patient", "dose"]):
+        scans[str(label)][tuple(scan)] = np.interp(at, one["frequency_per_mm"], one["power"])
+    for label, own in scans.items():
+        mean = np.mean(list(own.values()), axis=0)
+        axes[0].plot(at, mean, color=colors[label], label=label, linewidth=1.7)
+        if label != TRUTH:
+            true = np.mean([scans[TRUTH][scan] for scan in own], axis=0)
+            axes[1].plot(at, mean / true, color=colors[label], label=label, linewidth=1.7)
+    axes[0].set_yscale("log")
+    axes[0].set_title("power of low dose − native, units² mm³", color=theme.ink, fontsize=10.5)
+    axes[1].axhline(1, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
+    axes[1].set_ylim(0, None)
+    axes[1].set_title("over that of the true scans", color=theme.ink, fontsize=10.5)
+    for ax in axes:
+        ax.set_xlabel("cycles per mm", color=theme.ink, fontsize=9)
+    axes[0].legend(frameon=False, labelcolor=theme.ink, fontsize=8.5)
+    return figure_png(figure)
+
+
+def contrast_noise_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
+    """Return Figure 8 of pinetz2023 as PNG bytes: left how far contrast and noise of each scan are from the truth, as
+    histograms; right how they are distributed over scans, beside the truth.
+
+    frame: a row a scan: label, contrast, contrast_truth, noise, noise_truth.
+    """
+    figure, axes = _grid(2, 2, theme, 4.8, 3.0)
+    labels = _labels(frame)
+    colors = _colors([TRUTH, *labels], theme)
+    words = {"contrast": "contrast where it enhances", "noise": "standard deviation elsewhere"}
+    for number, (name, title) in enumerate(words.items()):
+        histogram, violins = axes[2 * number : 2 * number + 2]
+        errors = {one: (part[name] - part[f"{name}_truth"]).abs().dropna() for one, part in frame.groupby("label")}
+        edges = np.linspace(0, max((e.max() for e in errors.values() if len(e)), default=1.0) or 1.0, 16)
+        for label in labels:
+            histogram.hist(
+                errors[label], edges.tolist(), color=colors[label], histtype="step", linewidth=1.7, label=label
+            )
+            histogram.axvline(errors[label].mean(), color=colors[label], linewidth=1, linestyle=(0, (4, 3)))
+        histogram.set_title(f"error of the {title} (dashed: mean)", color=theme.ink, fontsize=9.5)
+        histogram.set_ylabel("scans", color=theme.ink, fontsize=8.5)
+        once = frame.drop_duplicates(["patient", "dose"])
+        groups = {TRUTH: once[f"{name}_truth"], **{one: frame.loc[frame["label"] == one, name] for one in labels}}
+        for place, (label, values) in enumerate(groups.items()):
+            _violin(violins, place, values.dropna().to_numpy(float), colors[label])
+        violins.set_xticks(range(len(groups)), list(groups), color=theme.ink)
+        violins.set_title(f"{title}, each scan", color=theme.ink, fontsize=9.5)
+    axes[0].legend(frameon=False, labelcolor=theme.ink, fontsize=8.5)
+    return figure_png(figure)
+
+
+def _violin(ax: Axes, place: int, values: np.ndarray, color: str) -> None:
+    """Draw the density of values at a place, and each of them; values that are all equal have no density."""
+    if values.size > 1 and np.ptp(values) > 0:
+        for body in cast(
+            list[PolyCollection], ax.violinplot(values, [place], widths=0.75, showextrema=False)["bodies"]
+        ):
+            body.set(facecolor=color, edgecolor=color, alpha=0.35)
+    shift = np.linspace(-0.07, 0.07, values.size) if values.size > 1 else np.zeros(values.size)
+    ax.plot(place + shift, values, "o", color=color, markersize=2.6, alpha=0.8)
+    if values.size:
+        ax.plot([place - 0.2, place + 0.2], [np.median(values)] * 2, color=color, linewidth=2)
+
+
+def _labels(frame: pd.DataFrame) -> list[str]:
+    """Return the labels of a table, the truth first where it has rows of its own."""
+    found = [str(label) for label in dict.fromkeys(frame["label"])]
+    return sorted(found, key=lambda label: label != TRUTH)
+
+
+def _colors(labels: Sequence[str], theme: Theme) -> dict[str, str]:
+    """Return a colour a label, the truth in ink."""
+    others = [label for label in labels if label != TRUTH]
+    palette = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    return {TRUTH: theme.ink, **{label: palette[number % 10] for number, label in enumerate(others)}}
+
+
+def _grid(rows: int, columns: int, theme: Theme, width: float = 3.1, height: float = 2.7) -> tuple[Figure, list[Axes]]:
+    """Return rows of plain axes, each of a width and height in inches."""
+    figure, axes = chart_axes(width * columns + 0.3, height * rows + 0.6, rows * columns, theme)
+    spec = figure.add_gridspec(rows, columns, wspace=0.32, hspace=0.5)
+    for number, ax in enumerate(axes):
+        ax.set_subplotspec(spec[number // columns, number % columns])
+    return figure, axes
+
+
+def _mark(ax: Axes, title: str, trained: Sequence[float], theme: Theme) -> None:
+    """Write a chart's title and mark the trained doses on its lower edge."""
+    ax.set_title(title, color=theme.ink, fontsize=9.5, parse_math=False)
+    ax.axhline(0, color=theme.faint, linewidth=1)
+    for dose in trained:
+        ax.axvline(dose, color=theme.faint, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1)
+    ax.set_xlim(-0.03, 1.03)
+
+
+def _finish(figure: Figure, axes: Sequence[Axes], x: str, y: str, theme: Theme) -> None:
+    """Hide axes without a title, name the others' axes, and write the legend below."""
+    drawn = [ax for ax in axes if ax.get_title()]
+    for ax in axes:
+        ax.set_visible(ax in drawn)
+        ax.set_xlabel(x, color=theme.ink, fontsize=8)
+        ax.set_ylabel(y, color=theme.ink, fontsize=8)
+    handles = {label: handle for ax in drawn for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    height = figure.get_size_inches()[1]
+    figure.subplots_adjust(bottom=0.85 / height)
+    note = "dotted: doses of the training cases; in brackets: patients"
+    figure.text(0.99, 0.12 / height, note, color=theme.ink, fontsize=7.5, ha="right")
+    figure.legend(
+        handles.values(), handles, loc="lower left", ncols=6, frameon=False, labelcolor=theme.ink, fontsize=8.5
+    )

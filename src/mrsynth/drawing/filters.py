@@ -1,0 +1,72 @@
+"""What networks learned to look at: the filters of the first layer, and the maps of some layers (li2022, Figure 9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mrsynth.drawing.display import display
+from mrsynth.drawing.panels import figure_png
+
+INK, GROUND = "#1f2933", "#ffffff"
+MAP = "jet"
+"""The paper's: warm where a weight or a value is high, cold where it is low."""
+ROWS = ("filters of the first layer", "maps of the lowest layer", "maps of the last layer but one", "output")
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """One network. filters: (n, u, v); lowest, last: maps (n, x, y) of an RAS slice; output: (x, y)."""
+
+    label: str
+    filters: np.ndarray
+    lowest: np.ndarray
+    last: np.ndarray
+    output: np.ndarray
+
+
+def filters_png(networks: Sequence[Learned]) -> bytes:
+    """Return a column a network as PNG bytes: filters, maps and output. Each panel has colours of its own."""
+    columns = len(networks)
+    figure = Figure(figsize=(2.6 * columns + 0.5, 10.9), dpi=150, facecolor=GROUND)
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(4, columns, left=0.3 / (2.6 * columns + 0.5), right=0.99, top=0.965, bottom=0.01,
+                               wspace=0.04, hspace=0.04)  # fmt: skip
+    for column, network in enumerate(networks):
+        panels = [
+            mosaic([*network.filters]),
+            mosaic([display(one) for one in network.lowest]),
+            mosaic([display(one) for one in network.last]),
+            display(network.output),
+        ]
+        for row, panel in enumerate(panels):
+            ax = figure.add_subplot(grid[row, column])
+            cmap = matplotlib.colormaps["gray" if row == 3 else MAP].with_extremes(bad=GROUND)
+            ax.imshow(panel, cmap=cmap, interpolation="nearest", aspect="auto")
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+            if row == 0:
+                ax.set_title(network.label, color=INK, fontsize=10.5, parse_math=False)
+            if column == 0:
+                ax.set_ylabel(ROWS[row], color=INK, fontsize=8.5)
+    return figure_png(figure)
+
+
+def mosaic(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return images of one shape as one, as many columns as rows or nearly so, with a line of NaN between them."""
+    height, width = images[0].shape
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    line = max(1, round(0.06 * max(height, width)))
+    whole = np.full((rows * (height + line) - line, columns * (width + line) - line), np.nan)
+    for number, image in enumerate(images):
+        y, x = (number // columns) * (height + line), (number % columns) * (width + line)
+        whole[y : y + height, x : x + width] = image
+    return whole

@@ -1,0 +1,205 @@
+"""Scans and predictions of patients at several doses: which there are, and how they are read for a comparison."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import safe_name
+from mrsynth.core.image import Case, Image, grid_error
+from mrsynth.core.types import CONTRASTS
+from mrsynth.io import CaseRow, read_case, read_prediction
+from mrsynth.io.predictions import grid_of, read_predictions
+from mrsynth.metrics import build_regions
+from mrsynth.model import Contract, load_contract
+from mrsynth.steps import run_on_grid_of
+from mrsynth.steps.absent import steps_without
+from mrsynth.steps.needs import contrasts_to_read
+
+NEAR = 0.005
+"""Doses that differ by less are one: 0.33 and a third."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a model made at doses, by examination (see `by_examination`). files: dose → file; rows: the first of its
+    cases that was predicted; like: the contrast on whose grid the predictions lie."""
+
+    label: str
+    contract: Contract
+    files: Mapping[str, Mapping[float, Path]]
+    rows: Mapping[str, CaseRow]
+    like: Mapping[str, str]
+
+    def image(self, patient: str, dose: float, own: Image) -> np.ndarray:
+        """Return a prediction (x, y, z); raises InputError where it does not lie on the grid of `own`."""
+        image = read_prediction(self.files[patient][dose], self.contract.target)
+        if error := grid_error(self.rows[patient].case, own, image):
+            raise error
+        return image.data
+
+
+def by_examination(rows: Sequence[CaseRow]) -> list[CaseRow]:
+    """Return the rows with the examination in place of the patient: what has the same T1 and T1ce (one file, or equal
+    files) of one patient. A further examination is named by patient and first case."""
+    firsts: dict[str, list[CaseRow]] = {}
+    named = []
+    for row in rows:
+        known = firsts.setdefault(row.patient, [])
+        first = next((one for one in known if all(_same_scan(one, row, name) for name in ("t1", "t1ce"))), None)
+        if first is None:
+            first = row if not known else replace(row, patient=f"{row.patient}, {row.case}")
+            known.append(first)
+        named.append(replace(row, patient=first.patient))
+    return named
+
+
+def _same_scan(one: CaseRow, other: CaseRow, name: str) -> bool:
+    """Return whether two rows have the same scan of a contrast, or both none."""
+    first, second = one.files.get(name), other.files.get(name)
+    if first is None or second is None or first == second:
+        return first == second
+    return first.is_file() and second.is_file() and filecmp.cmp(first, second, shallow=False)
+
+
+def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) -> Made:
+    """Return what a run's model made of these cases, from folder/predictions.json: a case at its dose, or a series.
+
+    rows: of `by_examination`. Of cases of one of them that were made at one dose the first counts. A prediction whose
+    dose is not known is left out. Raises InputError where predictions.json cannot be read.
+    """
+    index = read_predictions(folder)
+    contract = load_contract(run)
+    files: dict[str, dict[float, Path]] = {}
+    first: dict[str, CaseRow] = {}
+    like: dict[str, str] = {}
+    for row in rows:
+        for dose, file in doses_in(index, row).items():
+            known = files.setdefault(row.patient, {})
+            if nearest_dose(known, dose) is None:
+                known[dose] = prediction_path(folder, file)
+            if row.patient not in first:
+                first[row.patient] = row
+                like[row.patient] = grid_of(index, row.case, contract.inputs[0])
+    return Made(label, contract, {p: dict(sorted(found.items())) for p, found in files.items()}, first, like)
+
+
+def doses_in(index: Mapping[str, Any], row: CaseRow) -> dict[float, str]:
+    """Return dose → file of what predictions.json lists of a case. The dose is that which the model was told; of a
+    model that is told none, that of the case's low-dose scan."""
+    told = index["sources"].get(row.case, {}).get("condition") or [{"dose": row.dose}]
+    single = index["cases"].get(row.case)
+    files = [single] if single else index["series"].get(row.case, [])
+    if files and len(files) != len(told):
+        raise InputError(
+            f"predictions.json does not say at which doses {row.case} was made.",
+            found=f"{len(files)} files, {len(told)} doses",
+            do="make these predictions again",
+        )
+    return {
+        float(one["dose"]): str(file) for one, file in zip(told, files, strict=False) if one.get("dose") is not None
+    }
+
+
+def truths_of(index: Mapping[str, Any], rows: Sequence[CaseRow]) -> list[tuple[CaseRow, str, str]]:
+    """Return what is judged against what: (the row whose target is the truth, the case that was predicted, file).
+
+    An image of a model that is told no dose stands against its own case's target; so does a single one where the table
+    does not tell the dose of the case's scan. One that was made at a dose stands against its own case's scan at that
+    dose, else the first scan of the examination at it (rows of `by_examination`, each with a t1ld and its dose);
+    without one it has no truth. No scan is the truth twice.
+    """
+    found: dict[str, tuple[CaseRow, str, str]] = {}
+    at_doses: list[tuple[CaseRow, dict[float, str]]] = []
+    for row in rows:
+        single = index["cases"].get(row.case)
+        told = index["sources"].get(row.case, {}).get("condition")
+        if single and (not told or row.dose is None):
+            found[row.case] = (row, row.case, str(single))
+        elif single or row.case in index["series"]:
+            at_doses.append((row, doses_in(index, row)))
+    for row, files in at_doses:
+        at = None if row.dose is None or "t1ld" not in row.files else nearest_dose(files, row.dose)
+        if at is not None:
+            found[row.case] = (row, row.case, files[at])
+    for row, files in at_doses:
+        scans = scans_at_doses([row, *rows], row.patient)
+        for dose, file in files.items():
+            at = nearest_dose(scans, dose)
+            if at is not None:
+                found.setdefault(scans[at].case, (scans[at], row.case, file))
+    return list(found.values())
+
+
+def prediction_path(folder: Path, file: str) -> Path:
+    """Return the path of a file that predictions.json names: <case>.nii.gz, or of a series <case>/<name>.nii.gz.
+
+    Raises OutputError for a name that leads elsewhere."""
+    return folder.joinpath(*map(safe_name, file.split("/")))
+
+
+def nearest_dose(known: Mapping[float, Any], dose: float) -> float | None:
+    """Return the dose among known ones that is the same (see NEAR), None if there is none."""
+    return next((one for one in known if abs(one - dose) < NEAR), None)
+
+
+def scans_at_doses(rows: Sequence[CaseRow], patient: str) -> dict[float, CaseRow]:
+    """Return dose → the first row of an examination with a low-dose scan at it, by dose."""
+    found: dict[float, CaseRow] = {}
+    for row in rows:
+        if row.patient != patient or row.dose is None or "t1ld" not in row.files:
+            continue
+        if nearest_dose(found, row.dose) is None:
+            found[row.dose] = row
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, eq=False)
+class DosePatient:
+    """A patient before, after a share of and after the full dose: scans (x, y, z) on one grid, as a model saw them.
+
+    low: dose → scan, those that are there; own: the image whose grid it is; regions: of `build_regions`.
+    """
+
+    row: CaseRow
+    native: np.ndarray
+    standard: np.ndarray
+    low: Mapping[float, np.ndarray]
+    own: Image
+    regions: Mapping[str, np.ndarray]
+
+
+def read_patient(row: CaseRow, low: Mapping[float, CaseRow], contract: Contract, like: str) -> DosePatient:
+    """Read a patient's scans, prepared as a model saw them, on the own grid of the contrast `like`.
+
+    row: where T1 and T1ce stand; low: dose → the row of the low-dose scan. A voxel enhances where standard − native is
+    above 0.1, a tenth of the native brain's 0.95 quantile (pinetz2023). Raises InputError where T1 or T1ce are missing,
+    or a scan cannot be read or lies on another grid.
+    """
+    for name in ("t1", "t1ce"):
+        if name not in row.files:
+            raise InputError(f"{row.case}: enhancement needs a T1 before and after contrast.", found=f"no {name}")
+    base = _prepared(row, contract, like)
+    scans = {dose: base if one is row else _prepared(one, contract, like) for dose, one in low.items()}
+    for case in scans.values():
+        if error := grid_error(row.case, base.images[like], case.images["t1ld"]):
+            raise error
+    native, standard = base.images["t1"].data, base.images["t1ce"].data
+    lesion = base.masks.get("lesion")
+    labels = None if lesion is None else lesion.data
+    regions = build_regions(native.shape, base.masks["brain"].data > 0, labels, native, standard)
+    images = {dose: case.images["t1ld"].data for dose, case in scans.items()}
+    return DosePatient(row, native, standard, images, base.images[like], regions)
+
+
+def _prepared(row: CaseRow, contract: Contract, like: str) -> Case:
+    """Return a case with T1, T1ce and, where it has one, low dose, normalised on the grid of `like`."""
+    names = [name for name in ("t1", "t1ce", "t1ld") if name in row.files]
+    steps = steps_without(contract.steps, [name for name in CONTRASTS if name not in names])
+    return run_on_grid_of(read_case(row, contrasts_to_read(row.files, names, steps)), steps, like)

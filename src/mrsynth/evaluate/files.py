@@ -1,0 +1,130 @@
+"""mrsynth evaluate on files: a prediction against a reference, or a folder against a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import write_json
+from mrsynth.core.image import grid_error
+from mrsynth.core.jobs import Failure
+from mrsynth.evaluate.run import attempt, require_json, summary_of
+from mrsynth.io import read_image, read_mask, read_prediction
+from mrsynth.io.nifti_stream import is_nifti
+from mrsynth.io.sidecar import stem_of
+from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
+
+FAR = 10.0
+"""Times the data range that an image may span: outliers do, other units do more."""
+
+
+def evaluate_files(
+    prediction: Path,
+    reference: Path,
+    mask: Path | None,
+    data_range: float | None,
+    presets: Sequence[str],
+    out: Path | None,
+) -> Path:
+    """Judge a file against a file, or a folder against a folder (same names); writes metrics.json and metrics.csv.
+
+    mask: of the brain; without one the whole volume is judged, as region `volume`. A pair that cannot be judged does
+    not stop the others: metrics.json names it, with the reason, under left_out. Raises InputError where a partner is
+    missing, two files of a folder mean one case, no pair can be judged, or out does not end in .json.
+    """
+    out = out or Path("metrics.json")
+    require_json(out)
+    pairs = _pairs(prediction, reference, mask)
+    records: list[MetricRecord] = []
+    failed: list[tuple[str, str]] = []
+    for case, pair in pairs.items():
+        result = attempt(partial(_judge, case, *pair, data_range, presets))
+        if isinstance(result, Failure):
+            failed.append((case, result.reason()))
+        else:
+            records += result
+    if not records:
+        raise InputError(failed[0][1])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_records(records, out.with_suffix(".csv"))
+    not_judged = [{"case": case, "why": why} for case, why in failed]
+    summary = summary_of(records, {case: case for case in pairs})
+    write_json(out, {**summary, "published": None, "left_out": not_judged})
+    return out
+
+
+def _judge(
+    case: str, prediction: Path, reference: Path, mask: Path | None, data_range: float | None, presets: Sequence[str]
+) -> list[MetricRecord]:
+    """Judge one file against another; raises InputError where a file cannot be read or grids differ."""
+    # The files do not say which contrast they are, and nothing here depends on it.
+    made = replace(read_prediction(prediction, "t1"), contrast="prediction")
+    true = replace(read_image(reference, "t1"), contrast="reference")
+    inside = read_mask(mask) if mask else None
+    for other in (true, *([inside] if inside else [])):
+        if error := grid_error(case, made, other):
+            raise error
+    _require_scale(case, made.data, true.data, data_range)
+    regions = build_regions(made.data.shape, None if inside is None else inside.data > 0)
+    found = (
+        evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets
+    )
+    return [record for one in found for record in one]
+
+
+def _require_scale(case: str, made: np.ndarray, true: np.ndarray, data_range: float | None) -> None:
+    """Raise InputError where an image spans many times the data range: one of the two is in other units."""
+    spans = [float(np.nanmax(one)) - float(np.nanmin(one)) for one in (made, true)]
+    if data_range is not None and max(spans) > FAR * data_range:
+        raise InputError(
+            f"{case}: the values do not fit the data range.",
+            found=f"prediction and reference span {spans[0]:.4g} and {spans[1]:.4g}, --range {data_range:g}",
+            expected="both on one scale, which --range spans",
+            do="bring both to one scale; for a run's predictions give --cohort, which normalises the truth",
+        )
+
+
+def _pairs(prediction: Path, reference: Path, mask: Path | None) -> dict[str, tuple[Path, Path, Path | None]]:
+    """Return case → (prediction, reference, mask)."""
+    if not prediction.is_dir():
+        return {stem_of(prediction): (prediction, reference, mask)}
+    made = _images(prediction)
+    if not made:
+        raise InputError(f"{prediction} holds no NIfTI file.", expected="*.nii.gz")
+    true = _images(reference)
+    masks = _images(mask) if mask is not None and mask.is_dir() else None
+    for path in made.values():
+        for folder, others in ((reference, true), (mask, masks)):
+            if others is not None and path.name not in others:
+                raise _alone(path, folder)
+    for path in true.values():
+        if path.name not in made:
+            raise _alone(path, prediction)
+    found: dict[str, tuple[Path, Path, Path | None]] = {}
+    for name, path in made.items():
+        if (case := stem_of(path)) in found:
+            raise InputError(
+                f"Two files in {prediction} mean the case {case}.",
+                found=f"{found[case][0].name}, {name}",
+                do="keep one of them",
+            )
+        found[case] = (path, true[name], mask if masks is None else masks[name])
+    return found
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """Return the NIfTI files of a folder by name; hidden files are none."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else ()
+    return {path.name: path for path in files if is_nifti(path) and path.is_file() and not path.name.startswith(".")}
+
+
+def _alone(path: Path, folder: Path | None) -> InputError:
+    """Return what is said of a file without a partner."""
+    return InputError(
+        f"{path} has no partner.", found=f"no {path.name} in {folder}", do="name files alike in both folders"
+    )

@@ -1,0 +1,128 @@
+"""One predicted case against its truth: the model beside the baselines, under every preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.image import grid_error
+from mrsynth.core.jobs import Tell
+from mrsynth.evaluate.dose_scans import prediction_path
+from mrsynth.evaluate.panels import write_panel
+from mrsynth.evaluate.truth import Truth, read_truth
+from mrsynth.io import CaseRow, read_prediction
+from mrsynth.io.predictions import grid_of
+from mrsynth.io.prepared_inputs import digests_of
+from mrsynth.io.synthetic import why_synthetic
+from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair
+from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
+from mrsynth.metrics.regions import ENHANCES
+from mrsynth.model import Contract
+from mrsynth.recipes.recipe import Recipe
+
+
+def candidates_of(
+    truth: Truth, prediction: np.ndarray, identity: LinearIdentity, mean: TrainingMean, contract: Contract
+) -> dict[str, np.ndarray]:
+    """Return the images to judge by predictor, without the identity where the case lacks the input that it takes."""
+    inputs = {name: image.data for name, image in truth.inputs.items()}
+    found = {"model": prediction}
+    if identity.nearest in inputs:
+        found["identity"] = np.clip(identity.predict(inputs, truth.brain), *contract.range)
+    return {**found, "training_mean": mean.predict(truth.brain)}
+
+
+def without_value(records: Sequence[MetricRecord], predictor: str, why: str) -> list[MetricRecord]:
+    """Return what a predictor that could not be made has beside the model's records: no value, and the reason."""
+    made = [record for record in records if record.predictor == "model"]
+    return [replace(record, predictor=predictor, value=None, n=0, reason=why) for record in made]
+
+
+def judge(
+    truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
+) -> list[MetricRecord]:
+    """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
+    voxels that enhance by more than ENHANCES of the data range."""
+    data_range = data_range_of(contract, recipe)
+    native, enhanced = before_and_after(truth, contract)
+    regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, ENHANCES * data_range)
+    records: list[MetricRecord] = []
+    for name, candidate in candidates.items():
+        info = PairInfo(truth.row.case, contract.target, name, recipe.samples.min_brain_fraction)
+        for preset in presets:
+            records += evaluate_pair(
+                candidate, truth.target.data, regions, data_range, preset, info=info, native=native
+            )
+    return records
+
+
+def data_range_of(contract: Contract, recipe: Recipe) -> float:
+    """Return the data range of PSNR and SSIM: the recipe's own, else the width of the model's range."""
+    return recipe.evaluate.data_range or contract.range[1] - contract.range[0]
+
+
+def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the native and the standard-dose T1 of a case whose target is a T1 after contrast agent; None, None where
+    it is another image or one of the two is not at hand."""
+    images = {**truth.inputs, contract.target: truth.target}
+    if contract.target not in ("t1ce", "t1ld") or not {"t1", "t1ce"} <= set(images):
+        return None, None
+    return images["t1"].data, images["t1ce"].data
+
+
+@dataclass(frozen=True, eq=False)
+class PairWork:
+    """The judgement of one prediction. index: what predictions.json says; rows: case → its row; panels: the folder of
+    the report's slices."""
+
+    predictions: Path
+    index: Mapping[str, Any]
+    rows: Mapping[str, CaseRow]
+    baselines: tuple[LinearIdentity, TrainingMean]
+    presets: Sequence[str]
+    contract: Contract
+    recipe: Recipe
+    panels: Path
+
+    def __call__(self, pair: tuple[CaseRow, str, str], tell: Tell) -> tuple[list[MetricRecord], dict[str, Any]]:
+        """Return the records of a pair (see `truths_of`) and its entry among the panels; raises InputError where it
+        cannot be judged."""
+        row, case, file = pair
+        identity, mean = self.baselines
+        self._require_its_scans(case)
+        _require_scan(row, self.contract.target)
+        like = grid_of(self.index, case, self.contract.inputs[0])
+        truth = read_truth(row, self.contract, like)
+        prediction = read_prediction(prediction_path(self.predictions, file), self.contract.target)
+        if error := grid_error(row.case, truth.target, prediction):
+            raise error
+        candidates = candidates_of(truth, prediction.data, identity, mean, self.contract)
+        records = judge(truth, candidates, self.presets, self.contract, self.recipe)
+        if "identity" not in candidates:
+            records += without_value(records, "identity", f"{identity.nearest}, the nearest input, is missing")
+        data_range = data_range_of(self.contract, self.recipe)
+        return records, write_panel(truth, candidates, self.panels, self.contract, data_range)
+
+    def _require_its_scans(self, case: str) -> None:
+        """Raise InputError where a scan of the table is another one than the prediction was made of."""
+        known = self.index["sources"].get(case, {}).get("sha256", {})
+        files = {name: path for name, path in self.rows[case].files.items() if name in known}
+        now = digests_of(replace(self.rows[case], files=files), list(files))
+        if other := [name for name in files if now[name] != known[name]]:
+            raise InputError(
+                f"{case}: its prediction was made of another {other[0]}.",
+                found=str(files[other[0]]),
+                expected=f"the file with the SHA-256 {known[other[0]]}",
+                do="give the table that synthesize was given, or run mrsynth synthesize --cohort again",
+            )
+
+
+def _require_scan(row: CaseRow, target: str) -> None:
+    """Raise InputError where a model made what is to be the truth."""
+    if target in row.files and (why := why_synthetic(row.files[target])):
+        raise InputError(f"{row.case}: its {target} is a synthetic image, not a scan.", found=why)

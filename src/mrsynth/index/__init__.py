@@ -1,0 +1,1 @@
+"""mrsynth index: a folder of scans → the cohort table."""

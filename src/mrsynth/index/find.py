@@ -1,0 +1,75 @@
+"""A folder of scans → a cohort: cases found, each contrast recognised, patients put into splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mrsynth.core.errors import InputError
+from mrsynth.index.corrections import Found, cases_of, correct, without_unsafe_names
+from mrsynth.index.layouts import find_cases, find_images, left_out, require_images
+from mrsynth.io.cohort import FRACTIONS, CaseRow, Cohort, parse_number, parse_split, require_sound, split_patients
+from mrsynth.io.locator import absolute
+from mrsynth.io.walk import Ignored
+
+
+@dataclass(frozen=True)
+class IndexedCohort(Cohort):
+    """A cohort that was found below a folder. ignored: what was left out and why, to be shown to the user; found: every
+    image seen, used or not."""
+
+    ignored: tuple[Ignored, ...] = ()
+    found: tuple[Found, ...] = ()
+
+
+def index_folder(
+    folder: Path,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int = 0,
+    *,
+    derivatives: Sequence[str] = (),
+    corrections: Path | None = None,
+) -> IndexedCohort:
+    """Find the cases below a folder and put their patients into splits.
+
+    fractions: shares of patients in train, val, test. Where every case.json names a split, these are taken.
+    derivatives: names of the BIDS derivatives to use. corrections: a found table whose word counts more than what was
+    found. A case whose name could not be that of a folder (`files.safe_name`) is left out with the reason. Raises
+    InputError if there is no case, CohortError if two cases share a name or the found table is wrong.
+    """
+    intake = find_images(folder, derivatives)
+    intake = replace(intake, found=tuple(without_unsafe_names(intake.found)))
+    if corrections is not None:
+        intake = replace(intake, found=tuple(correct(intake.found, corrections)))
+    require_images(intake.found, intake, folder)
+    rows = []
+    for found in cases_of(intake.found):
+        b0_tesla, dose = (parse_number(_text(found.metadata.get(key)), key, found.case) for key in ("b0_tesla", "dose"))
+        split = parse_split(_text(found.metadata.get("split")), found.case)
+        files = {name: absolute(path) for name, path in found.files.items()}
+        columns = found.metadata.get("participant", {})
+        rows.append(CaseRow(found.patient, found.case, split, files, b0_tesla, dose, columns))
+    if not all(row.split for row in rows):
+        splits = split_patients([row.patient for row in rows], fractions, seed)
+        rows = [replace(row, split=splits[row.patient]) for row in rows]
+    cohort = IndexedCohort(tuple(rows), tuple(left_out(intake)), intake.found)
+    require_sound(cohort, str(folder))
+    return cohort
+
+
+def find_case(folder: Path) -> CaseRow:
+    """Return the row of the one case in a folder, for `io.read_case`; raises InputError if it holds several or none."""
+    cases, _ = find_cases(folder)
+    if len(cases) > 1:
+        raise InputError(
+            f"{folder}: holds more than one case.",
+            found=", ".join(case.case for case in cases[:5]),
+            expected="the folder of one case",
+            do="give a row of the cohort table (mrsynth index)",
+        )
+    return CaseRow(cases[0].patient, cases[0].case, "", cases[0].files)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,40 @@
+"""Metrics with their region, range, dimension and aggregation; baselines; statistics over patients."""
+
+from __future__ import annotations
+
+from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
+from mrsynth.metrics.metrics import HIGHER_IS_BETTER
+from mrsynth.metrics.pair import PairInfo
+from mrsynth.metrics.presets import PRESETS, evaluate_pair
+from mrsynth.metrics.record import (
+    COLUMNS,
+    MetricRecord,
+    frame_records,
+    is_metrics_table,
+    read_records,
+    records_frame,
+    write_records,
+)
+from mrsynth.metrics.regions import build_regions
+from mrsynth.metrics.stats import beats_baseline, independent_t, paired_tests, summarise
+
+__all__ = [
+    "COLUMNS",
+    "HIGHER_IS_BETTER",
+    "PRESETS",
+    "LinearIdentity",
+    "MetricRecord",
+    "PairInfo",
+    "TrainingMean",
+    "beats_baseline",
+    "build_regions",
+    "evaluate_pair",
+    "frame_records",
+    "independent_t",
+    "is_metrics_table",
+    "paired_tests",
+    "read_records",
+    "records_frame",
+    "summarise",
+    "write_records",
+]

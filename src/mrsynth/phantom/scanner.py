@@ -1,0 +1,155 @@
+"""The scanner: a site's protocol, and what it does to an ideal image (coil field, noise, slices, motion, scale)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import numpy as np
+import torch
+import yaml
+from scipy.ndimage import gaussian_filter1d, zoom
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.seeds import generator
+from mrsynth.core.settings import Settings, nearest, parse
+from mrsynth.phantom import signals
+from mrsynth.phantom.template import Grid
+from mrsynth.phantom.tissues import TissueTable
+
+AIR_HU = -1024.0
+"""What a CT stores outside the reconstructed body."""
+
+CT_NOISE_HU = 6.0
+
+USUAL_SITES = ("site-A", "site-B")
+"""Where patients are scanned if nothing else is asked for. The others of assets/sites.yaml are for studies of dose."""
+
+
+class Protocol(Settings):
+    """One contrast's sequence, times in seconds. slice_mm: slice thickness along z; scale: white matter's value."""
+
+    sequence: Literal["mprage", "spoiled_gradient_echo", "fast_spin_echo", "flair", "dwi"]
+    tr_s: float
+    te_s: float
+    slice_mm: float
+    scale: float
+    ti_s: float | None = None
+    flip_deg: float | None = None
+    spacing_s: float | None = None
+    pulses: int | None = None
+    b_s_mm2: float | None = None
+
+
+class SiteProfile(Settings):
+    """One scanner. bias: standard deviation of the coil field's log; noise: relative to white matter, a channel."""
+
+    b0_tesla: float
+    agent: str
+    bias: float
+    noise: float
+    contrasts: dict[str, Protocol]
+
+
+@cache
+def sites() -> dict[str, SiteProfile]:
+    """Return the sites of assets/sites.yaml by name."""
+    text = (files("mrsynth.phantom") / "assets" / "sites.yaml").read_text(encoding="utf-8")
+    return {name: parse(SiteProfile, data, f"site {name}") for name, data in yaml.safe_load(text).items()}
+
+
+def site_profile(name: str) -> SiteProfile:
+    """Return a site; raises InputError that names the nearest one."""
+    if name not in sites():
+        raise InputError(f"'{name}' is not a site.", expected=", ".join(sites()), do=nearest(name, [*sites()]))
+    return sites()[name]
+
+
+def tissue_signals(protocol: Protocol, table: TissueTable, b_s_mm2: float | None = None) -> np.ndarray:
+    """Return each tissue's signal in a protocol, shape (tissues,).
+
+    b_s_mm2 replaces the protocol's b (for b = 0 images). Spin echoes lose the signal of flowing blood; diffusion images
+    are fat-suppressed, which leaves 5 % of fat and half of the fatty marrow.
+    """
+    values = {key: value for key, value in protocol.model_dump().items() if value is not None}
+    for other in ("sequence", "slice_mm", "scale"):
+        values.pop(other)
+    if protocol.sequence == "mprage":
+        train = signals.Train(values.pop("pulses"), values.pop("spacing_s"), values.pop("flip_deg"))
+        return signals.mprage(table.pd, table.t1_s, table.t2star_s, train=train, **values)
+    if protocol.sequence == "spoiled_gradient_echo":
+        return signals.spoiled_gradient_echo(table.pd, table.t1_s, table.t2star_s, **values)
+    table = replace(table, pd=table.pd * table.flow)
+    if protocol.sequence == "fast_spin_echo":
+        return signals.fast_spin_echo(table.pd, table.t1_s, table.t2_s, **values)
+    if protocol.sequence == "flair":
+        return signals.flair(table.pd, table.t1_s, table.t2_s, **values)
+    pd = table.pd.copy()
+    pd[table.index("fat")] *= 0.05
+    pd[table.index("diploe")] *= 0.5
+    if b_s_mm2 is not None:
+        values["b_s_mm2"] = b_s_mm2
+    return signals.dwi(pd, table.t1_s, table.t2_s, table.adc_mm2_s, **values)
+
+
+def coil_field(seed: int, strength: float, grid: Grid) -> np.ndarray:
+    """Return a smooth positive field (float32, grid's shape) with geometric mean 1 and log of standard deviation
+    `strength`.
+
+    A cubic spline through random values about 60 mm apart, drawn for the same box in mm at every spacing.
+    """
+    rng = generator(seed, "coil")
+    knots = rng.standard_normal((5, 5, 5)).astype(np.float32)
+    smooth = zoom(knots, 5, order=3)[4:-4, 4:-4, 4:-4]
+    smooth = strength * (smooth - smooth.mean()) / smooth.std()
+    # stretched edge to edge of the box, so that the voxel size does not matter
+    full = interpolate(torch.from_numpy(smooth)[None, None], size=grid.shape, mode="trilinear", align_corners=False)
+    return torch.exp(full[0, 0]).numpy()
+
+
+def add_rician(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Return |image + complex Gaussian noise| with sigma in each channel (Gudbjartsson and Patz, MRM 34:910, 1995)."""
+    real = image + sigma * rng.standard_normal(image.shape, np.float32)
+    imaginary = sigma * rng.standard_normal(image.shape, np.float32)
+    return np.sqrt(real * real + imaginary * imaginary)
+
+
+def thick_slices(image: np.ndarray, slice_mm: float, spacing_mm: float, keep_grid: bool = True) -> np.ndarray:
+    """Return an image acquired in slices along z: blurred by a profile of full width slice_mm, and one voxel a slice.
+
+    keep_grid: interpolate the slices back to the grid that came in (linearly), as atlas-space data sets do; otherwise
+    the image has one voxel a slice. Slices no thicker than a voxel leave the image as it is.
+    """
+    step = slice_mm / spacing_mm
+    if step <= 1.0:
+        return image
+    blurred = gaussian_filter1d(image, step / 2.355, axis=2, mode="nearest", truncate=2.0)
+    count = max(2, round(image.shape[2] / step))
+    centres = np.linspace(0.0, image.shape[2] - 1.0, count)
+    slices = _along_z(blurred, centres)
+    return _along_z(slices, np.linspace(0.0, count - 1.0, image.shape[2])) if keep_grid else slices
+
+
+def move(image: np.ndarray, matrix: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return the image of a head that has moved by a rigid matrix (4×4, mm): new(p) = old(matrix⁻¹ p)."""
+    if np.array_equal(matrix, np.eye(4)):
+        return image
+    # in grid_sample's units (-1 to 1 between the outer voxel centres) the movement is another affine matrix
+    half = (np.array(grid.shape) - 1.0) / 2.0 * grid.spacing_mm
+    to_mm = np.diag([*half, 1.0])
+    to_mm[:3, 3] = half + grid.origin_mm
+    back = np.linalg.inv(to_mm) @ np.linalg.inv(matrix) @ to_mm
+    theta = torch.from_numpy(np.ascontiguousarray(back[2::-1, [2, 1, 0, 3]], np.float32))[None]
+    volume = torch.from_numpy(image)[None, None]
+    points = affine_grid(theta, list(volume.shape), align_corners=True)
+    return grid_sample(volume, points, mode="bilinear", padding_mode="border", align_corners=True)[0, 0].numpy()
+
+
+def _along_z(image: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return an image interpolated linearly at fractional indices along its last axis."""
+    low = np.clip(np.floor(at).astype(int), 0, image.shape[2] - 2)
+    weight = (at - low).astype(np.float32)
+    return image[:, :, low] * (1.0 - weight) + image[:, :, low + 1] * weight

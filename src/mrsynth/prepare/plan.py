@@ -1,0 +1,94 @@
+"""What a preparation does to each case: the steps and contrasts of a recipe, or steps that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.settings import where_not_yaml
+from mrsynth.core.types import b_of, contrast_name
+from mrsynth.io import CaseRow, Cohort
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.steps import complete_steps
+from mrsynth.steps.needs import contrasts_to_read
+
+
+@dataclass(frozen=True)
+class Plan:
+    """name: of the recipe, or "steps"; steps: with all settings; contrasts: those that every prepared case has.
+
+    asked: the steps before any of them learned from the training cases.
+    """
+
+    name: str
+    steps: list[dict[str, dict[str, Any]]]
+    contrasts: list[str]
+    asked: list[dict[str, dict[str, Any]]]
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe) -> Plan:
+        """Return the plan of a recipe."""
+        return cls(recipe.name, recipe.prepare, recipe.contrasts, recipe.prepare)
+
+    @classmethod
+    def of_steps(cls, text: str, cohort: Cohort, contrasts: Sequence[str] = ()) -> Plan:
+        """Return the plan that `--steps` means: a YAML list, or a file that holds one.
+
+        text: e.g. "[register: {to: t1}, resample, brain_mask, zscore]". contrasts: those to prepare, by default all
+        that every case of the cohort has. Raises RecipeError where it is no such list.
+        """
+        steps = complete_steps(_listed(text))
+        # What every case has; an ADC counts where its diffusion images are there.
+        everywhere = [n for n in cohort.contrasts if all(n in row.files for row in cohort.rows)]
+        makes_adc = any("adc" in step for step in steps)
+        if makes_adc and "adc" not in everywhere:
+            everywhere = [n for n in everywhere if b_of(n) is None] + ["adc"]
+        chosen = [contrast_name(name) for name in contrasts] or everywhere
+        if not chosen:
+            raise RecipeError(
+                "No contrast is there in every case.",
+                found=", ".join(cohort.contrasts),
+                do="name those to prepare: --contrasts t1,t2",
+            )
+        return cls("steps", steps, chosen, steps)
+
+    def learned(self, steps: list[dict[str, dict[str, Any]]]) -> Plan:
+        """Return the plan with steps that have learned."""
+        return replace(self, steps=steps)
+
+    def to_read(self, row: CaseRow) -> list[str]:
+        """Return the contrasts to read of a case."""
+        return contrasts_to_read(row.files, self.contrasts, self.steps)
+
+
+def _listed(text: str) -> list[Any]:
+    """Return the list of steps in a file or in the text itself, names without settings as {name: {}}."""
+    path = Path(text)
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            steps = _of_file(path)
+        else:
+            steps = yaml.safe_load(text if text.lstrip().startswith(("[", "-")) else f"[{text}]")
+    except yaml.YAMLError as error:
+        raise RecipeError("--steps is not YAML.", found=where_not_yaml(error)) from error
+    if not isinstance(steps, list) or not steps:
+        raise RecipeError("--steps is no list of steps.", found=text, expected="e.g. 'register, resample, zscore'")
+    return [{step: {}} if isinstance(step, str) else step for step in steps]
+
+
+def _of_file(path: Path) -> Any:
+    """Return what a file of steps holds: a YAML list, comments and all, or what --steps itself may say."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read.", found=str(error)) from error
+    try:
+        steps = yaml.safe_load(text)
+    except yaml.YAMLError:
+        steps = None
+    return steps if isinstance(steps, list) else yaml.safe_load(f"[{text}\n]")

@@ -1,0 +1,140 @@
+"""mrsynth prepare: a cohort table and steps → a prepared cohort and its page. Resumes; never drops a case silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from mrsynth.core.errors import CohortError, InputError
+from mrsynth.core.files import remove
+from mrsynth.core.image import Case
+from mrsynth.core.jobs import Failure, Tell, Workers, guarded, run_each
+from mrsynth.core.progress import CaseProgress
+from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
+from mrsynth.io.prepared import case_fingerprint
+from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.prepare.page import build_qc
+from mrsynth.prepare.pictures import Snapshots, pictures_of
+from mrsynth.prepare.plan import Plan
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.steps import learn_steps, learns, run_steps
+from mrsynth.steps.step import Record
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a preparation did: cases made, cases that were up to date, (case, why) that could not be prepared, and the
+    page to look at."""
+
+    cohort: PreparedCohort
+    made: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    page: Path
+
+
+@dataclass(frozen=True)
+class CaseWork:
+    """The work on one case, in whatever process it runs."""
+
+    cohort: PreparedCohort
+    plan: Plan
+
+    def __call__(self, row: CaseRow, tell: Tell) -> tuple[Literal["made", "unchanged"], str]:
+        """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint.
+
+        Where a current case has no pictures, its steps are run for these alone; if that fails the case stays as it is.
+        """
+        tell(row.case, "reading")
+        contrasts = self.plan.to_read(row)
+        inputs = describe_inputs(row, contrasts)
+        fingerprint = case_fingerprint(row, contrasts, self.plan.steps, inputs)
+        pictures = pictures_of(self.cohort.folder, row.case)
+        if self.cohort.is_current(row.case, fingerprint):
+            self.cohort.note_inputs(row.case, inputs)
+            if not pictures.is_dir():
+                guarded(lambda _, tell: self._run(row, tell)[2](), None, tell)
+            return "unchanged", fingerprint
+        prepared, records, draw = self._run(row, tell)
+        remove(pictures)  # killed after the next line, a case must not be left with those of an older preparation
+        self.cohort.write_case(row, prepared, records, fingerprint, inputs)
+        draw()
+        return "made", fingerprint
+
+    def _run(self, row: CaseRow, tell: Tell) -> tuple[Case, Sequence[Record], Callable[[], None]]:
+        """Return a case after all steps, their records, and what writes its pictures."""
+        case = read_case(row, self.plan.to_read(row))
+        snapshots = Snapshots(case)
+
+        def watch(step: str, now: Case) -> None:
+            tell(row.case, step)
+            snapshots.after(step, now)
+
+        prepared, records = run_steps(case, self.plan.steps, watch=watch)
+        return prepared, records, lambda: snapshots.write(self.cohort.folder, prepared, records)
+
+
+def prepare(
+    cohort: Cohort,
+    plan: Plan | Recipe,
+    out: Path,
+    *,
+    workers: Workers | None = None,
+    stop_at_first: bool = False,
+    progress: bool = True,
+) -> Prepared:
+    """Run a recipe's (or any) steps over every case of a cohort.
+
+    Cases whose inputs and steps are unchanged are kept as they are. A broken case stops no other and is listed in the
+    result, unless stop_at_first: then it ends the run with its InputError (what is done stays and is not redone).
+    Steps that learn do so from the cases of the training split first. Raises CohortError where no case could be
+    prepared.
+    """
+    asked = Plan.of_recipe(plan) if isinstance(plan, Recipe) else plan
+    plan = asked
+    if learns(plan.steps):
+        seen = partial(_training_cases, cohort, asked, stop_at_first)
+        plan = asked.learned(learn_steps(seen, asked.steps, leave_out_broken=not stop_at_first))
+    prepared = PreparedCohort.create(
+        out, recipe=plan.name, steps=plan.steps, contrasts=plan.contrasts, asked=plan.asked
+    )
+    done: dict[str, list[str]] = {"made": [], "unchanged": []}
+    failed = []
+    with CaseProgress("prepare", len(cohort.rows), progress) as bar:
+        for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers or Workers(), bar.tell):
+            bar.advance(row.case)
+            if isinstance(result, Failure):
+                why = result.reason()
+                if stop_at_first:
+                    raise InputError(f"{row.case} cannot be prepared: {why}")
+                failed.append((row.case, why))
+                continue
+            how, fingerprint = result
+            prepared.keep(row, fingerprint)
+            done[how].append(row.case)
+    if not prepared.rows:
+        raise CohortError("No case could be prepared.", found="\n".join(why for _, why in failed))
+    prepared.finish([row.case for row in cohort.rows], failed)
+    _remove_old(out / "qc", {row.folder for row in prepared.rows.values()})
+    page = build_qc(out)
+    return Prepared(prepared, tuple(done["made"]), tuple(done["unchanged"]), tuple(failed), page)
+
+
+def _remove_old(folder: Path, used: set[str]) -> None:
+    """Remove what was kept for the page of cases that the cohort no longer has."""
+    for place in folder.glob("*"):
+        if place.name not in used:
+            remove(place)
+
+
+def _training_cases(cohort: Cohort, plan: Plan, stop_at_first: bool) -> Iterator[Case]:
+    """Yield the cases that a learning step may see; unreadable ones are left out (they are reported when prepared)."""
+    for row in cohort.select("train"):
+        try:
+            yield read_case(row, plan.to_read(row))
+        except InputError:
+            if stop_at_first:
+                raise

@@ -1,1 +1,0 @@
-"""One module a verb: what `mrsynth VERB` does, as a function that can be called from Python."""

@@ -1,0 +1,289 @@
+"""The page: one HTML file that opens from disk and asks nothing of anyone (pictures, style and script are inside)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+import mrsynth
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import atomic_file
+from mrsynth.drawing.dose_charts import response_png
+from mrsynth.drawing.figures import THEMES, Strip, best_epoch, learning_png, strips_png
+from mrsynth.drawing.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
+from mrsynth.drawing.panels import (
+    DIFFERENCE_MAP,
+    KINDS,
+    SSIM_MAP,
+    Panel,
+    difference_limit,
+    map_gradient,
+    rows_png,
+    tile_png,
+)
+from mrsynth.drawing.table import TEXT_COLUMNS
+from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.report.case_tables import case_tables, cases_table
+from mrsynth.report.inputs import DoseResponse, RunFolder, read_run
+from mrsynth.report.notes import gaps_table, methods
+from mrsynth.report.scores import (
+    CaseScore,
+    Headline,
+    comparisons,
+    find,
+    headline,
+    ranked_cases,
+    spread,
+    value_of,
+    verdict,
+)
+from mrsynth.report.tables import published_preset, published_text, region_tables, summary_tables, tests_table
+
+PICTURES = 13
+"""Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
+
+
+def build_report(run: Path, pictures: int = PICTURES) -> Path:
+    """Write RUN/report.html from the files of a run folder and return its path.
+
+    pictures: so many cases are shown one by one, spread evenly from the worst to the best; all are in the table of
+    cases. Needs metrics.csv; every other part that the folder lacks is named in the page. Raises InputError for a file
+    that cannot be understood, OutputError where the page cannot be written.
+    """
+    folder = read_run(run)
+    html = render("page.html.j2", **_context(folder, pictures))
+    path = folder.path / "report.html"
+    with atomic_file(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def overview_png(run: Path, path: Path, cases: int = 3) -> Path:
+    """Write rows of cases (input, synthetic, truth, difference, SSIM) as one picture and return path.
+
+    The cases are spread evenly from the worst to the best by the headline metric, so that the picture is no selection
+    of the best. Raises InputError where the run holds no panel, OutputError.
+    """
+    folder = read_run(run)
+    at = headline(folder)
+    scores = [score for score in ranked_cases(folder, at) if score.panels]
+    if not scores or cases < 1:
+        raise InputError(f"{run}: there is no picture to show.", expected="panels/panels.json and one case or more")
+    picks = spread(len(scores), cases)
+    chosen = [scores[i] for i in picks]
+    captions = [f"{_place(i, len(scores))}\n{_score_text(s, at)}" for i, s in zip(picks, chosen, strict=True)]
+    content = rows_png([score.panels[0] for score in chosen], captions)
+    with atomic_file(Path(path)) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+def _place(index: int, total: int) -> str:
+    """Return where a case stands among all, worst first."""
+    return (
+        "worst case"
+        if index == 0 and total > 1
+        else "best case"
+        if index == total - 1
+        else f"case {index + 1} of {total}"
+    )
+
+
+def _score_text(score: CaseScore, at: Headline) -> str:
+    """Return a case's headline value in words."""
+    return f"{metric_name(at.metric)} {number(score.model, decimals(score.model))}"
+
+
+def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
+    """Return everything that the template shows, `pictures` cases one by one."""
+    at = headline(folder)
+    cases = ranked_cases(folder, at)
+    shown = spread(len(cases), pictures)
+    history = folder.history if folder.history is not None and not folder.history.empty else None
+    strips = _strips(folder, cases, at)
+    limit = difference_limit(folder.panels)
+    return {
+        "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
+        "text_columns": TEXT_COLUMNS,
+        "version": mrsynth.__version__,
+        "run": folder.run,
+        "title": folder.run.get("title") or folder.run.get("recipe") or folder.path.name,
+        "missing": folder.missing,
+        "verdict": verdict(folder, at),
+        "headline": f"{plain(at.region)}, preset {at.preset}",
+        "key_numbers": _key_numbers(folder, at),
+        "facts": _facts(folder, len(cases)),
+        "summary": summary_tables(folder),
+        "published": _published_note(folder),
+        "regions": region_tables(folder),
+        "details": [table for table in (tests_table(folder), gaps_table(folder.records)) if table],
+        "response": _response(folder.response),
+        "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
+        "best": best_epoch(history) if history is not None else None,
+        "strips": _themed(lambda theme: strips_png(strips, theme)) if strips else None,
+        "cases_table": cases_table(folder, cases, at, shown),
+        "cases": [_case(folder, cases[i], i + 1, at, limit) for i in shown],
+        "n_cases": len(cases),
+        "primary": metric_name(at.metric),
+        "bars": {
+            "difference": (map_gradient(DIFFERENCE_MAP), f"−{limit:g}", "0", f"+{limit:g}"),
+            "ssim": (map_gradient(SSIM_MAP), "0", "0.5", "1"),
+        },
+        "provenance": _provenance(folder),
+        "recipe": folder.recipe,
+        "methods": methods(folder.records),
+    }
+
+
+def _uri(png: bytes) -> str:
+    """Return a PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _themed(draw: Any) -> dict[str, str]:
+    """Return a chart as data URIs, one a theme."""
+    return {name: _uri(draw(theme)) for name, theme in THEMES.items()}
+
+
+def _response(response: DoseResponse | None) -> dict[str, Any] | None:
+    """Return the chart of the enhancement over the dose and what it shows; None for a run without a series of doses."""
+    if response is None:
+        return None
+    uris = _themed(lambda theme: response_png(response.frame, response.trained, theme))
+    return {"uris": uris, "in_words": response.in_words}
+
+
+def _key_numbers(folder: RunFolder, at: Headline) -> list[dict[str, str]]:
+    """Return the cards: of each headline metric the model's mean, its interval, the identity's mean, and the tone."""
+    cards = []
+    for metric, (model, identity, ahead) in comparisons(folder, at).items():
+        if metric not in FIRST_METRICS and metric != at.metric:
+            continue
+        place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
+        row = find(folder.summary, metric=metric, predictor="model", **place)
+        digits = decimals(model)
+        bounds = interval(row["ci_low"], row["ci_high"], digits) if row is not None else ""
+        cards.append(
+            {
+                "name": f"{metric_name(metric)} {arrow(folder.higher_is_better.get(metric))}".strip(),
+                "value": number(model, digits),
+                "interval": bounds,
+                "identity": number(identity, digits),
+                "tone": {True: "good", False: "bad", None: ""}[ahead],
+            }
+        )
+    return cards
+
+
+def _facts(folder: RunFolder, cases: int) -> list[tuple[str, str]]:
+    """Return the short facts of the header, those that are known."""
+    run, counts = folder.run, folder.run.get("n_cases") or {}
+    facts = [("test patients", str(folder.n_patients if folder.n_patients is not None else "not known"))]
+    facts += [("test cases", str(cases))]
+    facts += (
+        [("training / validation cases", f"{counts.get('train', '?')} / {counts.get('val', '?')}")] if counts else []
+    )
+    facts += [("parameters", f"{int(run['parameters']):,}".replace(",", " "))] if run.get("parameters") else []
+    facts += [("epochs", str(run["epochs"]))] if run.get("epochs") is not None else []
+    facts += [("training time", duration(float(run["seconds"])))] if run.get("seconds") is not None else []
+    return facts + ([("device", str(run["device"]))] if run.get("device") else [])
+
+
+def _published_note(folder: RunFolder) -> str:
+    """Return where the paper's numbers stand, and why not beside others."""
+    if not folder.published:
+        return "This run has no published values to compare with."
+    source = f"{folder.published.get('source', 'source not stated')} (n = {folder.published.get('n', '?')})"
+    if published_preset(folder) is None:
+        values = ", ".join(
+            f"{metric_name(m)} {published_text(*v)}"
+            for m, v in folder.published.items()
+            if isinstance(v, list) and len(v) == 2
+        )
+        return f"Published: {source}: {values}. No preset here reproduces that convention, so they stand in no table."
+    return f"Published: {source}. Other patients and another split; only the convention of the preset is the same."
+
+
+def _strips(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> list[Strip]:
+    """Return the paired values of the headline's metrics over the cases; nothing without an identity baseline."""
+    strips = []
+    for metric in FIRST_METRICS:
+        here = replace(at, metric=metric)
+        model, identity = (
+            np.array([value_of(folder, here, score.case, who) for score in cases]) for who in ("model", "identity")
+        )
+        higher = folder.higher_is_better.get(metric, metric in ("ssim", "psnr"))
+        if np.isfinite(model).any() and np.isfinite(identity).any():
+            strips.append(Strip(f"{metric_name(metric)} {arrow(higher)}", model, identity, higher))
+    return strips
+
+
+def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limit: float) -> dict[str, Any]:
+    """Return one case for the template: its name, rank, pictures and tables (the headline's preset open)."""
+    tables = sorted(case_tables(folder, score.case), key=lambda table: not table.title.startswith(f"{at.preset} ·"))
+    behind = (
+        score.model < score.identity if folder.higher_is_better.get(at.metric, True) else score.model > score.identity
+    )
+    return {
+        "rank": rank,
+        "name": score.case,
+        "patient": score.patient,
+        "score": _score_text(score, at),
+        "behind": behind,
+        "panels": [_panel(panel, limit) for panel in score.panels],
+        "first": tables[:1],
+        "more": tables[1:],
+    }
+
+
+def _panel(panel: Panel, limit: float) -> dict[str, Any]:
+    """Return one slice for the template: five pictures with captions."""
+    meta = panel.meta
+    target, source = (str(meta.get(key) or "").upper() for key in ("target_contrast", "input_contrast"))
+    captions = {
+        "input": ("Input", source),
+        "synthetic": ("Synthetic", target),
+        "truth": ("Truth", target),
+        "difference": ("Synthetic − truth", ""),
+        "ssim": ("SSIM map", ""),
+    }
+    words = [str(meta.get("axis") or ""), f"slice {meta['slice_index']}" if meta.get("slice_index") is not None else ""]
+    scores = [f"{metric_name(m)} {float(meta[m]):.3g}" for m in ("ssim", "psnr", "mae") if meta.get(m) is not None]
+    low, high = meta["window"]
+    return {
+        "tiles": [(kind, *captions[kind], _uri(tile_png(panel, kind, limit))) for kind in KINDS],
+        "slice": " ".join(filter(None, words)),
+        "scores": ", ".join(scores),
+        "window": f"{low:g} to {high:g}",
+        "lesion": "lesion" in panel.arrays and bool((panel.arrays["lesion"] > 0).any()),
+        "note": str(meta.get("note") or ""),
+    }
+
+
+def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
+    """Return what run.json says of the run's origin, in a fixed order, then whatever else it holds."""
+    names = {
+        "recipe": "recipe", "paper": "paper", "commit": "commit", "seed": "seed", "device": "device",
+        "data_fingerprint": "data fingerprint", "n_cases": "cases", "parameters": "parameters", "started": "started",
+        "seconds": "training time", "epochs": "epochs", "best_epoch": "best epoch", "versions": "versions",
+    }  # fmt: skip
+    skip = ("title", "translation", "inputs", "target")
+    keys: Iterable[str] = [*names, *(key for key in folder.run if key not in names and key not in skip)]
+    rows = []
+    for key in keys:
+        value = folder.run.get(key)
+        if isinstance(value, dict):
+            text = ", ".join(f"{name} {item}" for name, item in value.items())
+        elif key == "seconds" and value is not None:
+            text = duration(float(value))
+        else:
+            text = "not recorded" if value is None or value == "" else str(value)
+        rows.append((names.get(key, key.replace("_", " ")), text))
+    return rows

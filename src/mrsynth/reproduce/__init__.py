@@ -1,0 +1,1 @@
+"""mrsynth reproduce: a paper's study as one command that resumes."""

@@ -1,0 +1,160 @@
+"""The charts of a study: losses, filters and feature maps, a line through a head, doses; from what its cells left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mrsynth.core.files import atomic_file, safe_name, write_json
+from mrsynth.core.image import slices_around
+from mrsynth.core.seeds import generator
+from mrsynth.drawing.charts import Line, losses_png, profile_png
+from mrsynth.drawing.filters import Learned, filters_png
+from mrsynth.evaluate.dose_response import Shown
+from mrsynth.evaluate.dose_scans import by_examination, made_at_doses
+from mrsynth.io import Cohort, PreparedCohort
+from mrsynth.io.columns import read_history
+from mrsynth.model import Contract, load_contract, load_weights
+from mrsynth.nets import build_net
+from mrsynth.nets.drunet import DRUNet
+from mrsynth.reproduce.chart_settings import ChartSettings
+from mrsynth.reproduce.dose_charts import dose_chart
+from mrsynth.reproduce.plan import Cell, Item, Job
+from mrsynth.reproduce.plate_settings import CaseChoice
+from mrsynth.reproduce.scans import Scans, choose_cases, read_scans, tumour_ml
+from mrsynth.reproduce.work import read_state
+
+LOWEST, LAST = 81, 9
+"""How many maps of the lowest layer and of the last but one are drawn, chosen at random, as in Figure 9 of li2022."""
+
+
+def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[Item], cohort: Cohort) -> list[Path]:
+    """Draw a study's charts into out/figures and add them to its figures.json; returns the pictures.
+
+    The first seed of a cell is shown, and one test case, without a tumour where there is one. A chart of which nothing
+    is there is left out, figures.json says so.
+    """
+    cells: dict[str, Cell] = {}
+    for item in items:
+        if isinstance(item, Cell) and (item.run / "model").exists():
+            cells.setdefault(item.name, item)
+    entries, paths = [], []
+    for name, settings in charts.items():
+        entry: dict[str, Any] = {"name": name, "title": settings.title, "cases": [], "file": None}
+        if settings.of_doses:
+            drawn = dose_chart(name, settings, doses_shown(settings, items, cohort), out / "figures")
+        else:
+            drawn = _drawn(settings, cells, cohort)
+        if isinstance(drawn, str):
+            entries.append(entry | {"why": drawn})
+            continue
+        png, alt, cases = drawn
+        path = out / "figures" / f"{safe_name(name)}.png"
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(png)
+        entries.append(entry | {"file": path.name, "alt": alt, "cases": cases})
+        paths.append(path)
+    listing = out / "figures" / "figures.json"
+    before = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
+    write_json(listing, [entry for entry in before if entry["name"] not in charts] + entries)
+    return paths
+
+
+def _drawn(settings: ChartSettings, cells: Mapping[str, Cell], cohort: Cohort) -> tuple[bytes, str, list[str]] | str:
+    """Return a chart, what it shows in words and its cases; or why it cannot be drawn."""
+    wanted = {**settings.losses, **settings.filters}
+    shown = {label: cells[cell] for label, cell in wanted.items() if cell in cells}
+    if not cells or (wanted and not shown):
+        return "no run is finished"
+    if settings.losses:
+        histories = {label: read_history(cell.run / "log" / "history.csv") for label, cell in shown.items()}
+        return losses_png(histories), "Training and validation loss by epoch: " + ", ".join(histories), []
+    test = {row.case: row for row in cohort.select("test")}
+    volumes = {case: tumour_ml(row) for case, row in test.items()}
+    chosen = choose_cases(volumes, CaseChoice(without_tumour=1, with_tumour=1))
+    if not chosen:
+        return "the test split has no case"
+    case = chosen[0]
+    if settings.filters:
+        networks = [found for label, cell in shown.items() if (found := learned(label, cell, case)) is not None]
+        if not networks:
+            return "no network `drunet` among them, or the case was not prepared"
+        return filters_png(networks), "First filters and feature maps: " + ", ".join(shown), [case]
+    contract = load_contract(next(iter(cells.values())).run)
+    scans = read_scans(test[case], settings.profile, contract, contract.inputs[0])
+    if absent := [name for name in settings.profile if name not in scans.images]:
+        return f"no {' and '.join(absent)} of {case}"
+    line = line_through_fluid(scans, settings.profile)
+    return profile_png(line), f"Values along a line through {case}: {', '.join(settings.profile)}", [case]
+
+
+def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) -> Shown:
+    """Return what a chart of doses shows: finished predictions of test cases, of the first seed."""
+    finished: dict[str, tuple[Path, Path]] = {}
+    for item in items:
+        if isinstance(item, Cell | Job) and read_state(item.place).get("state") == "done":
+            run = item.run if isinstance(item, Cell) else item.cell.run
+            finished.setdefault(item.name, (run, item.place / "predictions"))
+    rows = by_examination(cohort.select("test"))
+    made = [
+        made_at_doses(label, *finished[name], rows) for label, name in settings.of_doses.items() if name in finished
+    ]
+    return Shown(made, rows, sorted({row.dose for row in cohort.select("train") if row.dose is not None}))
+
+
+def line_through_fluid(scans: Scans, contrasts: Sequence[str]) -> Line:
+    """Return the line from left to right, in the slice with most brain, that meets most cerebrospinal fluid: where the
+    middle third of the brain is darkest in the first contrast, a CT. Rows of less than half the brain's width are left
+    out."""
+    k = int(np.argmax(scans.brain.sum(axis=(0, 1))))
+    brain, ct = scans.brain[..., k], scans.images[contrasts[0]][..., k]
+    widths = brain.sum(axis=0)
+    rows = [int(y) for y in np.flatnonzero(widths >= widths.max() / 2)]
+
+    def ends(y: int) -> tuple[int, int]:
+        inside = np.flatnonzero(brain[:, y])
+        return int(inside[0]), int(inside[-1])
+
+    def middle(y: int) -> float:
+        first, last = ends(y)
+        third = (last - first + 1) // 3
+        return float(ct[first + third : last + 1 - third, y].mean())
+
+    y = min(rows, key=middle)
+    x_mm, y_mm, _ = scans.own.spacing_mm
+    return Line(ct, y, ends(y), (x_mm, y_mm), {name: scans.images[name][:, y, k] for name in contrasts})
+
+
+def learned(label: str, cell: Cell, case: str) -> Learned | None:
+    """Return what Figure 9 of li2022 shows of a cell's network; None where it is no DRUNet, or where the case is not
+    among the prepared ones. A filter is that which acts on the scan, of several input channels their sum."""
+    contract, prepared = load_contract(cell.run), PreparedCohort.open(cell.prepared)
+    net = build_net(contract.net, **contract.net_settings)
+    if not isinstance(net, DRUNet) or case not in prepared.cases():
+        return None
+    load_weights(cell.run, contract, net)
+    maps: dict[str, Tensor] = {}
+    for name, layer in (("lowest", net.encoder.layer4), ("last", net.decoder[-1])):
+        layer.register_forward_hook(lambda _, __, output, name=name: maps.__setitem__(name, output[0]))
+    with torch.inference_mode():
+        output = net(_slice(contract, prepared, case))[0, 0]
+    random = generator(0, "feature maps")
+    chosen = {
+        name: values[np.sort(random.choice(len(values), min(count, len(values)), replace=False))].numpy()
+        for name, values, count in (("lowest", maps["lowest"], LOWEST), ("last", maps["last"], LAST))
+    }
+    return Learned(label, net.image_filters().numpy(), chosen["lowest"], chosen["last"], output.numpy())
+
+
+def _slice(contract: Contract, prepared: PreparedCohort, case: str) -> Tensor:
+    """Return the network's inputs at the axial slice with most brain, (1, c, x, y)."""
+    k = int(np.argmax((prepared.array(case, "brain") > 0).sum(axis=(0, 1))))
+    volumes = [prepared.array(case, name) for name in contract.inputs]
+    near = slices_around(k, contract.neighbours, volumes[0].shape[2])
+    return torch.from_numpy(np.stack([volume[..., n] for volume in volumes for n in near])[None].astype(np.float32))

@@ -1,0 +1,336 @@
+"""What a study runs at a scale: its trainings and further predictions, in order, and which may begin from another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mrsynth.core.errors import RecipeError
+from mrsynth.core.settings import nearest, parse
+from mrsynth.recipes.recipe import Recipe, load_recipe
+from mrsynth.recipes.sections import stage_terms, stages_in_order
+from mrsynth.reproduce.data_settings import PartSettings
+from mrsynth.reproduce.study import CellSettings, JobSettings, Scale, Study
+
+TRAINED = (
+    "task",
+    "prepare",
+    "range",
+    "samples",
+    "net",
+    "encoder_weights",
+    "loss",
+    "game",
+    "missing",
+    "condition",
+    "wgan",
+    "train",
+)
+"""Sections of a recipe that decide a model's weights."""
+
+LATER = ("epochs", "patience", "stages")
+"""Settings of `train` that do not matter before the last stage; the stages are compared one by one."""
+
+MACHINE = ("in_memory_gb", "workers", "accelerator", "devices", "nodes", "strategy")
+"""Settings of `train` that say on what it is trained, not what."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Some cases of the cohort, images of which a cell's model may have made.
+
+    place: the folder of what is made. makers: name → cell. recipes: the prepared cohorts that cells ask for of it, each
+    with its recipe.
+    """
+
+    name: str
+    seed: int
+    parts: tuple[PartSettings, ...]
+    place: Path
+    makers: dict[str, Cell]
+    recipes: dict[Path, Recipe] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name of its folder."""
+        return self.place.name
+
+    @property
+    def table(self) -> Path:
+        """The cohort table that stands in place of the study's, where images are made."""
+        return self.place / "cohort.csv"
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The cells that must be done before; without any it is no work of its own."""
+        return tuple(self.makers.values())
+
+    requires = needs
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One training. run: its folder; prepared: the cohort that it is trained on; start: the run of another cell and the
+    number of the stage up to which both train the same. fold: (which, of how many), where the cohort is split anew.
+    data: its cases, None for the whole cohort."""
+
+    name: str
+    seed: int
+    recipe: Recipe
+    run: Path
+    prepared: Path
+    start: tuple[Cell, int] | None = None
+    fold: tuple[int, int] | None = None
+    data: Dataset | None = None
+
+    @property
+    def label(self) -> str:
+        """The name of its folder: the cell's, with the seed where it is not the study's first."""
+        return self.run.name
+
+    @property
+    def place(self) -> Path:
+        """The folder of its metrics."""
+        return self.run
+
+    @property
+    def requires(self) -> tuple[Item, ...]:
+        """What it cannot do without: the data that is made for it."""
+        return (self.data,) if self.data and self.data.makers else ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """What must be done before."""
+        return (*self.requires, self.start[0]) if self.start else self.requires
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The state with which the first stage of its own begins."""
+        return self.start[0].run / "checkpoints" / f"stage-{self.start[1]}.ckpt" if self.start else None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Further predictions of a cell. imputers: contrast → the cell whose model makes it; data: the cases to predict,
+    None for the cell's."""
+
+    name: str
+    settings: JobSettings
+    cell: Cell
+    imputers: dict[str, Cell]
+    data: Dataset | None = None
+
+    @property
+    def label(self) -> str:
+        """The cell's folder and the job's name."""
+        return f"{self.cell.label}/{self.name}"
+
+    @property
+    def place(self) -> Path:
+        """The folder of its predictions and metrics."""
+        return self.cell.run / "jobs" / self.name
+
+    @property
+    def models(self) -> tuple[Cell, ...]:
+        """The cells whose models it predicts with."""
+        return (self.cell, *self.imputers.values())
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """What must be done before."""
+        return (*self.models, self.data) if self.data and self.data.makers else self.models
+
+    requires = needs
+
+
+Item = Cell | Job | Dataset
+
+
+def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
+    """Return the cells of a scale, each with each seed, then the jobs; what is needed stands before what needs it.
+
+    Raises RecipeError where a cell's variants or overrides make no valid recipe, or where it is to be trained on images
+    of a cell that the scale leaves out.
+    """
+    plan = _Plan(study, scale, out)
+    for seed in plan.settings.seeds:
+        for name in study.cells:
+            if name not in plan.settings.leave_out:
+                plan.add_cell(name, seed)
+    for seed in plan.settings.seeds:
+        for name in study.jobs:
+            if name not in plan.settings.leave_out:
+                plan.add_job(name, seed)
+    return plan.items
+
+
+class _Plan:
+    """The items of a scale while they are added, those before that others need."""
+
+    def __init__(self, study: Study, scale: Scale, out: Path) -> None:
+        self.study, self.scale, self.out = study, scale, out
+        self.settings = study.scales[scale]
+        self.items: list[Item] = []
+        self.cells: dict[tuple[str, int], Cell] = {}
+        self.data: dict[tuple[str, int], Dataset] = {}
+        self.owner: dict[str, Cell] = {}
+
+    def add_cell(self, name: str, seed: int) -> None:
+        """Add the trainings of a cell, and before them the data that is made for it."""
+        settings, recipe = self.study.cells[name], self._recipe(name, seed)
+        data = None if settings.data is None else self._dataset(settings.data, seed)
+        prepared = self.out / "prepared" / (preparation_key(recipe) + (f"-{data.label}" if data else ""))
+        if data is not None:
+            data.recipes[prepared] = recipe
+        for number, single in enumerate(settings.names(name)):
+            run = self.out / "runs" / self._label(single, seed)
+            fold = (number, settings.folds) if settings.folds is not None else None
+            cell = share_stages(Cell(single, seed, recipe, run, prepared, fold=fold, data=data), self.owner)
+            self.cells[single, seed] = cell
+            self.items.append(cell)
+
+    def add_job(self, name: str, seed: int) -> None:
+        """Add a job, and before it the data that is made for it, unless a cell that it needs is left out."""
+        job = self.study.jobs[name]
+        needed = [job.cell, *job.imputers.values(), *(self._makers(job.data) if job.data else [])]
+        if all((cell, seed) in self.cells for cell in needed):
+            imputers = {contrast: self.cells[cell, seed] for contrast, cell in job.imputers.items()}
+            data = None if job.data is None else self._dataset(job.data, seed)
+            self.items.append(Job(name, job, self.cells[job.cell, seed], imputers, data))
+
+    def _dataset(self, name: str, seed: int) -> Dataset:
+        """Return the data of this name; where it is to be made it is added when it is first asked for."""
+        makers = self._makers(name)
+        if absent := [cell for cell in makers if (cell, seed) not in self.cells]:
+            raise RecipeError(
+                f"Study {self.study.name}: data {name} is made by cell {absent[0]}, which {self.scale} leaves out.",
+                do="leave out the cells that are trained on it too",
+            )
+        if (name, seed) not in self.data:
+            place = self.out / "data" / (self._label(name, seed) if makers else name)
+            cells = {maker: self.cells[maker, seed] for maker in makers}
+            self.data[name, seed] = Dataset(name, seed, tuple(self.study.data[name]), place, cells)
+            self.items += [self.data[name, seed]] if makers else []
+        return self.data[name, seed]
+
+    def _makers(self, name: str) -> list[str]:
+        """Return the cells that make images of this data."""
+        return [part.made_by for part in self.study.data[name] if part.made_by is not None]
+
+    def _label(self, name: str, seed: int) -> str:
+        """Return the name of a folder: with the seed where it is not the scale's first."""
+        return name if seed == self.settings.seeds[0] else f"{name}.seed{seed}"
+
+    def _recipe(self, name: str, seed: int) -> Recipe:
+        """Return the recipe of a cell at the scale."""
+        settings, cell = self.settings, self.study.cells[name]
+        own = settings.cells.get(name, CellSettings())
+        variants = [*settings.variants, *cell.variants, *own.variants]
+        overrides = [*settings.set, *cell.set, *own.set, f"train.seed={seed}"]
+        try:
+            return load_recipe("/".join([cell.recipe or self.study.recipe, *variants]), overrides)
+        except RecipeError as error:
+            raise RecipeError(f"Study {self.study.name}, cell {name}, scale {self.scale}: {error}") from error
+
+
+def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
+    """Return the cells and jobs of these names, and all that they cannot do without; all without names.
+
+    The name of a cell with folds stands for all of them. Raises RecipeError for a name that is not there.
+    """
+    names = list(dict.fromkeys(name for item in items for name in _called(item)))
+    for name in only:
+        if name not in names:
+            raise RecipeError(
+                f"--only {name}: there is no such cell or job at this scale.",
+                expected="one of " + ", ".join(names),
+                do=nearest(name, names),
+            )
+    wanted = [item for item in items if not only or _called(item) & set(only)]
+    needed, new = set(wanted), list(wanted)
+    while new:
+        new = [other for item in new for other in item.requires if other not in needed]
+        needed.update(new)
+    return [item for item in items if item in needed]
+
+
+def _called(item: Item) -> set[str]:
+    """Return the names by which a cell or job can be asked for."""
+    return {item.name, item.name.rpartition(".fold-")[0] or item.name}
+
+
+def preparation_key(recipe: Recipe) -> str:
+    """Return the name of the prepared cohort that a recipe asks for: equal for equal contrasts and steps."""
+    return digest([recipe.contrasts, recipe.prepare])
+
+
+def share_stages(cell: Cell, owner: dict[str, Cell]) -> Cell:
+    """Return a cell that is told from which earlier one it may start: the one with most first stages in common.
+
+    owner: what decides the state at the end of a stage → the first cell that has it; the cell's own are added.
+    Training is a function of recipe and data alone, so that a cell which begins with the state of another at the end of
+    their last common stage ends with the weights that it would have had, to the bit.
+    """
+    keys = _stage_keys(cell)
+    known = [number for number, key in enumerate(keys) if key in owner]
+    if known:
+        cell = replace(cell, start=(owner[keys[known[-1]]], known[-1]))
+    for key in keys[known[-1] + 1 if known else 0 :]:
+        owner[key] = cell
+    return cell
+
+
+def _stage_keys(cell: Cell) -> list[str]:
+    """Return for each stage but the last what decides the state at its end."""
+    recipe = cell.recipe
+    base = _decides(recipe.model_dump(mode="json"))
+    base["train"] = {key: value for key, value in base["train"].items() if key not in LATER}
+    stages = list(stages_in_order(recipe.train).values())
+    done = [[s.from_epoch, s.learning_rate, stage_terms(recipe.loss, s.loss)] for s in stages]
+    data = [str(cell.prepared), cell.fold]
+    return [digest([data, base, done[:number], stage.from_epoch]) for number, stage in enumerate(stages)]
+
+
+def _decides(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe, as it is dumped, decides a model's weights."""
+    kept = {section: recipe[section] for section in TRAINED}
+    return {**kept, "train": {key: value for key, value in recipe["train"].items() if key not in MACHINE}}
+
+
+def require_unchanged(items: Iterable[Item]) -> None:
+    """Raise RecipeError where a run was begun by another recipe than its cell has now."""
+    for cell in items:
+        if not isinstance(cell, Cell) or not (cell.run / "recipe.yaml").exists():
+            continue
+        try:
+            before = parse(Recipe, yaml.safe_load((cell.run / "recipe.yaml").read_text(encoding="utf-8")), "the run")
+            began = _flat(_decides(before.model_dump(mode="json")))
+        except (RecipeError, ValueError, yaml.YAMLError) as error:
+            raise RecipeError(f"{cell.run / 'recipe.yaml'} is not a recipe of this version.", found=error) from error
+        now = _flat(_decides(cell.recipe.model_dump(mode="json")))
+        changed = [key for key in {**now, **began} if began.get(key) != now.get(key)]
+        if changed:
+            raise RecipeError(
+                f"Cell {cell.label} was begun with another recipe than it has now.",
+                found="\n".join(f"{key}: {began.get(key)}" for key in changed[:5]),
+                expected="\n".join(f"{key}: {now.get(key)}" for key in changed[:5]),
+                do=f"remove {cell.run} to train it anew, or give another folder with --out",
+            )
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as dotted keys."""
+    if not isinstance(data, dict) or not data:
+        return {prefix: data}
+    return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def digest(value: Any) -> str:
+    """Return a short name for a value made of JSON's types."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

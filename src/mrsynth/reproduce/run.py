@@ -1,0 +1,173 @@
+"""mrsynth reproduce: a paper's study as one command that resumes: cells, jobs, tables beside the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mrsynth.core.errors import CohortError, MrsynthError, OutputError, RecipeError
+from mrsynth.core.jobs import Failure, Workers, run_each
+from mrsynth.core.progress import CONSOLE, CaseProgress
+from mrsynth.io import Cohort, read_cohort
+from mrsynth.prepare.plan import Plan
+from mrsynth.prepare.run import prepare
+from mrsynth.reproduce.data import cases_of
+from mrsynth.reproduce.phantoms import make_phantoms
+from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, choose, plan_study, require_unchanged
+from mrsynth.reproduce.plates import picture_study
+from mrsynth.reproduce.record import header_lines, read_study_record, write_study_record
+from mrsynth.reproduce.study import Scale, Study, load_study
+from mrsynth.reproduce.tables import Results, build_table, write_table
+from mrsynth.reproduce.work import StudyWork, write_failed
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came of a study. page: study.html; tables: Markdown; failed: (cell or job, why) of what failed now."""
+
+    page: Path
+    tables: tuple[Path, ...]
+    failed: tuple[tuple[str, str], ...]
+
+
+def reproduce(
+    name: str,
+    scale: Scale,
+    out: Path,
+    cohort: Path | None = None,
+    *,
+    workers: Workers | None = None,
+    only: Sequence[str] = (),
+    tables_only: bool = False,
+    progress: bool = True,
+) -> Reproduced:
+    """Run a study (a name or a YAML file) at a scale into a folder, and write its tables, pictures and record.
+
+    cohort: a cohort table; without one a phantom cohort of the scale's size is made. workers: where cells run (by
+    default here, one after the other). only: cells and jobs to run, all by default. tables_only: nothing is run, the
+    tables are made of what is there. What is finished is kept and what was interrupted goes on; a cell that fails stops
+    no other. Raises RecipeError for a scale or a name that does not exist, for a folder or a cell that was begun with
+    another scale or recipe, and for `paper` without a cohort.
+    """
+    study, out, workers = load_study(name), out.absolute(), workers or Workers()
+    if scale not in study.scales:
+        raise RecipeError(f"Study {study.name} has no scale '{scale}'.", expected=", ".join(study.scales))
+    before = read_study_record(out)
+    if (began := before.get("scale", scale)) != scale:
+        raise RecipeError(
+            f"{out} holds this study at another scale.",
+            found=began,
+            expected=scale,
+            do="name another folder with --out",
+        )
+    items = plan_study(study, scale, out)
+    wanted = choose(items, only)
+    if tables_only:
+        table = cohort or _known_cohort(out, before)
+        scans, phantom = read_cohort(table), cohort is None and bool(before.get("phantoms"))
+        failed: list[tuple[str, str]] = []
+    else:
+        require_unchanged(items)
+        table = (cohort or make_phantoms(study.scales[scale].phantoms, out, progress)).absolute()
+        scans, phantom = _with_all_splits(read_cohort(table), str(table)), cohort is None
+        write_study_record(out, study, scale, items, (table, scans), phantom)
+        unprepared = _prepare(wanted, scans, workers, progress)
+        failed = _run(wanted, table, unprepared, workers, progress)
+    write_study_record(out, study, scale, items, (table, scans), phantom)
+    tables = _write_tables(study, scale, out, items, scans)
+    page = picture_study(out, study.plates, items, scans, charts=study.charts, progress=progress)
+    return Reproduced(page, tuple(tables), tuple(failed))
+
+
+def _known_cohort(out: Path, record: Mapping[str, Any]) -> Path:
+    """Return the table that a study was run on."""
+    if "cohort" not in record:
+        raise CohortError(
+            f"{out} holds no study.", expected="study.json", do="run the study first, without --tables-only"
+        )
+    return Path(str(record["cohort"]))
+
+
+def _with_all_splits(cohort: Cohort, name: str) -> Cohort:
+    """Return a cohort; raises CohortError where a split is empty. name: what the message calls it."""
+    if empty := [split for split in ("train", "val", "test") if not cohort.select(split)]:
+        raise CohortError(
+            f"{name}: a study needs cases to train, to choose the epoch and to test.",
+            found=f"no case in {' and '.join(empty)}",
+            do="fill the column `split` (mrsynth index assigns it)",
+        )
+    return cohort
+
+
+def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers, progress: bool) -> dict[Path, str]:
+    """Prepare the cohort once for each distinct preparation, and for each data that cells are trained on and that is
+    there already; returns the folders where that failed, and why."""
+    failed = {}
+    cells = {item.prepared: item for item in items if isinstance(item, Cell) and not (item.data and item.data.makers)}
+    for number, (folder, cell) in enumerate(cells.items(), start=1):
+        if progress:
+            CONSOLE.print(f"[bold]preparation {number}/{len(cells)}[/bold] {folder.name}")
+        try:
+            scans = _with_all_splits(cases_of(cell.data, cohort), cell.data.name if cell.data else "the cohort")
+            done = prepare(scans, Plan.of_recipe(cell.recipe), folder, workers=workers, progress=progress)
+        except OutputError:
+            raise
+        except MrsynthError as error:
+            failed[folder] = str(error)
+            continue
+        for case, why in done.failed:
+            CONSOLE.print(f"{case} could not be prepared and is left out: {why}", markup=False)
+    return failed
+
+
+def _run(
+    items: Sequence[Item], table: Path, unprepared: Mapping[Path, str], workers: Workers, progress: bool
+) -> list[tuple[str, str]]:
+    """Run cells and jobs; returns those that failed, and why. A full disk stops all with its OutputError."""
+    failed: list[tuple[str, str]] = []
+    ready = []
+    for item in items:
+        if isinstance(item, Cell) and item.prepared in unprepared:
+            write_failed(item.place, unprepared[item.prepared])
+            failed.append((item.label, unprepared[item.prepared]))
+        else:
+            ready.append(item)
+    chosen = set(ready)
+    alone = workers.in_process
+    with CaseProgress("study", len(ready), progress and not alone) as bar:
+
+        def tell(label: str, what: str) -> None:
+            """Show what is being done: as lines between the bars of the work itself, or beside one bar."""
+            if not alone:
+                bar.tell(label, what)
+            elif progress:
+                CONSOLE.print(f"[bold]{label}[/bold] {what}")
+
+        work = StudyWork(table, progress and alone)
+        for item, result in run_each(work, ready, workers, tell, lambda one: [n for n in one.needs if n in chosen]):
+            bar.advance(item.label)
+            if isinstance(result, Failure):
+                if isinstance(result.stops, OutputError):
+                    raise result.stops
+                write_failed(item.place, result.why)
+                failed.append((item.label, result.why))
+    return failed
+
+
+def _write_tables(study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort) -> list[Path]:
+    """Write every table and curve of the study; returns the Markdown files."""
+    by_name: dict[str, list[Cell | Job]] = {}
+    for item in items:
+        if not isinstance(item, Dataset):
+            by_name.setdefault(item.name, []).append(item)
+    results = Results(by_name, cohort.rows, study.trainings)
+    header = header_lines(read_study_record(out))
+    paths = []
+    for name, table in study.all_tables(scale).items():
+        built = build_table(name, table, results, header)
+        if name in study.curves:
+            built["curve"] = {"x": study.curves[name].x, "log": study.curves[name].log}
+        paths.append(write_table(out / "tables", built))
+    return paths

@@ -1,0 +1,230 @@
+"""The work of a study on one cell or job, in whatever process it runs: train, synthesize, evaluate, report."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mrsynth.core.errors import CohortError, InputError, ModelError
+from mrsynth.core.files import write_json
+from mrsynth.core.jobs import Tell
+from mrsynth.evaluate.run import evaluate_run, left_out
+from mrsynth.io import Cohort, PreparedCohort, read_cohort
+from mrsynth.model import load_contract
+from mrsynth.prepare.plan import Plan
+from mrsynth.prepare.run import prepare
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.report import build_report
+from mrsynth.reproduce.data import cases_of, make_images, select
+from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, digest
+from mrsynth.synthesize.impute import MissingInputs
+from mrsynth.synthesize.run import synthesize_cohort
+from mrsynth.train.checkpoints import forget_states
+from mrsynth.train.folds import split_folds
+from mrsynth.train.run import commit, train
+
+STATE = "state.json"
+"""Beside the metrics of a cell or job: done or failed, why, of what it was made, and the seconds that it took."""
+
+
+@dataclass(frozen=True)
+class StudyWork:
+    """What is done with each cell and job. table: the cohort; progress: bars for each (only one item at a time)."""
+
+    table: Path
+    progress: bool
+
+    def __call__(self, item: Item, tell: Tell) -> None:
+        """Bring a cell or job to its end, or find it there; state.json says so. Raises MrsynthError if it cannot."""
+        cohort = read_cohort(self.table)
+        if isinstance(item, Dataset):
+            run_dataset(item, cohort, tell, self.progress)
+        elif isinstance(item, Cell):
+            run_cell(item, cases_of(item.data, cohort), tell, self.progress)
+        else:
+            run_job(item, cases_of(item.data or item.cell.data, cohort), tell, self.progress)
+
+
+def run_dataset(data: Dataset, cohort: Cohort, tell: Tell, progress: bool) -> None:
+    """Make the images of some data, and prepare it for the cells that are trained on it."""
+    clock = Clock(data.label, tell)
+    weights = _weights(data.makers.values(), data.name)
+    rows = [[row.case, row.split, row.dose] for part in data.parts for row in select(cohort.rows, part.where)]
+    parts = [part.model_dump(mode="json") for part in data.parts]
+    prepared = [folder.name for folder in data.recipes]
+    asked = {"weights_sha256": weights, "parts": parts, "rows": digest(rows), "prepared": prepared}
+    if is_same(data.place, asked) and data.table.exists():
+        return
+    with clock("synthesize"):
+        failed = make_images(data, cohort, progress)
+    with clock("prepare"):
+        for folder, recipe in data.recipes.items():
+            prepare(read_cohort(data.table), Plan.of_recipe(recipe), folder, progress=progress)
+    _write_done(data.place, asked, clock.seconds, failed)
+
+
+def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
+    """Train a cell (or go on with it), predict the test split, judge it and write its report.
+
+    Raises CohortError where the cell was trained on other data than are prepared now.
+    """
+    clock = Clock(cell.label, tell)
+    prepared = PreparedCohort.open(cell.prepared)
+    if cell.fold is not None:
+        number, folds = cell.fold
+        splits = split_folds(cell.recipe, prepared, folds)[number]
+        prepared, cohort = prepared.with_splits(splits), cohort.with_splits(splits)
+    if not (cell.run / "model").exists():
+        # Without the other's state (it failed, or was not run here) all stages are trained: the same model, later.
+        start = cell.checkpoint if cell.checkpoint is not None and cell.checkpoint.exists() else None
+        with clock("train"):
+            train(_here(cell.recipe), prepared, cell.run, resume=True, start=start, progress=progress)
+        forget_states(cell.run / "checkpoints")
+    contract = load_contract(cell.run)
+    if contract.training["data_fingerprint"] != prepared.fingerprint:
+        raise CohortError(
+            f"{cell.run} was trained on other prepared data than the study has now.",
+            found=f"data fingerprint {prepared.fingerprint}",
+            expected=contract.training["data_fingerprint"],
+            do="give another folder with --out, or the cohort that the study began with",
+        )
+    presets = cell.recipe.evaluate.presets
+    asked = {"weights_sha256": contract.weights_sha256, "presets": presets}
+    if is_done(cell.place, asked):
+        return
+    with clock("synthesize"):
+        made, failed = synthesize_cohort(cell.run, cohort, cell.run / "predictions", split="test", progress=progress)
+        _require_some(made, failed)
+    with clock("evaluate"):
+        path = evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress)
+        failed = each_once(failed, left_out(path))
+    with clock("report"):
+        build_report(cell.run)
+    seconds = {**clock.seconds, "train": contract.training["seconds"]}
+    _write_done(cell.place, asked, seconds, failed)
+
+
+def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
+    """Predict test cases with a cell's model, of other data or with inputs left out, and judge that in the job's own
+    folder."""
+    clock = Clock(job.label, tell)
+    presets = job.cell.recipe.evaluate.presets
+    weights = _weights(job.models, job.name)
+    settings = job.settings.model_dump(mode="json", exclude_none=True)
+    asked: dict[str, Any] = {"weights_sha256": weights, "presets": presets, "job": settings}
+    if job.data is not None:
+        asked["parts"] = [part.model_dump(mode="json") for part in job.data.parts]
+        asked["made_by"] = _weights(job.data.makers.values(), job.name)
+    if is_done(job.place, asked):
+        return
+    missing = MissingInputs(
+        policy=job.settings.missing,
+        imputers={contrast: cell.run for contrast, cell in job.imputers.items()},
+        without=tuple(job.settings.without),
+    )
+    predictions = job.place / "predictions"
+    with clock("synthesize"):
+        made, failed = synthesize_cohort(
+            job.cell.run, cohort, predictions, split="test", missing=missing, progress=progress
+        )
+        _require_some(made, failed)
+    with clock("evaluate"):
+        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress)
+        failed = each_once(failed, left_out(path))
+    _write_done(job.place, asked, clock.seconds, failed)
+
+
+def each_once(failed: list[tuple[str, str]], left_out: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what failed and what was left out; a case that could not be predicted stands in both, and once here."""
+    known = {case for case, _ in failed}
+    return [*failed, *(one for one in left_out if one[0] not in known)]
+
+
+def _weights(cells: Iterable[Cell], name: str) -> dict[str, str]:
+    """Return cell → checksum of its weights; raises ModelError where a cell that `name` needs has no model."""
+    found = {}
+    for cell in cells:
+        if not (cell.run / "model").exists():
+            raise ModelError(
+                f"Cell {cell.label}, which {name} needs, has no model.",
+                found=read_state(cell.place).get("why") or "it was not trained",
+                do="run the study again; what is finished is kept",
+            )
+        found[cell.name] = load_contract(cell.run).weights_sha256
+    return found
+
+
+def _here(recipe: Recipe) -> Recipe:
+    """Return the recipe as it can be trained in this process: a Dask worker may not have processes of its own, so it
+    reads the samples itself."""
+    if not multiprocessing.current_process().daemon:
+        return recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"workers": 0})})
+
+
+class Clock:
+    """Tells what is done with an item and keeps how long it took."""
+
+    def __init__(self, label: str, tell: Tell) -> None:
+        self.label, self.tell = label, tell
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """Time a part of the work."""
+        self.tell(self.label, what)
+        began = time.monotonic()
+        yield
+        self.seconds[what] = round(time.monotonic() - began, 1)
+
+
+def read_state(place: Path) -> dict[str, Any]:
+    """Return what is known of a cell or job, {} where it has neither ended nor failed."""
+    try:
+        return dict(json.loads((place / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
+    """Say whether the metrics in a folder are those of this model, judged in this way."""
+    return is_same(place, asked) and (place / "metrics.json").exists()
+
+
+def is_same(place: Path, asked: Mapping[str, Any]) -> bool:
+    """Say whether what lies in a folder is finished, and was asked for in this way."""
+    state = read_state(place)
+    return state.get("state") == "done" and state.get("asked") == asked
+
+
+def write_failed(place: Path, why: str) -> None:
+    """Note why a cell or job failed; it is tried again when the study is run again."""
+    write_json(place / STATE, {"state": "failed", "why": why})
+
+
+def _write_done(place: Path, asked: Mapping[str, Any], seconds: Mapping[str, float], failed: list[Any]) -> None:
+    write_json(
+        place / STATE,
+        {
+            "state": "done",
+            "asked": asked,
+            "seconds": seconds,
+            "failed_cases": failed,
+            "commit": commit(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+
+
+def _require_some(made: list[str], failed: list[tuple[str, str]]) -> None:
+    """Raise InputError where no case at all could be predicted."""
+    if not made:
+        case, why = failed[0]
+        raise InputError(f"No test case could be synthesized; {case}: {why}")

@@ -1,0 +1,364 @@
+"""Finds the matrix that brings one image onto another: Mattes' mutual information, coarse to fine, by SimpleITK.
+
+Each level is a grid of its own, along the image's axes, so that sheared scans work too. One thread: with more, ITK adds
+its sums in another order each time, and these levels are so small that threads gain nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.image import Image
+from mrsynth.steps.transform import Grid, apply_affine, bring, crop_or_pad, regular_grid
+
+Kind = Literal["translation", "rigid", "affine"]
+
+LEVELS_MM = (8.0, 4.0, 2.0, 1.0)
+FIRST_STEP_MM = {8.0: 4.0, 4.0: 1.0, 2.0: 0.5, 1.0: 0.1}
+"""How far the first step of the descent moves the image on each level; it ends at a fiftieth of that."""
+
+SAMPLES = 50_000
+CT_LOW, CT_HIGH = -100.0, 200.0
+"""Bone is bone and air is air; the bins are for soft tissue (HU)."""
+
+BINS = 32
+STARTS = 3
+MOST_DESCENTS = 3
+ENOUGH = 2e-3
+MASKED_SHARE = 0.1
+RIM_MM = 3.0
+MIN_OVERLAP = 0.3
+MIN_INFORMATION = 0.03
+HARMLESS_MM = 3.0
+TURN_DEG = 20.0
+MAX_TURN_DEG = 60.0
+SCALES = (0.7, 1.4)
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """world: 4×4, moves the moving image's mm onto the fixed one's; before, after: mutual information in nats without
+    and with it, on the same samples of the finest level (before: 0 where the images do not overlap); moved_mm: how far
+    it moves the points of the fixed image's head or brain on average."""
+
+    world: np.ndarray
+    before: float
+    after: float
+    moved_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pyramid:
+    """An image ready to be matched. image: in the range that tells tissues apart, cropped to the head; levels: spacing
+    in mm → SimpleITK image, coarsest first; head: positions (3, n) in mm of what is no air; masks: the part that counts
+    on a level, where not all of it does."""
+
+    image: Image
+    levels: Mapping[float, Any]
+    head: np.ndarray
+    masks: Mapping[float, Any]
+
+
+def pyramid(image: Image, inside: Image | None = None) -> Pyramid:
+    """Return an image's levels; raises InputError for one without signal.
+
+    inside: a mask of the part that counts. Without one, a stripped image counts without its rim on the fine levels:
+    images that were stripped with one mask share its edge however far the brains are apart.
+    """
+    image = _for_information(image)
+    head = _foreground_mm(image)
+    level = image = _cropped(image, head)
+    masked = inside is None and (image.data == 0).mean() > MASKED_SHARE and image.contrast != "ct"
+    levels: dict[float, Any] = {}
+    masks: dict[float, Any] = {}
+    for mm in reversed([mm for mm in LEVELS_MM if mm >= 0.7 * min(image.spacing_mm)] or LEVELS_MM[:1]):
+        level = _level(level, mm)
+        levels = {mm: _itk(level), **levels}
+        if inside is not None:
+            masks[mm] = _itk(_level(inside, mm))
+        elif masked and mm <= 2.0:
+            masks[mm] = _itk(_without_rim(level))
+    return Pyramid(image, levels, head, masks)
+
+
+def match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
+    """Return the movement of `moving` that makes it most informative about `fixed`.
+
+    Starts from the positions in the files, the centres of the fields of view and the centres of mass, each also turned
+    by 20° about each axis. The same images give the same bytes. Raises InputError where nothing overlaps or the result
+    is no plausible head.
+    """
+    with _one_thread():
+        return _match(fixed, moving, kind)
+
+
+def _match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
+    metrics = [_Metric(fixed, moving, mm) for mm in fixed.levels if mm in moving.levels]
+    found = _best_start(metrics[0], "translation" if kind == "translation" else "rigid")
+    if found is None:
+        raise _failed(fixed, moving, "no start gives them a common field of view", "images of one head")
+    for metric in metrics[1:] or metrics:
+        if kind == "affine" and metric is metrics[min(1, len(metrics) - 1)]:
+            found = metric.descend(found, "rigid")
+        found = metric.descend(found, kind)
+    return _judged(metrics[-1], found)
+
+
+def mean_shift_mm(matrix: np.ndarray, points_mm: np.ndarray) -> float:
+    """Return how far a 4×4 matrix moves points (3, n) on average, in mm."""
+    return float(np.linalg.norm(apply_affine(matrix, points_mm) - points_mm, axis=0).mean())
+
+
+def _judged(metric: _Metric, found: np.ndarray) -> Match:
+    """Return the result with its measures; raises InputError if no head moves like that."""
+    fixed, moving = metric.fixed, metric.moving
+    left, scales, right = np.linalg.svd(found[:3, :3])
+    turn_deg = float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1))))
+    low, high = float(scales.min()), float(scales.max())
+    if low < SCALES[0] or high > SCALES[1] or turn_deg > MAX_TURN_DEG or np.linalg.det(found[:3, :3]) < 0:
+        expected = f"at most {MAX_TURN_DEG:.0f}°, scales of {SCALES[0]} to {SCALES[1]}"
+        raise _failed(fixed, moving, f"turned by {turn_deg:.0f}°, scaled by {low:.2f} to {high:.2f}", expected)
+    share = _overlap(found, fixed, moving)
+    if share < MIN_OVERLAP:
+        expected = f"at least {100 * MIN_OVERLAP:.0f} %"
+        raise _failed(fixed, moving, f"{100 * share:.0f} % of the head in common", expected)
+    world = np.linalg.inv(found)
+    moved_mm = mean_shift_mm(world, fixed.head)
+    before = metric.information(np.eye(4)) if _overlap(np.eye(4), fixed, moving) >= MIN_OVERLAP else 0.0
+    after = metric.information(found)
+    if after < MIN_INFORMATION or (after <= before and moved_mm > HARMLESS_MM):
+        told = f"mutual information {after:.3f} after, {before:.3f} before"
+        raise _failed(fixed, moving, told, f"more after than before, and at least {MIN_INFORMATION}")
+    return Match(world, before, after, moved_mm)
+
+
+def _failed(fixed: Pyramid, moving: Pyramid, found: str, expected: str) -> InputError:
+    return InputError(
+        f"{moving.image.contrast} could not be registered to {fixed.image.contrast}.",
+        found=found,
+        expected=expected,
+        do="look at both images: another head, another part of it, or wrong positions in the file?",
+    )
+
+
+# --- images
+
+
+def _for_information(image: Image) -> Image:
+    """Return the image in the range that tells tissues apart, so that no bins go to extremes."""
+    if image.contrast == "ct":
+        return replace(image, data=np.clip(image.data, CT_LOW, CT_HIGH).astype(np.float32))
+    signal = image.data[image.data > 0]
+    if not signal.size:
+        raise InputError(f"{image.contrast} is empty.", found="no value above 0", do="check the file")
+    top = np.float32(np.quantile(signal[:: max(1, signal.size // 200_000)], 0.995))
+    return replace(image, data=np.clip(image.data, 0, top).astype(np.float32))
+
+
+def _foreground_mm(image: Image) -> np.ndarray:
+    """Return the positions (3, n) of what is no air, on a grid of about 4 mm; raises InputError where all is air."""
+    step = [max(1, round(4.0 / edge)) for edge in image.spacing_mm]
+    data = image.data[:: step[0], :: step[1], :: step[2]]
+    level = CT_LOW + 20.0 if image.contrast == "ct" else 0.15 * float(image.data.max())
+    found = np.argwhere(data > level).T * np.array(step)[:, None]
+    if not found.size:
+        raise InputError(f"{image.contrast} is empty.", found="nothing but air", do="check the file")
+    return apply_affine(np.asarray(image.affine, float), found)
+
+
+def _cropped(image: Image, points_mm: np.ndarray, margin_mm: float = 12.0) -> Image:
+    """Return the box of the image that holds the points and a margin of air."""
+    indices = apply_affine(np.linalg.inv(np.asarray(image.affine, float)), points_mm)
+    margin = margin_mm / np.array(image.spacing_mm)
+    low = np.maximum(np.floor(indices.min(axis=1) - margin), 0).astype(int)
+    high = np.minimum(np.ceil(indices.max(axis=1) + margin) + 1, image.data.shape).astype(int)
+    size = high - low
+    return crop_or_pad(image, (int(low[0]), int(low[1]), int(low[2])), (int(size[0]), int(size[1]), int(size[2])))
+
+
+def _level(image: Image, spacing_mm: float) -> Image:
+    """Return the image at that spacing (or its own where that is wider) along its axes, made orthogonal."""
+    x, y, z = (max(spacing_mm, edge) for edge in image.spacing_mm)
+    return bring(image, regular_grid(Grid.of(image), (x, y, z), None), "linear", antialias=True)
+
+
+def _without_rim(image: Image) -> Image:
+    """Return a mask of what is not 0, holes filled, without its outermost RIM_MM."""
+    from scipy import ndimage
+
+    solid = ndimage.binary_fill_holes(ndimage.binary_closing(image.data > 0, iterations=2))
+    depth = ndimage.distance_transform_edt(np.pad(solid, 1), sampling=image.spacing_mm)[1:-1, 1:-1, 1:-1]
+    return replace(image, data=(depth > RIM_MM).astype(np.uint8))
+
+
+def _itk(image: Image) -> Any:
+    """Return an image with orthogonal axes as SimpleITK's, in mm."""
+    import SimpleITK as sitk
+
+    result = sitk.GetImageFromArray(np.ascontiguousarray(image.data.T))
+    result.SetSpacing(image.spacing_mm)
+    result.SetOrigin(image.affine[:3, 3].tolist())
+    result.SetDirection((image.affine[:3, :3] / np.array(image.spacing_mm)).ravel().tolist())
+    return result
+
+
+# --- starts; all matrices from here on take a point of the fixed image to one of the moving image, as ITK does
+
+
+def _starts(fixed: Pyramid, moving: Pyramid, turned: bool) -> Iterator[np.ndarray]:
+    """Yield matrices to start from: three shifts, each with turns about three axes."""
+    centre = fixed.head.mean(axis=1)
+    of_view = Grid.of(moving.image).centre_mm() - Grid.of(fixed.image).centre_mm()
+    of_mass = moving.head.mean(axis=1) - centre
+    turns = [np.eye(3)]
+    if turned:
+        for axis, angle in product(range(3), np.radians([-TURN_DEG, TURN_DEG])):
+            i, j = [(1, 2), (2, 0), (0, 1)][axis]
+            turn = np.eye(3)
+            turn[i, i] = turn[j, j] = np.cos(angle)
+            turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+            turns.append(turn)
+    for shift, turn in product((np.zeros(3), of_view, of_mass), turns):
+        matrix = np.eye(4)
+        matrix[:3, :3] = turn
+        matrix[:3, 3] = centre + shift - turn @ centre
+        yield matrix
+
+
+def _overlap(matrix: np.ndarray, fixed: Pyramid, moving: Pyramid) -> float:
+    """Return which part of the fixed image's head the moving image saw."""
+    indices = apply_affine(np.linalg.inv(np.asarray(moving.image.affine, float)) @ matrix, fixed.head)
+    size = np.array(moving.image.data.shape)[:, None]
+    return float(((indices > -0.5) & (indices < size - 0.5)).all(axis=0).mean())
+
+
+def _best_start(metric: _Metric, kind: Kind) -> np.ndarray | None:
+    """Return the best of the most promising starts after a descent on the coarsest level; None where none overlaps."""
+
+    def overlaps(matrix: np.ndarray) -> bool:
+        return _overlap(matrix, metric.fixed, metric.moving) >= MIN_OVERLAP
+
+    starts = [start for start in _starts(metric.fixed, metric.moving, kind != "translation") if overlaps(start)]
+    starts.sort(key=metric.information, reverse=True)
+    ends = [end for end in (metric.descend(start, kind) for start in starts[:STARTS]) if overlaps(end)]
+    return max(ends, key=metric.information) if ends else None
+
+
+# --- ITK
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK's metric, which has no setting of its own, work in one thread."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+class _Metric:
+    """Mutual information of two images on one level, and the descent on it."""
+
+    def __init__(self, fixed: Pyramid, moving: Pyramid, spacing_mm: float) -> None:
+        self.fixed, self.moving, self.spacing_mm = fixed, moving, spacing_mm
+        self.images = fixed.levels[spacing_mm], moving.levels[spacing_mm]
+
+    def _method(self) -> Any:
+        import SimpleITK as sitk
+
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(BINS)
+        share = SAMPLES / self.images[0].GetNumberOfPixels()
+        if share < 1.0:
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(share, 1)
+        if self.spacing_mm in self.fixed.masks:
+            method.SetMetricFixedMask(self.fixed.masks[self.spacing_mm])
+        if self.spacing_mm in self.moving.masks:
+            method.SetMetricMovingMask(self.moving.masks[self.spacing_mm])
+        # Gradients at the samples instead of two filtered volumes.
+        method.SetMetricUseFixedImageGradientFilter(False)
+        method.SetMetricUseMovingImageGradientFilter(False)
+        method.SetInterpolator(sitk.sitkLinear)
+        return method
+
+    def information(self, matrix: np.ndarray) -> float:
+        """Return the mutual information in nats; 0 where ITK finds no overlap.
+
+        On the samples of the descent: these lie between the voxels. On the voxels themselves, a position at which two
+        grids coincide needs no interpolation and looks better than it is.
+        """
+        method = self._method()
+        method.SetInitialTransform(_transform(matrix, "affine", np.zeros(3)))
+        method.SetOptimizerAsExhaustive([0] * 12)
+        try:
+            method.Execute(*self.images)
+        except RuntimeError:
+            return 0.0
+        return -float(method.GetMetricValue())
+
+    def descend(self, matrix: np.ndarray, kind: Kind) -> np.ndarray:
+        """Return the matrix after a descent, turning about the middle of the head.
+
+        Where the way led to less information it is gone again in smaller steps. An affine descent, whose twelve
+        directions are unlike each other, begins anew from where it ended until it gains no more.
+        """
+        step_mm = FIRST_STEP_MM[self.spacing_mm] / (2 if kind == "affine" else 1)
+        start = best = self.information(matrix)
+        for _ in range(MOST_DESCENTS):
+            found = self._descend(matrix, kind, step_mm)
+            after = self.information(found)
+            if after > best:
+                matrix, gain, best = found, after - best, after
+                if gain < ENOUGH or kind != "affine":
+                    break
+            elif best > start:
+                break
+            else:
+                step_mm /= 4
+        return matrix
+
+    def _descend(self, matrix: np.ndarray, kind: Kind, step_mm: float) -> np.ndarray:
+        method = self._method()
+        method.SetOptimizerAsRegularStepGradientDescent(step_mm, step_mm / 50, 100, 0.8, 1e-6)
+        method.SetOptimizerScalesFromPhysicalShift()
+        transform = _transform(matrix, kind, self.fixed.head.mean(axis=1))
+        method.SetInitialTransform(transform, inPlace=True)
+        try:
+            method.Execute(*self.images)
+        except RuntimeError:  # the images slid apart
+            return matrix
+        return _matrix(transform)
+
+
+def _transform(matrix: np.ndarray, kind: Kind, centre: np.ndarray) -> Any:
+    """Return ITK's transform of a matrix, turning about a centre."""
+    import SimpleITK as sitk
+
+    if kind == "translation":
+        return sitk.TranslationTransform(3, matrix[:3, 3].tolist())
+    transform: Any = sitk.Euler3DTransform() if kind == "rigid" else sitk.AffineTransform(3)
+    transform.SetCenter(centre.tolist())
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
+    transform.SetTranslation((matrix[:3, :3] @ centre + matrix[:3, 3] - centre).tolist())
+    return transform
+
+
+def _matrix(transform: Any) -> np.ndarray:
+    """Return the 4×4 matrix of a linear ITK transform."""
+    points = [transform.TransformPoint(point) for point in ([0.0] * 3, *np.eye(3).tolist())]
+    matrix = np.eye(4)
+    matrix[:3, 3] = points[0]
+    matrix[:3, :3] = np.array(points[1:]).T - matrix[:3, 3:]
+    return matrix

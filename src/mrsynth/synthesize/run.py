@@ -1,0 +1,317 @@
+"""mrsynth synthesize: a run's model over one examination or a whole cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mrsynth
+from mrsynth.core.errors import InputError, ModelError, MrsynthError
+from mrsynth.core.files import safe_name, write_json
+from mrsynth.core.image import Case, Image
+from mrsynth.core.jobs import Failure, Tell, Workers, run_each
+from mrsynth.core.progress import CaseProgress
+from mrsynth.core.types import contrast_name
+from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
+from mrsynth.io.overwrite import Identity, identities, require_no_scan, require_own_sidecar, require_place
+from mrsynth.io.predictions import Predictions
+from mrsynth.io.prepared_inputs import digests_of
+from mrsynth.io.sidecar import sidecar_of
+from mrsynth.io.synthetic import why_synthetic
+from mrsynth.synthesize import REFUSE, Doses, MissingInputs, Synthesizer, Units, load_model
+from mrsynth.synthesize.dose import Dosage
+from mrsynth.synthesize.impute import Supply
+from mrsynth.volume.engine import is_out_of_memory
+from mrsynth.volume.predict import Inference
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a prediction goes and is computed: like, the input whose grid it gets (None: the first that is there);
+    units, see Synthesizer; device, a torch device name (None: a GPU where there is one)."""
+
+    like: str | None = None
+    units: Units = "range"
+    device: str | None = None
+
+
+def synthesize_files(
+    run: Path,
+    inputs: Mapping[str, Path],
+    out: Path,
+    place: Place = Place(),
+    *,
+    missing: MissingInputs = REFUSE,
+    inference: Inference | None = None,
+    doses: Doses | None = None,
+    progress: bool = True,
+) -> Path:
+    """Predict from single files: contrast (or `brain`) → path; writes out and, beside it, out's name with .json.
+
+    A brain mask that is given is taken, wherever the model's own preparation would look for one.
+
+    doses: what a model with a condition makes; out is then a folder, for <target>_<dose>.nii.gz, or the file of a
+    single dose. Raises InputError where a contrast is missing, unknown, given twice or lies on another grid,
+    OutputError where out is one of the inputs, or where the file beside it is not a synthetic image's.
+    """
+    synthesizer = load_model(run, place.device, inference=inference, missing=missing)
+    given = by_name(inputs)
+    images = {name: path for name, path in given.items() if name != "brain"}
+    supply = synthesizer.supply(images)
+    case = next(iter(images.values())).name
+    dosages = dosages_of(synthesizer, case, {}, doses)
+    files = _free_files(out, synthesizer.contract.target, dosages, given.values())
+    sidecar = {
+        **provenance(synthesizer, run, place),
+        "like": synthesizer.place(supply, place.like),
+        "inputs": {name: str(path) for name, path in inputs.items()},
+        "sources": _sources(synthesizer, supply, given),
+    }
+    with in_words(case), CaseProgress("synthesize", 1, progress) as bar:
+        read = _read(synthesizer, case, images, given.get("brain"))
+        series = synthesizer.series(read, dosages, place.like, place.units, _teller(bar.tell, case))
+        for image, dosage, path in zip(series, dosages, files, strict=True):
+            write_prediction(image, path, dosage)
+            said = {} if dosage is None else {"condition": asdict(dosage)}
+            write_json(sidecar_of(path), {**sidecar, "image": path.name, **said})
+        bar.advance(case)
+    return out
+
+
+def by_name(inputs: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the inputs by contrast, or `brain`; raises InputError for what is no contrast, or is given twice."""
+    found: dict[str, Path] = {}
+    for spelling, path in inputs.items():
+        name = spelling if spelling == "brain" else contrast_name(spelling)
+        if name in found:
+            raise InputError(f"Two inputs are {name}.", found=f"{found[name]}, {path}", do="give one of them")
+        found[name] = path
+    return found
+
+
+@contextmanager
+def in_words(case: str) -> Iterator[None]:
+    """Turn what a library could not do with a case into an InputError that names the case."""
+    try:
+        yield
+    except (MrsynthError, OSError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{case}: the image does not fit into memory.",
+                found=type(error).__name__,
+                do="let a pass take less (--memory-gib), or use a machine with more memory",
+            ) from error
+        raise InputError(
+            f"{case}: the image cannot be made.",
+            found=f"{type(error).__name__}: {error}",
+            do="check the scans (mrsynth check), their spacing and number of slices",
+        ) from error
+
+
+def _read(synthesizer: Synthesizer, name: str, images: Mapping[str, Path], brain: Path | None) -> Case:
+    """Read single files as a case; a brain mask takes the place of what the model's own preparation would do."""
+    masks = {} if brain is None else {"brain": read_mask(brain)}
+    if masks:
+        steps = [
+            {name: own | {"source": "given"} if name == "brain_mask" else own for name, own in step.items()}
+            for step in synthesizer.contract.steps
+        ]
+        synthesizer.contract = synthesizer.contract.model_copy(update={"steps": steps})
+    return Case({contrast: read_image(path, contrast) for contrast, path in images.items()}, masks, {"case": name})
+
+
+def synthesize_cohort(
+    run: Path,
+    cohort: Cohort,
+    out: Path,
+    *,
+    split: str | None = None,
+    place: Place = Place(),
+    missing: MissingInputs = REFUSE,
+    inference: Inference | None = None,
+    doses: Doses | None = None,
+    progress: bool = True,
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Predict every case of a cohort (or of one split) into out/<case>.nii.gz; returns cases, and (case, why) failed.
+
+    out/predictions.json says which model made them, for each case under `sources` whose grid it has, what each input
+    was and the SHA-256 of what was read, and under `failed` why a case could not be made. Cases that the same model has
+    predicted already, in the same way from the same files, are kept. What an input's absence means is decided case by
+    case. A broken case does not stop the others.
+
+    doses: what a model with a condition makes, by default each case at the dose and field of its row; several doses go
+    to out/<case>/<target>_<dose>.nii.gz and stand under `series` instead of `cases`. The noise is each case's own.
+    Raises OutputError where a prediction would overwrite a file of the cohort.
+    """
+    require_place(out, folder=True)
+    synthesizer = load_model(run, place.device, inference=inference, missing=missing)
+    rows = _rows_of(cohort, split)
+    predictions = Predictions(out, provenance(synthesizer, run, place))
+    scans = identities(path for row in cohort.rows for path in row.files.values())
+    work = CaseWork(synthesizer, place, doses, predictions, scans)
+    made, failed = [], []
+    with CaseProgress("synthesize", len(rows), progress) as bar:
+        for row, result in run_each(work, rows, Workers(), bar.tell):
+            bar.advance(row.case)
+            if isinstance(result, Failure):
+                why = result.reason()
+                predictions.fail(row.case, why)
+                failed.append((row.case, why))
+            else:
+                made.append(row.case)
+    return made, failed
+
+
+def _rows_of(cohort: Cohort, split: str | None) -> list[CaseRow]:
+    """Return the rows of a split, or all; raises InputError where there are none."""
+    rows = [row for row in cohort.rows if split is None or row.split == split]
+    if not rows:
+        raise InputError(
+            "No case to synthesize.", found=f"{len(cohort.rows)} cases, none in split {split}", do="leave out --split"
+        )
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class CaseWork:
+    """The prediction of a cohort's case; scans: which files the whole cohort's are."""
+
+    synthesizer: Synthesizer
+    place: Place
+    doses: Doses | None
+    predictions: Predictions
+    scans: frozenset[Identity]
+
+    def __call__(self, row: CaseRow, tell: Tell) -> Failure | None:
+        """Predict a case, unless it lies there already; a model that cannot be used ends the whole run."""
+        try:
+            self._predict(row, tell)
+        except ModelError as error:
+            return Failure(str(error), stops=error)
+        return None
+
+    def _predict(self, row: CaseRow, tell: Tell) -> None:
+        known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
+        dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
+        supply = self.synthesizer.supply(row.files)
+        origin = self._origin(row, supply, dosages)
+        files = _files_of(row, self.synthesizer.contract.target, dosages)
+        if self.predictions.holds(row.case, files, origin):
+            self.predictions.keep(row.case)
+            return
+        self.predictions.forget(row.case)
+        for file in files:
+            require_no_scan(self.predictions.folder / file, self.scans)
+        tell(row.case, "preparing")
+        case = read_case(row, supply.read, ("brain",))
+        teller = _teller(tell, row.case)
+        series = self.synthesizer.series(case, dosages, self.place.like, self.place.units, teller)
+        for image, dosage, file in zip(series, dosages, files, strict=True):
+            write_prediction(image, self.predictions.folder / file, dosage)
+        self.predictions.add(row.case, files, origin)
+
+    def _origin(self, row: CaseRow, supply: Supply, dosages: Sequence[Dosage | None]) -> dict[str, Any]:
+        """Return whose grid a case's prediction gets, what its inputs are, the SHA-256 of each file that is read, and
+        at which doses it is made; raises InputError where it cannot be made."""
+        like = self.synthesizer.place(supply, self.place.like)
+        read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
+        digests = digests_of(read, supply.read)
+        found = {"like": like, "inputs": _sources(self.synthesizer, supply, row.files), "sha256": digests}
+        return found | ({"condition": [asdict(d) for d in dosages if d]} if dosages[0] is not None else {})
+
+
+def _sources(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return what each input is (`Synthesizer.sources`); a file that a model made is no scan."""
+    found = synthesizer.sources(supply)
+    for name, origin in found.items():
+        if origin["source"] == "scan" and name in files and why_synthetic(files[name]):
+            origin["source"] = "synthetic image"
+    return found
+
+
+def dosages_of(
+    synthesizer: Synthesizer, case: str, known: Mapping[str, Any], doses: Doses | None, own_noise: bool = False
+) -> Sequence[Dosage | None]:
+    """Return what is to be made of a case: one image, or one a dose of a model with a condition.
+
+    Raises InputError where doses are asked of another model, or where dose and field are not known or not trained.
+    """
+    condition = synthesizer.contract.condition
+    if condition is not None:
+        return (doses or Doses()).of_case(condition, case, known, own_noise)
+    if doses is not None:
+        raise InputError(
+            f"This model makes {synthesizer.contract.target} and knows nothing of doses.",
+            do="leave out --dose, --b0, --seed and --allow-extrapolation",
+        )
+    return (None,)
+
+
+def _free_files(out: Path, target: str, dosages: Sequence[Dosage | None], inputs: Iterable[Path]) -> list[Path]:
+    """Return the file of each image; raises OutputError where one of them, or its sidecar, would overwrite something
+    that is not ours."""
+    files = [_file_of(out, target, dosage, len(dosages)) for dosage in dosages]
+    known = identities(inputs)
+    for path in files:
+        require_place(path)
+        require_no_scan(path, known)
+        require_own_sidecar(sidecar_of(path))
+    return files
+
+
+def _file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
+    """Return the file of an image: out itself, or one in the folder out, named by its dose."""
+    if dosage is None or (count == 1 and out.name.endswith((".nii", ".nii.gz"))):
+        return out
+    if out.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{count} doses do not fit into one file.", found=str(out), do="give a folder with -o")
+    return out / f"{target}_{dosage.dose:g}.nii.gz"
+
+
+def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None]) -> list[str]:
+    """Return the files of a case's images below a cohort's folder: one of its name, or a folder of several doses."""
+    if len(dosages) == 1:
+        return [f"{safe_name(row.case)}.nii.gz"]
+    return [str(_file_of(Path(safe_name(row.case)), target, dosage, len(dosages))) for dosage in dosages]
+
+
+def _teller(tell: Tell, case: str) -> Callable[[int, int], None]:
+    """Return what shows a network's progress beside a case."""
+    return lambda done, total: tell(case, f"{done}/{total}")
+
+
+def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:
+    """Write a prediction on the patient's own grid, its header saying that it is synthetic (and at which dose)."""
+    what = image.contrast if dosage is None else f"{image.contrast} {dosage.words()}"
+    write_image(image, path, description=f"SYNTHETIC {what} mrsynth {mrsynth.__version__}, not for diagnosis")
+
+
+def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, Any]:
+    """Return what must be known of a prediction: that it is synthetic, by which model, in which range, and on whom the
+    models that fill its gaps were trained."""
+    contract, missing = synthesizer.contract, synthesizer.missing
+    return {
+        "synthetic": True,
+        "notice": "Synthetic image made by research software. Not a medical device, not for diagnosis.",
+        "mrsynth": mrsynth.__version__,
+        "recipe": contract.recipe,
+        "run": str(run),
+        "weights_sha256": contract.weights_sha256,
+        "model_inputs": contract.inputs,
+        "target": contract.target,
+        "like": place.like or next((name for name in contract.inputs if name not in missing.without), None),
+        "units": place.units,
+        "range": list(contract.range),
+        "missing": {
+            "policy": missing.policy,
+            "without": list(missing.without),
+            "imputers": {n: imputer.contract.weights_sha256 for n, imputer in synthesizer.imputers.items()},
+        },
+        "imputers_saw": {n: sorted(imputer.contract.patients_seen()) for n, imputer in synthesizer.imputers.items()},
+        "inference": synthesizer.inference.model_dump(mode="json", include={"overlap", "precision"}),
+    }

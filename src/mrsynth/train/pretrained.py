@@ -1,0 +1,108 @@
+"""What a run takes from networks that were trained before it: feature networks for its losses, an encoder's weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mrsynth.core.errors import ModelError
+from mrsynth.core.files import atomic_file, sha256_file
+from mrsynth.core.progress import CONSOLE
+from mrsynth.core.settings import parse
+from mrsynth.io import PreparedCohort
+from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
+from mrsynth.losses.registry import LOSSES
+from mrsynth.nets.drunet import DRUNet, encoder_file, load_encoder
+from mrsynth.nets.weights import weights_file
+from mrsynth.recipes.recipe import Recipe
+from mrsynth.recipes.sections import LossTerms, stage_terms, stages_in_order
+from mrsynth.train.features import feature_source, load_features, network_file, train_features
+
+FOLDER = "features"
+"""In a run folder: the feature network that was trained for it."""
+
+DRAWN_ENCODER = "Encoder: first weights drawn, not ImageNet's as in the paper."
+"""What is said of a network that could have begun with weights of others."""
+
+
+def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path, progress: bool = False) -> FeatureSource:
+    """Return what gives the losses of all stages of a run their feature networks, each once.
+
+    One that a run in the same folder trained on the same data by the same settings is copied from there: it would be
+    the same.
+    """
+
+    def tell(what: str) -> None:
+        if progress:
+            CONSOLE.print(what, markup=False)
+
+    for settings in _feature_settings(recipe).values():
+        if settings.weights == "trained":
+            _copy_from_beside(out, network_file(prepared, "train", recipe.contrasts, settings.training))
+    return feature_source(prepared, recipe.contrasts, out / FOLDER, tell)
+
+
+def _copy_from_beside(run: Path, name: str) -> None:
+    """Bring a feature network and its record from another run of the folder that a run lies in, where one has it."""
+    weights = run / FOLDER / name
+    if weights.with_suffix(".json").exists():
+        return
+    for known in sorted(run.absolute().parent.glob(f"*/{FOLDER}/{name}")):
+        try:
+            load_features(known, "conv1_1")
+        except ModelError:  # damaged, or not finished yet
+            continue
+        for suffix in (".safetensors", ".json"):
+            with atomic_file(weights.with_suffix(suffix)) as temporary:
+                shutil.copyfile(known.with_suffix(suffix), temporary)
+        return
+
+
+def describe_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> dict[str, dict[str, Any]]:
+    """Return loss → its feature network for the run's record: name, layer, where its weights come from and their
+    SHA-256; of one that was trained here also how well it learned."""
+    found: dict[str, dict[str, Any]] = {}
+    for loss, settings in _feature_settings(recipe).items():
+        known = {"network": settings.network, "layer": settings.layer, "weights": settings.weights}
+        if settings.weights == "trained":  # it lies there by now
+            record = train_features(prepared, "train", recipe.contrasts, settings.training, out / FOLDER)
+            learned = record.model_dump(mode="json", include={"contrasts", "accuracy", "chance", "seconds"})
+            found[loss] = {**known, "sha256": record.weights_sha256, **learned}
+        else:
+            found[loss] = {**known, "sha256": sha256_file(weights_file(settings.network, settings.weights))}
+    return found
+
+
+def begin_encoder(net: nn.Module, weights: str | None, progress: bool = False) -> dict[str, str] | None:
+    """Put weights of others into a network's encoder, None for none; returns the file and its SHA-256, for the record.
+
+    weights: the recipe's `encoder_weights`. progress: say on the console where there are none. Raises ModelError
+    that says how to get them where they are not there, or what does not fit.
+    """
+    if not isinstance(net, DRUNet):
+        return None
+    if weights is None:
+        if progress:
+            CONSOLE.print(DRAWN_ENCODER, markup=False)
+        return None
+    path = encoder_file(net, weights)
+    load_encoder(net, path)
+    return {"weights": weights, "file": path.name, "sha256": sha256_file(path)}
+
+
+def _feature_settings(recipe: Recipe) -> dict[str, FeatureSettings]:
+    """Return loss → feature settings of the losses that have some and count, in any stage."""
+    stages: list[LossTerms] = [stage_terms(recipe.loss, s.loss) for s in stages_in_order(recipe.train).values()]
+    found = {}
+    for terms in (recipe.loss, *stages):
+        for name, spec in terms.items():
+            entry = LOSSES.get(name)
+            if isinstance(entry, type) and issubclass(entry, FeatureTerm) and isinstance(spec, Mapping):
+                settings = {key: value for key, value in spec.items() if key != "weight"}
+                if spec.get("weight"):
+                    found[name] = parse(entry, settings, f"loss {name}").features
+    return found

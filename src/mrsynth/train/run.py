@@ -1,0 +1,297 @@
+"""mrsynth train: a recipe and a prepared cohort → a run folder with a trained model, its contract and its baselines."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import mrsynth
+from mrsynth.core.files import atomic_file, write_json, write_text
+from mrsynth.core.seeds import derive_seed
+from mrsynth.drawing.figures import LIGHT, learning_png
+from mrsynth.io import PreparedCohort
+from mrsynth.io.columns import read_history as read_curves
+from mrsynth.io.overwrite import require_place
+from mrsynth.losses import build_loss
+from mrsynth.losses.feature_terms import FeatureSource
+from mrsynth.losses.registry import build_terms
+from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
+from mrsynth.model import Condition, Contract, save_model
+from mrsynth.nets import build_net, count_parameters
+from mrsynth.recipes.recipe import Recipe, dump_recipe
+from mrsynth.train.adversarial import Adversarial
+from mrsynth.train.batches import SliceSet, Slicing
+from mrsynth.train.checks import check_prepared, check_run, check_start
+from mrsynth.train.doses import DoseSet, condition_of
+from mrsynth.train.fit import FitResult, fit
+from mrsynth.train.history import read_history
+from mrsynth.train.loader import Samples
+from mrsynth.train.missing import ModalityDropout
+from mrsynth.train.patches import PatchSet
+from mrsynth.train.pretrained import DRAWN_ENCODER, begin_encoder, describe_features, run_features
+from mrsynth.train.rotations import Rotated
+from mrsynth.train.stages import build_stages
+from mrsynth.train.supervised import Supervised
+from mrsynth.train.wgan import Wgan
+
+
+def train(
+    recipe: Recipe,
+    prepared: PreparedCohort,
+    out: Path,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+    progress: bool = True,
+) -> Contract:
+    """Train a recipe's model and leave a complete run in out; returns its contract.
+
+    start: a checkpoints/stage-<k>.ckpt of another run whose stages up to k are the same: they are not trained again,
+    and the result equals to the bit that of training them. A resumed run that has gone beyond it goes on from where it
+    is.
+    Raises RecipeError where the cohort was prepared by other steps, CohortError where it is stale, where a split is
+    empty, or where a resumed run began on other data, ModelError where out holds a run already and resume is not asked
+    for, or where start is not a checkpoint of such a run, OutputError where nothing can be written.
+    """
+    require_place(out, folder=True)
+    check_run(recipe, prepared, out, resume)
+    check_prepared(recipe, prepared)
+    if start is not None:
+        check_start(recipe, prepared, start)
+    began = _begin(recipe, prepared, out, resume, start)
+    samples = training_samples(recipe, prepared)
+    features = run_features(recipe, prepared, out, progress)
+    module = training_module(recipe, features)
+    encoder = begin_encoder(module.net, recipe.encoder_weights, progress)
+    stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
+    go_on = resume or start is not None
+    result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on, progress=progress)
+    if not result.is_main:
+        raise SystemExit(0)  # a helper process of a run on several devices: the main one writes
+    write_baselines(recipe, prepared, out / "baselines.npz")
+    record = {
+        **run_record(recipe, prepared, result),
+        **began,
+        "parameters": count_parameters(module.net),
+        "seconds": round(sum(epoch["seconds"] for epoch in read_history(out / "log" / "history.csv")), 1),
+        "samples": {"kind": "boxes" if recipe.samples.patch else "slices"}
+        | {split: len(part) for split, part in zip(("train", "val"), samples, strict=True)},
+        "features": describe_features(recipe, prepared, out),
+        "encoder": encoder,
+    }
+    write_json(out / "run.json", record)
+    with atomic_file(out / "log" / "learning_curves.png") as temporary:
+        temporary.write_bytes(learning_png(read_curves(out / "log" / "history.csv"), LIGHT))
+    contract = {**contract_of(recipe, prepared), "training": record}
+    return save_model(out / "model", result.weights, contract, card(recipe, record))
+
+
+def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
+    """Return what the contract of a model says that a recipe trains on a prepared cohort, but for the training."""
+    return {
+        "recipe": recipe.name,
+        "inputs": recipe.task.inputs,
+        "target": recipe.task.target,
+        "net": recipe.net.name,
+        "net_settings": recipe.net.settings,
+        "patch": recipe.samples.patch.size if recipe.samples.patch else None,
+        "flags": recipe.missing is not None and recipe.missing.flags,
+        "voxels_mm": prepared.voxels_mm("train"),
+        "neighbours": recipe.samples.neighbours,
+        "predict": recipe.predict,
+        "condition": trained_condition(recipe, prepared),
+        "steps": prepared.steps,
+        "range": recipe.range,
+        "intensity": median_intensity(prepared, recipe.task.target),
+    }
+
+
+def _begin(
+    recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool, start: Path | None
+) -> dict[str, str | None]:
+    """Leave in out what a resumed run must find; returns when and from which other run's checkpoint it began."""
+    if not resume and (out / "checkpoints").exists():
+        shutil.rmtree(out / "checkpoints")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    if start is not None:  # as if the run had trained it; `fit` goes on from it where there is nothing later
+        with atomic_file(out / "checkpoints" / start.name) as temporary:
+            shutil.copyfile(start, temporary)
+    if resume and (out / "run.json").exists():
+        before = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        return {"started": before["started"], "start": before["start"]}
+    began = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "start": f"{start.resolve().parent.parent.name}/{start.name}" if start else None,
+    }
+    write_json(out / "run.json", {"data_fingerprint": prepared.fingerprint, **began})
+    return began
+
+
+def training_samples(recipe: Recipe, prepared: PreparedCohort) -> tuple[Samples, Samples]:
+    """Return the training and validation samples that the recipe asks for: slices or boxes.
+
+    Boxes are validated on a quarter as many as an epoch trains, the same ones in every epoch.
+    """
+    contrasts, memory = (recipe.task.inputs, recipe.task.target), recipe.train.in_memory_gb
+    patch = recipe.samples.patch
+    if patch is None:
+        least, slicing = recipe.samples.min_brain_fraction, Slicing(recipe.samples.planes, recipe.samples.neighbours)
+        train_set, val_set = (
+            SliceSet(prepared, split, contrasts, least, memory, slicing) for split in ("train", "val")
+        )
+        return (Rotated(train_set) if recipe.samples.rotate90 else train_set), val_set
+    fewer = patch.model_copy(update={"per_epoch": max(1, patch.per_epoch // 4)})
+    seed, kind = recipe.train.seed, PatchSet if recipe.condition is None else DoseSet
+    return (
+        kind(prepared, "train", contrasts, patch, seed, memory),
+        kind(prepared, "val", contrasts, fewer, seed, memory),
+    )
+
+
+def trained_condition(recipe: Recipe, prepared: PreparedCohort) -> Condition | None:
+    """Return the doses and fields that a conditional network is trained on, None for any other."""
+    if recipe.condition is None:
+        return None
+    fields = [condition_of(prepared, case)[1] for case in prepared.cases("train")]
+    return Condition(dose=recipe.condition.dose, b0_tesla=(min(fields), max(fields)))
+
+
+def training_module(recipe: Recipe, features: FeatureSource | None = None) -> Supervised | Adversarial | Wgan:
+    """Return the recipe's network, its first weights drawn, with what trains it; features: networks for its losses."""
+    loss, seed = build_loss(recipe.loss, recipe.task.inputs, features), recipe.train.seed
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "weights"))
+        net = build_net(recipe.net.name, **recipe.net.settings)
+        if recipe.game is not None:
+            torch.manual_seed(derive_seed(seed, "critic"))
+            critic = build_net(recipe.game.critic.name, **recipe.game.critic.settings)
+            return Adversarial(net, critic, loss, recipe.game, recipe.train, recipe.samples.neighbours)
+        if recipe.condition is not None and recipe.wgan is not None:
+            torch.manual_seed(derive_seed(seed, "critic"))
+            settings: dict[str, Any] = {**recipe.wgan.critic.settings}
+            if recipe.wgan.embedding == "shared":
+                settings["embedding"] = net.embedding
+            critic = build_net(recipe.wgan.critic.name, **settings)
+            terms = build_terms(recipe.loss, recipe.task.inputs, features)
+            return Wgan(net, critic, terms, recipe.condition, recipe.wgan, recipe.train)
+    missing = recipe.missing
+    dropout = ModalityDropout(missing.drop, missing.flags, recipe.range[0]) if missing is not None else None
+    return Supervised(net, loss, recipe.train, dropout, recipe.samples.neighbours)
+
+
+def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> None:
+    """Fit the identity and training-mean baselines on the training split and save them beside the model."""
+    task = recipe.task
+    identity, mean = LinearIdentity(), TrainingMean()
+    for case in prepared.cases("train"):
+        brain = np.asarray(prepared.array(case, "brain")) > 0
+        target = np.asarray(prepared.array(case, task.target))
+        identity.update({name: np.asarray(prepared.array(case, name)) for name in task.inputs}, target, brain)
+        mean.update(target, brain)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            allow_pickle=False,
+            **{f"identity.{k}": v for k, v in identity.to_dict().items()},
+            **{f"mean.{k}": v for k, v in mean.to_dict().items()},
+        )
+
+
+def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:
+    """Return each intensity step's record of the target with the median over the training cases for each number (of
+    lists of numbers, for each of their places).
+
+    Steps that did nothing to the target, or something that belongs to one scan alone (a bias field), are left out.
+    """
+    records = [prepared.record(case)["history"] for case in prepared.cases("train")]
+    medians = []
+    for step, first in enumerate(records[0]):
+        found = [record[step].get("images", {}).get(target, {}) for record in records]
+        try:
+            middle = {key: np.median([f[key] for f in found], axis=0).tolist() for key in found[0]}
+        except TypeError:  # text: a bias field
+            continue
+        if middle:
+            medians.append({**first, "images": {target: middle}})
+    return medians
+
+
+def run_record(recipe: Recipe, prepared: PreparedCohort, result: FitResult) -> dict[str, Any]:
+    """Return what a reader needs to know of a run: recipe, data, seed, versions, device, outcome."""
+    return {
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "paper": recipe.paper,
+        "translation": recipe.translation,
+        "inputs": recipe.task.inputs,
+        "target": recipe.task.target,
+        "seed": recipe.train.seed,
+        "data_fingerprint": prepared.fingerprint,
+        "n_cases": {split: len(prepared.cases(split)) for split in ("train", "val", "test")},
+        "patients": {split: sorted(prepared.patients(split)) for split in ("train", "val", "test")},
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "best_val_loss": result.best_val_loss,
+        "device": result.device,
+        "commit": commit(),
+        "versions": {
+            "mrsynth": mrsynth.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "lightning", "numpy")},
+        },
+    }
+
+
+def commit() -> str:
+    """Return the commit of the source checkout mrsynth runs from, "unknown" for an installed package."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def _taken(recipe: Recipe, record: dict[str, Any]) -> str:
+    """Return the card's lines on networks that were trained before, and on an encoder that began without one."""
+    taken = [f"{loss} through {f['network']} {f['layer']} ({f['weights']})" for loss, f in record["features"].items()]
+    taken += [f"encoder begun with {record['encoder']['file']}"] if record["encoder"] else []
+    drawn = f"* {DRAWN_ENCODER}\n" if recipe.net.name == "drunet" and not record["encoder"] else ""
+    return (f"* Taken from other networks: {'; '.join(taken)}; SHA-256 in run.json.\n" if taken else "") + drawn
+
+
+def card(recipe: Recipe, record: dict[str, Any]) -> str:
+    """Return the model card in Markdown."""
+    n = record["n_cases"]
+    any_subset = ", of which any but one may be missing" if recipe.missing is not None else ""
+    if recipe.condition is not None:
+        any_subset += ", at a dose from {:g} to {:g} that it is told".format(*recipe.condition.dose)
+    return f"""# {recipe.name}: {recipe.translation}
+
+{recipe.title}. Research software, not a medical device: its images are synthetic.
+
+* Makes **{recipe.task.target}** from **{", ".join(recipe.task.inputs)}**{any_subset}; values in {list(recipe.range)}.
+* Method: {recipe.paper}
+* Trained on {n["train"]} cases, {n["val"]} for validation, {n["test"]} held out, split by patient.
+  Training patients: {", ".join(record["patients"]["train"])}.
+* {record["epochs"]} epochs on {record["device"]}, best validation loss {record["best_val_loss"]:.6g} in epoch
+  {record["best_epoch"]}; seed {record["seed"]}; commit {record["commit"]}; torch {record["versions"]["torch"]}.
+{_taken(recipe, record)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not
+  use it on images unlike these.
+"""

@@ -1,0 +1,1 @@
+"""volume: a network over a whole head: slices, slabs, windows, or streamed row by row."""

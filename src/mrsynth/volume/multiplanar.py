@@ -1,0 +1,128 @@
+"""A 2-D network over a volume along several axes and with the slices turned, and the mean of it all.
+
+What a network invents in one slice and not in the next shows as steps across the slices; seen along three axes the
+steps lie in three directions and average out (pasumarthi2021: 3 planes × 5 rotations; li2022 names the steps a limit
+of its own slices).
+
+Turning interpolates, there and back, cubically: linearly it costs 5 to 7 dB more (docs/explain/inference.md). A brain
+whose background is 0 would lose signal along its edge each time; so only what is not background is interpolated, and
+divided by the share of the weights that fell on it, both ways:
+
+    v = turn(image · m) / turn(m) where turn(m) ≥ ½, else nothing        m: not background in some input
+
+A constant brain stays constant to its last voxel. The background is predicted in the slices as they lie, alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from mrsynth.core.settings import PredictSettings
+from mrsynth.volume.engine import Engine, Tell
+from mrsynth.volume.slices import predict_slices
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SliceNet:
+    """A network of slices, (b, c · (2n + 1), u, v) → (b, 1, u, v).
+
+    neighbours: n, the slices on each side that it sees too. stride: what u and v must be multiples of; slices are
+    filled up at their far ends, with the value of the background.
+    """
+
+    engine: Engine
+    neighbours: int = 0
+    stride: int = 1
+    background: float = 0.0
+
+    def predict(self, volumes: list[np.ndarray], tell: Tell | None) -> np.ndarray:
+        """Return the prediction of every slice along the last axis of c volumes (u, v, k)."""
+        u, v, _ = volumes[0].shape
+        more = [(0, -size % self.stride) for size in (u, v)]
+        if any(far for _, far in more):
+            volumes = [np.pad(a, [*more, (0, 0)], constant_values=self.background) for a in volumes]
+        return predict_slices(self.engine, volumes, tell, self.neighbours)[:u, :v]
+
+    def predict_turned(
+        self, volumes: list[np.ndarray], there: np.ndarray, degrees: float, tell: Tell | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the prediction with all slices turned, turned back, and where there is one, each (u, v, k).
+
+        there: bool (u, v, k), what is not background. Slices are turned inside a square that holds their longer edge;
+        what leaves it is not predicted, nor is the background: both are 0.
+        """
+        u, v, _ = there.shape
+        edge = math.ceil(max(u, v) / self.stride) * self.stride
+        turned, inside = turn_inside(volumes, there, degrees, (edge, edge))
+        predicted = self.predict([np.where(inside, a, self.background) for a in turned], tell)
+        (back,), covered = turn_inside([predicted], inside, -degrees, (u, v))
+        return back, covered
+
+
+def predict_planes(
+    net: SliceNet, inputs: list[np.ndarray], how: PredictSettings, tell: Tell | None = None
+) -> np.ndarray:
+    """Return the mean prediction over planes and rotations, (x, y, z) float32.
+
+    inputs: c arrays (x, y, z), of cubic voxels where there are several planes or rotations: others would show the
+    network a distorted head. Every voxel is predicted once in each plane, and once more at each rotation that leaves it
+    inside the square.
+    """
+    if how.is_axial:
+        return net.predict(inputs, tell)
+    shape = inputs[0].shape
+    there = np.logical_or.reduce([a != net.background for a in inputs])
+    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.uint16)
+    done, all_slices = 0, len(how.rotations_deg) * sum(shape["xyz".index(plane)] for plane in how.planes)
+    for plane in how.planes:
+        along = "xyz".index(plane)
+        volumes = [np.moveaxis(a, along, 2) for a in inputs]
+        mask, sums, counts = (np.moveaxis(a, along, 2) for a in (there, total, count))  # views, to add to
+        for degrees in how.rotations_deg:
+            told = _part(tell, done, shape[along], all_slices)
+            if degrees == 0:
+                sums += net.predict(volumes, told)
+                counts += 1
+            else:
+                predicted, covered = net.predict_turned(volumes, mask, degrees, told)
+                sums += predicted
+                counts += covered
+            done += shape[along]
+    return total / count
+
+
+def turn_inside(
+    volumes: list[np.ndarray], inside: np.ndarray, degrees: float, size: Size
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return volumes (u, v, k) turned as if nothing but what is inside existed, (*size, k), 0 elsewhere, and the inside
+    turned, bool."""
+    share = turn(inside, degrees, size)
+    covered = share >= 0.5
+    least = np.maximum(share, 0.5)
+    return [np.where(covered, turn(a * inside, degrees, size) / least, 0) for a in volumes], covered
+
+
+def turn(volume: np.ndarray, degrees: float, size: Size) -> np.ndarray:
+    """Return slices turned about their middle, cubically interpolated: (u, v, k) → (*size, k) float32, 0 beyond."""
+    u, v = volume.shape[:2]
+    angle = math.radians(degrees)
+    i, j = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in size)
+    from_u = math.cos(angle) * i[:, None] + math.sin(angle) * j + u / 2
+    from_v = -math.sin(angle) * i[:, None] + math.cos(angle) * j + v / 2
+    # grid_sample wants the last axis first, from -1 to 1 over the outer edges of the voxels.
+    grid = torch.stack([2 * from_v / v - 1, 2 * from_u / u - 1], dim=-1).float()
+    stack = torch.from_numpy(np.ascontiguousarray(np.moveaxis(volume, 2, 0), np.float32))
+    out = nn.functional.grid_sample(stack[None], grid[None], mode="bicubic", align_corners=False)
+    return np.moveaxis(out[0].numpy(), 0, 2)
+
+
+def _part(tell: Tell | None, before: int, part: int, whole: int) -> Tell | None:
+    """Return what tells the progress of a part as that of the whole."""
+    return None if tell is None else lambda done, total: tell(before + part * done // total, whole)

@@ -1,0 +1,143 @@
+"""A network over a whole volume: made ready once (normalisation folded, precision), then slices, slabs or all of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mrsynth.core.errors import InputError, RecipeError
+from mrsynth.core.memory import keep_freed_memory
+from mrsynth.core.settings import PredictSettings, Settings
+from mrsynth.volume.engine import LOG, Engine, Tell, is_out_of_memory
+from mrsynth.volume.fold import fold_batch_norm
+from mrsynth.volume.multiplanar import SliceNet, predict_planes
+from mrsynth.volume.slabs import predict_slabs
+from mrsynth.volume.windows import predict_windows
+
+DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+
+CPU_GIB = 1.25
+"""What a prediction plans to use of a CPU's memory beside weights, input and result. The process takes up to 2.1 GiB
+beside weights and input (benchmarks/RESULTS.md: full_head, low_dose, ct_to_mr)."""
+
+
+class Inference(Settings):
+    """How a volume is predicted.
+
+    patch: what the network was trained on: None for slices, [null, null, n] for slabs of n slices, else boxes.
+    neighbours: slices on each side that a network of slices sees too; planes: how it goes over the volume; background:
+    the value of what is not head. These four are the contract's. overlap: slices that neighbouring slabs share, by
+    default all but one. precision: of weights and values; sums are float32 and so is the result. compile: by
+    torch.compile, where a block goes through the network whole. memory_gib: what may be used beside weights and volume,
+    by default 1.25 on a CPU and most of what is free on a GPU.
+    """
+
+    patch: list[int | None] | None = None
+    neighbours: int = Field(default=0, ge=0)
+    planes: PredictSettings = PredictSettings()
+    background: float = 0.0
+    overlap: int | None = Field(default=None, ge=0)
+    precision: Literal["32", "bf16", "16"] = "32"
+    compile: bool = False
+    memory_gib: float | None = Field(default=None, gt=0)
+
+
+def predict_volume(
+    net: Callable[[Tensor], Tensor],
+    inputs: list[np.ndarray],
+    how: Inference,
+    device: str = "cpu",
+    tell: Tell | None = None,
+) -> np.ndarray:
+    """Return a network's prediction of a volume, (x, y, z) float32; the same for the same input.
+
+    net: (b, c · (2n + 1), x, y) → (b, 1, x, y) for slices with n neighbours on each side, (b, c, x, y, z) → (b, 1, x,
+    y, z) otherwise; a module is copied, any other callable is used as it is. inputs: c arrays (x, y, z), which stay as
+    they are. tell: called with (parts done, parts in all). A network of boxes sees the whole volume, streamed through
+    it in the memory given: the result is that of one piece, without seams (volume/stream.py). Only one that cannot be
+    streamed is run on boxes of `how.patch` that overlap by half, blended. Raises InputError for inputs of several
+    shapes or without voxels, RecipeError for a precision that the device lacks, MrsynthError where memory runs out.
+    """
+    shapes = {array.shape for array in inputs}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or not all(shape):
+        raise InputError(
+            "The inputs of a network must be volumes of one shape.",
+            found=", ".join(str(array.shape) for array in inputs) or "no input",
+            expected="(x, y, z), the same for all",
+        )
+    engine = make_ready(net, how, device)
+    if how.patch is None:
+        stride = getattr(net, "stride", 1)
+        every = math.lcm(*([stride] if isinstance(stride, int) else stride))
+        return predict_planes(SliceNet(engine, how.neighbours, every, how.background), inputs, how.planes, tell)
+    if how.patch[:2] == [None, None] and how.patch[2] is not None:
+        return predict_slabs(engine, inputs, how.patch[2], how.overlap, tell)
+    if engine.can_stream(shape, len(inputs)):
+        return _predict_whole(engine, inputs, tell)
+    size = [edge or length for edge, length in zip(how.patch, shape, strict=True)]
+    return predict_windows(engine, inputs, size, [edge // 2 for edge in size], tell)
+
+
+def _predict_whole(engine: Engine, inputs: list[np.ndarray], tell: Tell | None) -> np.ndarray:
+    """Return the prediction of a volume as one block."""
+    result: list[np.ndarray] = []
+    engine.run(
+        lambda *_: np.stack(inputs)[None].astype(np.float32, copy=False),
+        lambda _, predicted: result.append(predicted[0]),
+        1,
+        tell,
+    )
+    return result[0]
+
+
+def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> Engine:
+    """Return a network on a device with its normalisation folded, in the precision asked for, and its memory budget."""
+    place, dtype = torch.device(device), DTYPES[how.precision]
+    if place.type == "cpu":
+        if how.precision == "16":
+            raise RecipeError("Half precision needs a GPU.", found="precision 16 on a CPU", do="take 32 or bf16")
+        keep_freed_memory()
+    if isinstance(net, nn.Module):
+        foldable = hasattr(net, "inputs") and hasattr(net, "stride")
+        net = (fold_batch_norm(net) if foldable else copy.deepcopy(net).eval()).to(place, dtype)
+        for tensor in net.parameters():
+            layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim, torch.contiguous_format)
+            tensor.data = tensor.data.contiguous(memory_format=layout)
+    whole = _compiled(net) if how.compile and isinstance(net, nn.Module) else None
+    return Engine(net, place, dtype, budget_bytes(how.memory_gib, place), whole)
+
+
+def budget_bytes(memory_gib: float | None, place: torch.device) -> int:
+    """Return how many bytes a prediction may use: what is asked for, as far as it is free."""
+    if place.type == "cuda":
+        free = int(0.8 * torch.cuda.mem_get_info(place)[0])
+        default = float("inf")
+    else:
+        import psutil
+
+        free, default = int(0.8 * psutil.virtual_memory().available), CPU_GIB
+    return int(min(free, (memory_gib or default) * 2**30))
+
+
+def _compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the network by torch.compile, or as it is from the first failure on, with a sentence."""
+    call: list[Callable[[Tensor], Tensor]] = [torch.compile(net)]
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            return call[0](x)
+        except Exception as error:
+            if is_out_of_memory(error) or call[0] is net:
+                raise
+            LOG.warning("torch.compile failed (%s); going on without it.", str(error).splitlines()[0])
+            call[0] = net
+            return net(x)
+
+    return run

@@ -1,0 +1,89 @@
+"""Which rows of its input a layer needs for rows of its output: the arithmetic of streaming a network along an axis.
+
+A row is all voxels with one index on the first space axis. Ranges are half open; `needs` may reach beyond the image,
+where the layer's own padding lies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mrsynth.volume.rows_clamped import Linear, Repeated
+
+AXIS = 2
+"""Where the rows are: the first space axis of (b, c, *space)."""
+
+
+@dataclass(frozen=True)
+class Same:
+    """A layer that acts on each row by itself."""
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the same rows."""
+        return start, stop
+
+    def ready(self, rows: int) -> int:
+        """Return as many rows."""
+        return rows
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution or pooling; kernel: with its dilation."""
+
+    kernel: int
+    stride: int
+    padding: int
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the rows under the kernel."""
+        return start * self.stride - self.padding, (stop - 1) * self.stride - self.padding + self.kernel
+
+    def ready(self, rows: int) -> int:
+        """Return the rows whose kernel ends before."""
+        return (rows + self.padding - self.kernel) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Nearest upsampling."""
+
+    factor: int
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the rows that are repeated."""
+        return start // self.factor, -(-stop // self.factor)
+
+    def ready(self, rows: int) -> int:
+        """Return all repetitions."""
+        return rows * self.factor
+
+    def first(self, start: int) -> int:
+        """Return the output row with which the input row `start` begins."""
+        return start * self.factor
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A transposed convolution: input row i adds to the output rows i·stride − padding and the next kernel − 1."""
+
+    kernel: int
+    stride: int
+    padding: int
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the rows that add something."""
+        return -(-(start + self.padding - self.kernel + 1) // self.stride), (stop - 1 + self.padding) // self.stride + 1
+
+    def ready(self, rows: int) -> int:
+        """Return the rows to which no later input row adds."""
+        return rows * self.stride - self.padding
+
+    def first(self, start: int) -> int:
+        """Return the output row with which the input row `start` begins."""
+        return start * self.stride - self.padding
+
+
+Rows = Same | Window | Repeat | Spread | Repeated | Linear
+"""One kind of layer. needs(start, stop): the input rows from which the output rows [start, stop) follow. ready(rows):
+how many output rows follow from the first `rows` input rows, where more will come."""
