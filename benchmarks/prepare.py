@@ -73,7 +73,7 @@ def run_once(table: Path, steps: str, out: Path, workers: int) -> None:
     watch = Watch()
     watch.start()
     start = time.perf_counter()
-    done = prepare(cohort, Plan.of_steps(steps, cohort), out, workers=Workers(workers), progress=False)
+    done = prepare(cohort, Plan.of_steps(steps, cohort), out, workers=Workers(workers))
     seconds = time.perf_counter() - start
     watch.going = False
     assert not done.failed, done.failed

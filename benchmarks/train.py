@@ -42,7 +42,7 @@ def with_data_path(cohort: PreparedCohort, folder: Path, in_memory_gb: float) ->
     settings = load_recipe("osman2022", [f"train.epochs={EPOCHS + 1}", "train.batch_size=32"]).train
     sets = [SliceSet(cohort, s, (["t1"], "t2"), 0.1, in_memory_gb) for s in ("train", "val")]
     module = Supervised(build_net("unet2d"), build_loss({"mse": 1.0}), settings)
-    fit(module, (sets[0], sets[1]), settings, folder, progress=False)
+    fit(module, (sets[0], sets[1]), settings, folder)
     seconds = [r["seconds"] for r in read_history(folder / "log" / "history.csv")][1:]
     return SLICES / BATCH / medians([seconds])[0]
 

@@ -56,7 +56,7 @@ def with_data_path(cohort: PreparedCohort, folder: Path, settings: TrainSettings
         )
         for split, n in (("train", STEPS * BATCH), ("val", 1))
     )
-    fit(module(settings, blocks), (train, val), settings, folder, progress=False)
+    fit(module(settings, blocks), (train, val), settings, folder)
     seconds = [r["seconds"] for r in read_history(folder / "log" / "history.csv")][1:]
     return STEPS / medians([seconds])[0]
 

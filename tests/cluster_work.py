@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from mrsynth.core.errors import InputError, OutputError
+from mrsynth.core.progress import say, working_on
 
 
-def square(item: int, tell: Callable[[str, str], None]) -> tuple[int, int]:
+def square(item: int) -> tuple[int, int]:
     """Square a number and say where; odd accidents at certain numbers."""
-    tell(str(item), "squaring")
+    with working_on(str(item)):
+        say("squaring")
     if item == 13:
         raise InputError("13 cannot be squared.", do="take another")
     if item == 14:
@@ -24,7 +25,7 @@ def square(item: int, tell: Callable[[str, str], None]) -> tuple[int, int]:
     return item * item, os.getpid()
 
 
-def write_and_look(item: tuple[Path, Path | None], tell: Callable[[str, str], None]) -> bool:
+def write_and_look(item: tuple[Path, Path | None]) -> bool:
     """Write a file slowly; say whether the file that was needed lay there before."""
     own, needed = item
     there = needed is None or needed.exists()

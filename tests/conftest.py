@@ -13,6 +13,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import torch
 from jaxtyping import install_import_hook
 
+from mrsynth.core.progress import hush
+
 # Tests run side by side: threads of one would wait for those of the other.
 torch.set_num_threads(1)
 
@@ -28,3 +30,9 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip("the real patients of ../shared/data are not here")
     return REAL
+
+
+@pytest.fixture(autouse=True)
+def no_bars() -> None:
+    """Hush bars and remarks; a test of them shows them again."""
+    hush()

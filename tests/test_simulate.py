@@ -13,7 +13,7 @@ from mrsynth.simulate import simulate
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate(tmp_path_factory.mktemp("phantoms"), 3, 5, "brats", spacing_mm=4, progress=False)
+    return simulate(tmp_path_factory.mktemp("phantoms"), 3, 5, "brats", spacing_mm=4)
 
 
 def test_a_phantom_cohort_has_no_problem_and_its_draws(phantoms: Path):
@@ -29,7 +29,7 @@ def test_simulating_again_keeps_what_is_there_and_makes_what_is_missing(phantoms
     time, before = kept.stat().st_mtime_ns, (lost / "t2.nii.gz").read_bytes()
     (lost / "case.json").unlink()
     (lost / "t2.nii.gz").write_bytes(b"")
-    simulate(phantoms.parent, 3, 5, "brats", spacing_mm=4, progress=False)
+    simulate(phantoms.parent, 3, 5, "brats", spacing_mm=4)
     assert kept.stat().st_mtime_ns == time
     assert (lost / "t2.nii.gz").read_bytes() == before
 
@@ -37,4 +37,4 @@ def test_simulating_again_keeps_what_is_there_and_makes_what_is_missing(phantoms
 def test_a_file_in_the_place_of_the_cohorts_folder_is_told_before_anything_is_simulated(tmp_path: Path):
     (tmp_path / "cohort.csv").write_text("")
     with pytest.raises(OutputError, match="is no folder"):
-        simulate(tmp_path / "cohort.csv", 1, 0, progress=False)
+        simulate(tmp_path / "cohort.csv", 1, 0)

@@ -29,7 +29,6 @@ def simulate(
     *,
     spacing_mm: float = 1.0,
     fractions: tuple[float, float, float] = FRACTIONS,
-    progress: bool = True,
 ) -> Path:
     """Write `subjects` phantom cases below out and return the path of out/cohort.csv.
 
@@ -41,15 +40,15 @@ def simulate(
     """
     require_place(out, folder=True)
     table = out / "cohort.csv"
-    write_members(cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm), out, progress)
+    write_members(cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm), out)
     rows = [read_case_folder(file.parent) for file in sorted(out.glob(f"*/{CASE_FILE}"))]
     write_cohort(Cohort(tuple(rows)).with_splits(split_patients([r.patient for r in rows], fractions, seed)), table)
     return table
 
 
-def write_members(members: Sequence[Member], out: Path, progress: bool) -> None:
+def write_members(members: Sequence[Member], out: Path) -> None:
     """Write the case folder of each patient below out, unless it is there already."""
-    for member in track(members, "simulate", len(members), progress):
+    for member in track(members, "simulate", len(members)):
         if not is_there(member, out / member.name):
             write_case_folder(member.simulate(), out / member.name)
 

@@ -12,11 +12,13 @@ from cluster_work import square, write_and_look
 from mrsynth.core import jobs as cluster
 from mrsynth.core.errors import InputError, OutputError
 from mrsynth.core.jobs import Failure, Workers, default_workers, run_each
+from mrsynth.core.progress import listening
 
 
 def answers(items, workers):
     told = []
-    found = dict(run_each(square, items, workers, lambda name, what: told.append((name, what))))
+    with listening(lambda name, what: told.append((name, what))):
+        found = dict(run_each(square, items, workers))
     return found, told
 
 
@@ -47,12 +49,12 @@ def test_an_item_waits_for_what_it_needs(workers, tmp_path):
     first, other = (tmp_path / "first", None), (tmp_path / "other", None)
     last = (tmp_path / "last", tmp_path / "first")
     items = [first, other, last]
-    found = dict(run_each(write_and_look, items, workers, lambda *_: None, lambda i: [first] if i is last else []))
+    found = dict(run_each(write_and_look, items, workers, lambda i: [first] if i is last else []))
     assert found == dict.fromkeys(items, True)
 
 
 def test_no_item_needs_no_cluster():
-    assert list(run_each(square, [], Workers(2), lambda name, what: None)) == []
+    assert list(run_each(square, [], Workers(2))) == []
 
 
 def test_a_scheduler_that_runs_is_used():

@@ -74,7 +74,7 @@ def cohort(folder: Path, lacking: dict[int, str]) -> Cohort:
 
 def predict(run: Path, table: Cohort) -> Path:
     missing = MissingInputs("zeros")
-    assert synthesize_cohort(run, table, run / "predictions", missing=missing, progress=False)[1] == []
+    assert synthesize_cohort(run, table, run / "predictions", missing=missing)[1] == []
     return run / "predictions"
 
 
@@ -89,7 +89,7 @@ def test_a_case_without_an_input_is_judged_and_without_its_target_left_out(tmp_p
     run = save_run(tmp_path / "run", STEPS)
     gap = nearest(run)
     table = cohort(tmp_path, {1: gap, 2: "flair"})
-    path = evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    path = evaluate_run(run, table, predict(run, table), ["default"])
     record = json.loads(path.read_text())
     assert record["n_cases"] == 2
     assert [case for case, _ in left_out(path)] == ["case-2"]
@@ -123,30 +123,30 @@ def test_a_patient_whom_an_imputer_was_trained_on_is_not_judged(tmp_path: Path):
     save_model(imputer / "model", build_net("unet2d", **settings).state_dict(), contract, "# card\n")
     table = cohort(tmp_path, {1: "t2"})
     missing = MissingInputs(imputers={"t2": imputer})
-    assert synthesize_cohort(run, table, run / "predictions", missing=missing, progress=False)[1] == []
-    path = evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+    assert synthesize_cohort(run, table, run / "predictions", missing=missing)[1] == []
+    path = evaluate_run(run, table, run / "predictions", ["default"])
     assert left_out(path) == [("case-1", f"t2 was imputed by {imputer}, which was trained on this patient")]
     assert {record.case for record in read_records(run / "metrics.csv")} == {"case-0", "case-2"}
     listed = json.loads((run / "predictions" / "predictions.json").read_text())
     del listed["imputers_saw"]  # as an older version wrote it
     (run / "predictions" / "predictions.json").write_text(json.dumps(listed))
     with pytest.raises(ModelError, match=r"(?s)case-1: on whom .* is not known.*synthesize --cohort again"):
-        evaluate_run(run, table, run / "predictions", ["default"], progress=False)
-    synthesize_cohort(run, table, run / "predictions", missing=missing, progress=False)
+        evaluate_run(run, table, run / "predictions", ["default"])
+    synthesize_cohort(run, table, run / "predictions", missing=missing)
     assert [case for case, _ in left_out(evaluate_run(run, table, run / "predictions", ["default"]))] == ["case-1"]
 
 
 def test_where_all_cases_failed_the_reason_is_that_of_the_first(tmp_path: Path):
     run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, dict.fromkeys(range(3), "t2"))
-    synthesize_cohort(run, table, run / "predictions", progress=False)
+    synthesize_cohort(run, table, run / "predictions")
     with pytest.raises(InputError, match=r"(?s)no prediction.*case-0: no prediction of it; .*t2 is missing"):
-        evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+        evaluate_run(run, table, run / "predictions", ["default"])
 
 
 def test_visits_of_a_patient_stay_his(tmp_path: Path):
     run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
     table = Cohort(tuple(replace(row, patient="p0") for row in table.rows))
-    evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    evaluate_run(run, table, predict(run, table), ["default"])
     assert {one["patient"] for one in json.loads((run / "panels" / "panels.json").read_text())} == {"p0"}
 
 
@@ -157,14 +157,14 @@ def test_only_the_scans_that_a_prediction_was_made_of_are_judged(tmp_path: Path)
     path = table.rows[1].files["t2"]
     image = read_image(path, "t2")
     write_image(image.with_data(image.data * np.float32(1.1)), path)
-    found = left_out(evaluate_run(run, table, run / "predictions", ["default"], progress=False))
+    found = left_out(evaluate_run(run, table, run / "predictions", ["default"]))
     assert [case for case, _ in found] == ["case-1"]
     assert found[0][1].startswith("case-1: its prediction was made of another t2.")
 
 
 def test_the_report_says_where_its_values_are_those_of_an_earlier_model(tmp_path: Path):
     run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
-    evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    evaluate_run(run, table, predict(run, table), ["default"])
     assert "those of an earlier model" not in build_report(run).read_text()
     contract = json.loads((run / "model" / "contract.json").read_text())
     (run / "model" / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "trained further"}))
@@ -177,7 +177,7 @@ def test_a_synthetic_image_is_no_truth(tmp_path: Path):
     run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
     predict(run, table)
     write_prediction(read_image(table.rows[1].files["flair"], "flair"), table.rows[1].files["flair"])
-    found = left_out(evaluate_run(run, table, run / "predictions", ["default"], progress=False))
+    found = left_out(evaluate_run(run, table, run / "predictions", ["default"]))
     assert [case for case, _ in found] == ["case-1"]
     assert "its flair is a synthetic image, not a scan" in found[0][1]
 
@@ -224,7 +224,7 @@ def test_a_truth_whose_scale_comes_from_a_missing_input_is_not_judged(tmp_path: 
     steps += [{"radiometric": {"reference": "t1", "images": ["flair"]}}, *STEPS[4:]]
     run = save_run(tmp_path / "run", steps)
     table = cohort(tmp_path, {1: "t1"})
-    path = evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+    path = evaluate_run(run, table, predict(run, table), ["default"])
     assert [case for case, _ in left_out(path)] == ["case-1"]
     assert "t1" in left_out(path)[0][1]
 
@@ -258,7 +258,7 @@ def test_where_nothing_can_be_judged_the_first_reason_is_said(tmp_path: Path):
     run = save_run(tmp_path / "run", STEPS)
     table = cohort(tmp_path, dict.fromkeys(range(3), "flair"))
     with pytest.raises(InputError, match="case-0: no flair image"):
-        evaluate_run(run, table, predict(run, table), ["default"], progress=False)
+        evaluate_run(run, table, predict(run, table), ["default"])
 
 
 def test_a_case_that_could_not_be_predicted_is_named(
@@ -268,8 +268,8 @@ def test_a_case_that_could_not_be_predicted_is_named(
     table = cohort(tmp_path, {1: "t2", 2: "t2"})
     other = replace(table.rows[2], split="val")
     table = Cohort((*table.rows[:2], other))
-    assert len(synthesize_cohort(run, table, run / "predictions", split="test", progress=False)[1]) == 1
-    path = evaluate_run(run, table, run / "predictions", ["default"], progress=False)
+    assert len(synthesize_cohort(run, table, run / "predictions", split="test")[1]) == 1
+    path = evaluate_run(run, table, run / "predictions", ["default"])
     assert json.loads(path.read_text())["n_cases"] == 1
     # The third case was not asked for: it is not missing.
     assert [case for case, _ in left_out(path)] == ["case-1"]
@@ -284,7 +284,7 @@ def test_a_case_that_could_not_be_predicted_is_named(
     assert stop.value.code == 1
     assert "no prediction of it" in capsys.readouterr().err
     assert predict(run, Cohort(table.rows[:2]))
-    assert left_out(evaluate_run(run, table, run / "predictions", ["default"], progress=False)) == []
+    assert left_out(evaluate_run(run, table, run / "predictions", ["default"])) == []
 
 
 def test_a_scan_that_is_the_truth_of_another_image_is_not_missing():
@@ -306,7 +306,7 @@ def test_a_case_that_breaks_in_a_library_does_not_stop_the_others(tmp_path: Path
     table = cohort(tmp_path, {})
     predictions = predict(run, table)
     monkeypatch.setattr("mrsynth.evaluate.score_case.read_truth", breaks)
-    path = evaluate_run(run, table, predictions, ["default"], progress=False)
+    path = evaluate_run(run, table, predictions, ["default"])
     assert json.loads(path.read_text())["n_cases"] == 2
     assert [case for case, _ in left_out(path)] == ["case-1"]
     assert "RuntimeError: out of slices" in left_out(path)[0][1]
@@ -317,5 +317,5 @@ def test_metrics_are_written_as_json_only(tmp_path: Path):
     table = cohort(tmp_path, {})
     for out in (tmp_path / "results.csv", tmp_path / "results"):
         with pytest.raises(InputError, match="written as JSON"):
-            evaluate_predictions(predict(run, table), table, ["default"], out, progress=False)
+            evaluate_predictions(predict(run, table), table, ["default"], out)
     assert not (run / "metrics.json").exists()  # refused before any work

@@ -24,7 +24,7 @@ def prepared(tmp_path: Path) -> Path:
     broken = next((tmp_path / "scans").glob("*-00001-*/*t2w.nii.gz"))
     broken.write_bytes(broken.read_bytes()[:100])
     recipe = load_recipe(str(tiny_recipe(tmp_path)))
-    done = prepare(read_cohort(tmp_path / "cohort.csv"), recipe, tmp_path / "prepared", progress=False)
+    done = prepare(read_cohort(tmp_path / "cohort.csv"), recipe, tmp_path / "prepared")
     assert len(done.failed) == 1
     return tmp_path / "prepared"
 
@@ -48,7 +48,7 @@ def test_pictures_that_are_gone_are_said_to_be(prepared: Path):
 
 def again(prepared: Path) -> Prepared:
     recipe = load_recipe(str(prepared.parent / "tiny.yaml"))
-    return prepare(read_cohort(prepared.parent / "cohort.csv"), recipe, prepared, progress=False)
+    return prepare(read_cohort(prepared.parent / "cohort.csv"), recipe, prepared)
 
 
 def test_a_later_run_makes_the_pictures_that_are_missing_and_keeps_the_case(prepared: Path):

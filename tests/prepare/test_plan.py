@@ -114,7 +114,7 @@ def cohort(tmp_path: Path) -> Cohort:
 
 def test_landmarks_are_learned_from_the_training_split_alone(cohort: Cohort, tmp_path: Path):
     plan = Plan.of_steps("brain_mask, nyul", cohort)
-    prepare(cohort, plan, tmp_path / "a", progress=False)
+    prepare(cohort, plan, tmp_path / "a")
     first = PreparedCohort.open(tmp_path / "a")
     landmarks = first.steps[1]["nyul"]["landmarks"]["t1"]
     assert np.all(np.diff(landmarks) > 0)
@@ -123,11 +123,11 @@ def test_landmarks_are_learned_from_the_training_split_alone(cohort: Cohort, tmp
     # Another test patient changes nothing; another training patient does, and every case is made again.
     odd = brain_case(seed=9, contrasts=("t1",)).images["t1"]
     write_image(odd.with_data(odd.data**2), tmp_path / "3.nii.gz")
-    done = prepare(cohort, plan, tmp_path / "a", progress=False)
+    done = prepare(cohort, plan, tmp_path / "a")
     assert done.made == ("c3",)
     assert PreparedCohort.open(tmp_path / "a").steps == first.steps
     write_image(odd.with_data(odd.data**2), tmp_path / "0.nii.gz")
-    done = prepare(cohort, plan, tmp_path / "a", progress=False)
+    done = prepare(cohort, plan, tmp_path / "a")
     assert set(done.made) == {"c0", "c1", "c2", "c3"}
     assert PreparedCohort.open(tmp_path / "a").steps != first.steps
 
@@ -137,11 +137,11 @@ def test_a_broken_training_case_stops_no_other_and_teaches_nothing(cohort: Cohor
     image = brain_case(seed=0, contrasts=("t1",)).images["t1"]
     write_image(image.with_data((image.data > 0).astype(np.float32)), tmp_path / "0.nii.gz")
     plan = Plan.of_steps("brain_mask, nyul", cohort)
-    done = prepare(cohort, plan, tmp_path / "a", progress=False)
+    done = prepare(cohort, plan, tmp_path / "a")
     assert [case for case, _ in done.failed] == ["c0"]
     assert "no range inside the brain" in done.failed[0][1]
     assert done.made == ("c1", "c2", "c3")
     alone = Cohort(tuple(row for row in cohort.rows if row.case != "c0"))
-    assert prepare(alone, plan, tmp_path / "b", progress=False).cohort.steps == done.cohort.steps
+    assert prepare(alone, plan, tmp_path / "b").cohort.steps == done.cohort.steps
     with pytest.raises(InputError, match="c0: t1 has no range"):
-        prepare(cohort, plan, tmp_path / "c", progress=False, stop_at_first=True)
+        prepare(cohort, plan, tmp_path / "c", stop_at_first=True)

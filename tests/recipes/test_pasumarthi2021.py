@@ -12,6 +12,7 @@ import pytest
 from laws import ball, brain_case
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.image import Case
+from mrsynth.core.progress import listening
 from mrsynth.core.settings import PredictSettings
 from mrsynth.evaluate.score_case import judge
 from mrsynth.evaluate.truth import Truth
@@ -120,7 +121,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Contract]:
         case, records = run_steps(contrast_case(seed), recipe.prepare)
         cohort.write_case(CaseRow(f"p{seed}", f"c{seed}", split, {}), replace(case, history=()), records, f"f{seed}")
     cohort.finish(["c0", "c1", "c2"])
-    return folder / "run", train(recipe, PreparedCohort.open(folder / "p"), folder / "run", progress=False)
+    return folder / "run", train(recipe, PreparedCohort.open(folder / "p"), folder / "run")
 
 
 def small() -> Recipe:
@@ -138,11 +139,12 @@ def test_a_run_carries_what_prediction_needs(trained: tuple[Path, Contract]):
 
 
 def test_a_prediction_goes_along_all_planes(trained: tuple[Path, Contract]):
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
     case = contrast_case(5)
     inputs = Case({name: case.images[name] for name in ("t1", "t1ld")}, case.masks, case.metadata)
-    image = load_model(trained[0], "cpu")(inputs, tell=lambda done, total: told.append((done, total)))
-    assert told[-1] == (15 * 24, 15 * 24)
+    with listening(lambda _, what: told.append(what)):
+        image = load_model(trained[0], "cpu")(inputs)
+    assert told[-1] == f"{15 * 24}/{15 * 24}"
     assert image.contrast == "t1ce"
     brain = case.images["t1"].data > 0
     assert np.isfinite(image.data).all()

@@ -95,7 +95,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, and the scans of two cases."""
     folder = tmp_path_factory.mktemp("world")
     recipe = dose_recipe("samples.patch.per_epoch=6", "train.epochs=1")
-    train(recipe, dose_prepared(folder / "prepared"), folder / "run", progress=False)
+    train(recipe, dose_prepared(folder / "prepared"), folder / "run")
     for seed in (3, 4):
         for name, image in dose_case(seed).images.items():
             write_image(image, folder / f"{seed}-{name}.nii.gz")
@@ -118,7 +118,7 @@ class TestRun:
 
     def test_a_series_of_one_patient(self, world: Path, tmp_path: Path):
         doses = Doses((0.1, 0.47), 3.0, 1)
-        synthesize_files(world / "run", scans(world), tmp_path / "a", doses=doses, progress=False)
+        synthesize_files(world / "run", scans(world), tmp_path / "a", doses=doses)
         assert {p.name for p in (tmp_path / "a").iterdir()} == {
             f"t1ld_{dose}.{end}" for dose in (0.1, 0.47) for end in ("nii.gz", "json")
         }
@@ -128,10 +128,10 @@ class TestRun:
         header = nib.load(tmp_path / "a" / "t1ld_0.47.nii.gz").header
         assert b"SYNTHETIC t1ld 0.47 3 T mrsynth" in bytes(header["descrip"])
         single = Doses((0.47,), 3.0, 1)
-        synthesize_files(world / "run", scans(world), tmp_path / "one.nii.gz", doses=single, progress=False)
+        synthesize_files(world / "run", scans(world), tmp_path / "one.nii.gz", doses=single)
         assert np.array_equal(voxels(tmp_path / "one.nii.gz"), voxels(tmp_path / "a" / "t1ld_0.47.nii.gz"))
         with pytest.raises(InputError, match="2 doses do not fit into one file"):
-            synthesize_files(world / "run", scans(world), tmp_path / "two.nii.gz", doses=doses, progress=False)
+            synthesize_files(world / "run", scans(world), tmp_path / "two.nii.gz", doses=doses)
 
     def test_the_command_line(
         self, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -159,7 +159,7 @@ class TestRun:
         cohort = Cohort((*rows, unknown))
 
         def make(out: str, doses: Doses | None = None) -> tuple[list[str], dict[str, Any]]:
-            made, failed = synthesize_cohort(world / "run", cohort, tmp_path / out, doses=doses, progress=False)
+            made, failed = synthesize_cohort(world / "run", cohort, tmp_path / out, doses=doses)
             assert len(made) + len(failed) == 3
             return made, json.loads((tmp_path / out / "predictions.json").read_text())
 

@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_named(case: str, tmp_path: Path):
 
 def test_a_model_is_trained_on_what_another_made(tmp_path: Path):
     study, table, out = write_study(tmp_path, dose_study(tmp_path)), dose_cohort(tmp_path), tmp_path / "out"
-    done = reproduce(study, "smoke", out, table, progress=False)
+    done = reproduce(study, "smoke", out, table)
     assert done.failed == ()
     real = {row.case: row for row in read_cohort(table).rows}
     made = {row.case: row for row in read_cohort(out / "data" / "made" / "cohort.csv").rows}
@@ -200,8 +200,8 @@ def test_a_model_is_trained_on_what_another_made(tmp_path: Path):
     # Nothing is made again, and what is lost is.
     times = {path: path.stat().st_mtime_ns for path in (out / "data").rglob("*.nii.gz")}
     assert len(times) == 5
-    reproduce(study, "smoke", out, table, progress=False)
+    reproduce(study, "smoke", out, table)
     assert times == {path: path.stat().st_mtime_ns for path in (out / "data").rglob("*.nii.gz")}
     (out / "data" / "made" / "cohort.csv").unlink()
-    assert reproduce(study, "smoke", out, table, progress=False).failed == ()
+    assert reproduce(study, "smoke", out, table).failed == ()
     assert {row.case for row in read_cohort(out / "data" / "made" / "cohort.csv").rows} == set(made)

@@ -39,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, and the scans of one test patient: native, full dose, three low doses, all with noise of their own."""
     folder = tmp_path_factory.mktemp("doses")
     recipe = dose_recipe("samples.patch.per_epoch=6", "train.epochs=1")
-    train(recipe, dose_prepared(folder / "prepared"), folder / "run", progress=False)
+    train(recipe, dose_prepared(folder / "prepared"), folder / "run")
     case = dose_case(4)
     t1, brain = case.images["t1"], case.images["t1"].data > 0
     spot = np.zeros(brain.shape, np.float32)
@@ -201,8 +201,8 @@ def test_evaluate_judges_a_series(world: Path):
     cohort, run = Cohort(tuple(rows(world))), world / "run"
     first = replace(cohort, rows=cohort.rows[:1])
     doses = Doses((0.1, 0.17, 0.33), None, 1)
-    synthesize_cohort(run, first, run / "predictions", doses=doses, progress=False)
-    path = evaluate_predictions(run / "predictions", cohort, ["pinetz2023"], None, progress=False)
+    synthesize_cohort(run, first, run / "predictions", doses=doses)
+    path = evaluate_predictions(run / "predictions", cohort, ["pinetz2023"], None)
     assert {record.case for record in read_records(run / "metrics.csv")} == {"p4-0.1", "p4-0.33"}
     assert "of 1" in describe(path)[-1]
     assert (run / "dose_response.png").exists()
@@ -213,12 +213,12 @@ def test_evaluate_judges_a_series(world: Path):
     assert describe(path)[-1].split(";")[0] in page
 
     # One image of the same case into the same folder, at a dose of which there is a scan: it replaces the series.
-    synthesize_cohort(run, first, run / "predictions", doses=Doses((0.33,), None, 1), progress=False)
+    synthesize_cohort(run, first, run / "predictions", doses=Doses((0.33,), None, 1))
     index = json.loads((run / "predictions" / "predictions.json").read_text())
     assert (list(index["cases"]), index["series"]) == (["p4-0.1"], {})
-    path = evaluate_predictions(run / "predictions", cohort, ["pinetz2023"], None, progress=False)
+    path = evaluate_predictions(run / "predictions", cohort, ["pinetz2023"], None)
     assert {record.case for record in read_records(run / "metrics.csv")} == {"p4-0.33"}
-    synthesize_cohort(run, first, run / "predictions", doses=doses, progress=False)
+    synthesize_cohort(run, first, run / "predictions", doses=doses)
     index = json.loads((run / "predictions" / "predictions.json").read_text())
     assert (index["cases"], list(index["series"])) == ({}, ["p4-0.1"])
 
@@ -228,16 +228,14 @@ def test_evaluate_judges_a_series(world: Path):
     moved[0, 3] += 3
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), moved), world / "moved.nii.gz")
     elsewhere = replace(cohort.rows[2], files={**cohort.rows[2].files, "t1ld": world / "moved.nii.gz"})
-    path = evaluate_predictions(
-        run / "predictions", Cohort((*cohort.rows[:2], elsewhere)), ["pinetz2023"], None, progress=False
-    )
+    path = evaluate_predictions(run / "predictions", Cohort((*cohort.rows[:2], elsewhere)), ["pinetz2023"], None)
     assert {record.case for record in read_records(run / "metrics.csv")} == {"p4-0.1"}
     assert "another grid" in json.loads(path.read_text())["left_out"][0]["why"]
 
     # A patient who was never scanned at a low dose: nothing to judge, but the response to the dose.
     files = {name: file for name, file in cohort.rows[0].files.items() if name != "t1ld"}
     clinical = Cohort((replace(cohort.rows[0], files=files, dose=None),))
-    path = evaluate_predictions(run / "predictions", clinical, ["pinetz2023"], None, progress=False)
+    path = evaluate_predictions(run / "predictions", clinical, ["pinetz2023"], None)
     assert json.loads(path.read_text())["n_cases"] == 0
     assert "falls with a higher dose" in describe(path)[-1]
     page = build_report(run).read_text()

@@ -28,7 +28,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_phantoms(PhantomSettings.model_validate(SETTINGS), tmp_path_factory.mktemp("out"), False)
+    return make_phantoms(PhantomSettings.model_validate(SETTINGS), tmp_path_factory.mktemp("out"))
 
 
 def test_each_split_of_a_group_begins_with_the_first_stratum(table: Path):
@@ -63,11 +63,11 @@ def test_a_further_dose_is_the_same_patient_with_less_agent(table: Path):
 
 def test_patients_of_a_split_do_not_depend_on_the_others(table: Path, tmp_path: Path):
     changed = SETTINGS | {"train": 1, "also": {}, "series": []}
-    other = read_cohort(make_phantoms(PhantomSettings.model_validate(changed), tmp_path, False)).rows[-1]
+    other = read_cohort(make_phantoms(PhantomSettings.model_validate(changed), tmp_path)).rows[-1]
     same = {row.case: row for row in read_cohort(table).rows}[other.case]
     assert np.array_equal(read_image(other.files["t1ld"], "t1ld").data, read_image(same.files["t1ld"], "t1ld").data)
 
 
 def test_phantoms_of_another_study_are_not_taken(table: Path):
     with pytest.raises(CohortError, match=r"not this study's(.|\n)*two-test-0000"):
-        make_phantoms(PhantomSettings.model_validate(SETTINGS | {"also": {}}), table.parent.parent, False)
+        make_phantoms(PhantomSettings.model_validate(SETTINGS | {"also": {}}), table.parent.parent)

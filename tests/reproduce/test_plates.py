@@ -81,7 +81,7 @@ def plates_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cohort: Cohort) -
     def draw(predictions: dict[str, Prediction], **plates: PlateSettings) -> list[Plate]:
         seen: list[Plate] = []
         monkeypatch.setattr(study_pictures, "plate_png", lambda one: (seen.append(one), b"png")[1])
-        draw_plates(tmp_path, plates, cohort, predictions, progress=False)
+        draw_plates(tmp_path, plates, cohort, predictions)
         return seen
 
     return draw
@@ -182,7 +182,7 @@ def test_without_a_finished_run_nothing_is_drawn_and_the_listing_says_why(
 def test_the_pictures_are_written(study: dict[str, Prediction], cohort: Cohort, tmp_path: Path) -> None:
     show = {"T1ce": {"scan": "t1ce"}, "good": {"prediction": "good"}, "error": {"error": "good"}, "M": {"mask": 0.2}}
     few = plate(show, cases={"without_tumour": 0, "with_tumour": 1})
-    (path,) = draw_plates(tmp_path, {"fig4": few}, cohort, study, progress=False)
+    (path,) = draw_plates(tmp_path, {"fig4": few}, cohort, study)
     assert path == tmp_path / "figures" / "fig4.png"
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -195,9 +195,9 @@ def test_what_cells_left_becomes_predictions(tmp_path: Path, monkeypatch: pytest
         place.mkdir(parents=True)
         (place / "state.json").write_text(json.dumps({"state": state}))
     seen: dict[str, Prediction] = {}
-    monkeypatch.setattr(study_pictures, "draw_plates", lambda out, plates, cohort, made, progress: seen.update(made))
+    monkeypatch.setattr(study_pictures, "draw_plates", lambda out, plates, cohort, made: seen.update(made))
     monkeypatch.setattr(study_pictures, "build_study", lambda out: out / "study.html")
-    page = picture_study(tmp_path, {}, [*cells, job], Cohort(()), progress=False)
+    page = picture_study(tmp_path, {}, [*cells, job], Cohort(()))
     assert page == tmp_path / "study.html"
     run = tmp_path / "a0"
     assert seen == {

@@ -77,12 +77,12 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def prepared(scans: Path, recipe: Recipe) -> Prepared:
-    return prepare(read_cohort(scans / "cohort.csv"), recipe, scans / "prepared", progress=False)
+    return prepare(read_cohort(scans / "cohort.csv"), recipe, scans / "prepared")
 
 
 @pytest.fixture(scope="module")
 def run(scans: Path, recipe: Recipe, prepared: Prepared) -> Path:
-    train(recipe, PreparedCohort.open(scans / "prepared"), scans / "run", progress=False)
+    train(recipe, PreparedCohort.open(scans / "prepared"), scans / "run")
     return scans / "run"
 
 
@@ -160,17 +160,17 @@ def test_truth_is_judged_on_the_grid_of_the_input_after_one_interpolation(run: P
 
 def test_a_cohort_is_predicted_and_judged(run: Path, scans: Path):
     cohort = read_cohort(scans / "cohort.csv")
-    made, failed = synthesize_cohort(run, cohort, run / "predictions", split="test", place=Place(), progress=False)
+    made, failed = synthesize_cohort(run, cohort, run / "predictions", split="test", place=Place())
     assert made == ["case-3"]
     assert not failed
-    assert evaluate_run(run, cohort, run / "predictions", ["default"], progress=False).is_file()
+    assert evaluate_run(run, cohort, run / "predictions", ["default"]).is_file()
 
 
 def test_two_workers_write_the_same_bytes_as_one(scans: Path):
     cohort = read_cohort(scans / "cohort.csv")
     plan = Plan.of_steps("register, resample, brain_mask: {source: given}, zscore", cohort)
     for name, workers in (("one", 1), ("two", 2)):
-        done = prepare(cohort, plan, scans / name, workers=Workers(workers), progress=False)
+        done = prepare(cohort, plan, scans / name, workers=Workers(workers))
         assert len(done.made) == len(SPLITS)
     first, second = (PreparedCohort.open(scans / name) for name in ("one", "two"))
     assert first.fingerprint == second.fingerprint

@@ -33,12 +33,12 @@ def test_a_study_goes_on_and_a_cell_that_fails_stops_no_other(given: dict[str, A
     # A rate at which the loss is no number any more.
     broken = {"set": ["train.learning_rate=1.0e+30", "task.inputs=[t1]", "net.settings.inputs=1"]}
     study = write_study(tmp_path, data | {"cells": data["cells"] | {"t1": broken}})
-    first = reproduce(study, "smoke", out, given["cohort"], only=["strong"], progress=False)
+    first = reproduce(study, "smoke", out, given["cohort"], only=["strong"])
     assert first.failed == ()
     assert not [*out.glob("runs/*/checkpoints/last.ckpt"), *out.glob("runs/*/checkpoints/best.ckpt")]
     assert state(out)["both"] == "not run"
     made = weights(out, "strong").stat().st_mtime_ns
-    done = reproduce(study, "smoke", out, given["cohort"], progress=False)
+    done = reproduce(study, "smoke", out, given["cohort"])
     assert [label for label, _ in done.failed] == ["t1"]
     assert "diverged" in done.failed[0][1]
     assert state(out) == {
@@ -55,19 +55,19 @@ def test_a_study_goes_on_and_a_cell_that_fails_stops_no_other(given: dict[str, A
     # The broken cell is mended: a changed recipe is not gone on with.
     study = write_study(tmp_path, data)
     with pytest.raises(RecipeError, match=r"Cell t1 was begun(.|\n)*train\.learning_rate: (.|\n)*remove"):
-        reproduce(study, "smoke", out, given["cohort"], progress=False)
+        reproduce(study, "smoke", out, given["cohort"])
     with pytest.raises(RecipeError, match="at another scale"):
-        reproduce(study, "small", out, given["cohort"], progress=False)
+        reproduce(study, "small", out, given["cohort"])
 
 
 def test_tables_of_what_is_there(given: dict[str, Any], tmp_path: Path):
     study, out = write_study(tmp_path, given["data"]), tmp_path / "out"
     with pytest.raises(CohortError, match="holds no study"):
-        reproduce(study, "smoke", out, tables_only=True, progress=False)
-    reproduce(study, "smoke", out, given["cohort"], only=["both"], progress=False)
+        reproduce(study, "smoke", out, tables_only=True)
+    reproduce(study, "smoke", out, given["cohort"], only=["both"])
     for path in (out / "tables").iterdir():
         path.unlink()
-    done = reproduce(study, "smoke", out, tables_only=True, progress=False)
+    done = reproduce(study, "smoke", out, tables_only=True)
     text = (out / "tables" / "table1.md").read_text()
     assert "| T1 | not run |" in text
     assert "| Both | " in text
@@ -83,4 +83,4 @@ def test_what_cannot_be_run_says_why(given: dict[str, Any], tmp_path: Path):
     table = tmp_path / "cohort.csv"
     table.write_text(given["cohort"].read_text().replace(",test,", ",train,"))
     with pytest.raises(CohortError, match=r"a study needs cases(.|\n)*no case in test"):
-        reproduce(study, "smoke", tmp_path / "out", table, progress=False)
+        reproduce(study, "smoke", tmp_path / "out", table)

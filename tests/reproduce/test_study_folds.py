@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(folder: Path) -> Reproduced:
     study = write_study(folder, folded(study_recipe(folder)))
-    return reproduce(study, "smoke", folder / "out", study_cohort(folder), progress=False)
+    return reproduce(study, "smoke", folder / "out", study_cohort(folder))
 
 
 def test_every_patient_is_tested_once_by_a_model_that_never_saw_it(done: Reproduced, folder: Path):

@@ -12,6 +12,7 @@ import pytest
 
 from mrsynth.core.errors import CohortError, ModelError
 from mrsynth.core.jobs import Workers, run_each
+from mrsynth.core.progress import listening
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.model import load_contract
 from mrsynth.prepare.run import prepare
@@ -36,10 +37,6 @@ def weights(cell: Cell) -> str:
     return load_contract(cell.run).weights_sha256
 
 
-def quiet(label: str, what: str) -> None:
-    """Show nothing."""
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The tiny study with its cohort prepared and three of its cells trained."""
@@ -48,9 +45,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     study = load_study(write_study(folder, study_data(study_recipe(folder))))
     items = {item.name: item for item in plan_study(study, "smoke", folder / "out")}
     world = World(items, read_cohort(table), folder)
-    prepare(world.cohort, world.cell("both").recipe, world.cell("both").prepared, progress=False)
+    prepare(world.cohort, world.cell("both").recipe, world.cell("both").prepared)
     for name in ("both", "strong", "fill"):
-        run_cell(world.cell(name), world.cohort, quiet, False)
+        run_cell(world.cell(name), world.cohort)
     return world
 
 
@@ -71,7 +68,7 @@ def test_a_cell_that_shares_a_stage_equals_one_that_is_trained_whole(world: Worl
     assert strong.start == (both, 0)
     nowhere = replace(both, run=world.folder / "nowhere")
     whole = replace(strong, start=(nowhere, 0), run=world.folder / "whole")
-    run_cell(whole, world.cohort, quiet, False)
+    run_cell(whole, world.cohort)
     assert weights(strong) == weights(whole) != weights(both)
 
 
@@ -79,8 +76,8 @@ def test_worker_processes_train_to_the_same_bits(world: World):
     """Lightning runs in a thread of a Dask worker; a cell waits for the one that it begins from."""
     both = replace(world.cell("both"), run=world.folder / "there" / "both")
     strong = replace(world.cell("strong"), start=(both, 0), run=world.folder / "there" / "strong")
-    work = StudyWork(world.folder / "cohort.csv", False)
-    done = dict(run_each(work, [both, strong], Workers(2), quiet, lambda item: item.needs))
+    work = StudyWork(world.folder / "cohort.csv")
+    done = dict(run_each(work, [both, strong], Workers(2), lambda item: item.needs))
     assert done == {both: None, strong: None}
     for name, there in (("both", both), ("strong", strong)):
         assert weights(there) == weights(world.cell(name))
@@ -94,12 +91,14 @@ def test_a_finished_cell_is_left_alone_and_judged_again_where_the_presets_change
     files = [cell.run / "model" / "weights.safetensors", cell.run / "metrics.csv"]
     before = [file.stat().st_mtime_ns for file in files]
     said: list[str] = []
-    run_cell(cell, world.cohort, lambda label, what: said.append(what), False)
+    with listening(lambda _, what: said.append(what)):
+        run_cell(cell, world.cohort)
     assert said == []
     assert [file.stat().st_mtime_ns for file in files] == before
     evaluate = cell.recipe.evaluate.model_copy(update={"presets": ["default"]})
     other = replace(cell, recipe=cast(Recipe, cell.recipe.model_copy(update={"evaluate": evaluate})))
-    run_cell(other, world.cohort, lambda label, what: said.append(what), False)
+    with listening(lambda _, what: said.append(what)):
+        run_cell(other, world.cohort)
     assert said == ["synthesize", "evaluate", "report"]
     assert files[0].stat().st_mtime_ns == before[0]
     assert json.loads((cell.run / "metrics.json").read_text())["preset"] == ["default"]
@@ -108,18 +107,19 @@ def test_a_finished_cell_is_left_alone_and_judged_again_where_the_presets_change
 def test_a_job_leaves_the_runs_own_metrics_as_they_are(world: World):
     job = cast(Job, world.items["no-t2"])
     own = (job.cell.run / "metrics.csv").read_bytes()
-    run_job(job, world.cohort, quiet, False)
+    run_job(job, world.cohort)
     assert (job.cell.run / "metrics.csv").read_bytes() == own
     assert (job.place / "metrics.csv").read_bytes() != own
     assert (job.place / "panels" / "panels.json").exists()
     said: list[str] = []
-    run_job(job, world.cohort, lambda label, what: said.append(what), False)
+    with listening(lambda _, what: said.append(what)):
+        run_job(job, world.cohort)
     assert said == []
 
 
 def test_a_job_is_done_again_where_it_has_changed(world: World):
     job = cast(Job, world.items["filled"])
-    run_job(job, world.cohort, quiet, False)
+    run_job(job, world.cohort)
     asked = read_state(job.place)["asked"]
     assert set(asked["weights_sha256"]) == {"both", "fill"}
     assert is_done(job.place, asked)
@@ -129,15 +129,15 @@ def test_a_job_is_done_again_where_it_has_changed(world: World):
 def test_a_job_whose_cell_has_no_model_says_so(world: World):
     job = cast(Job, world.items["no-t2"])
     with pytest.raises(ModelError, match=r"Cell t1, which no-t2 needs, has no model(.|\n)*it was not trained"):
-        run_job(replace(job, cell=world.cell("t1")), world.cohort, quiet, False)
+        run_job(replace(job, cell=world.cell("t1")), world.cohort)
 
 
 def test_a_cell_that_was_trained_on_other_data_says_so(world: World, tmp_path: Path):
     cell = world.cell("both")
     fewer = Cohort(tuple(row for row in world.cohort.rows if row is not world.cohort.select("train")[0]))
-    prepare(fewer, cell.recipe, tmp_path / "prepared", progress=False)
+    prepare(fewer, cell.recipe, tmp_path / "prepared")
     with pytest.raises(CohortError, match="was trained on other prepared data"):
-        run_cell(replace(cell, prepared=tmp_path / "prepared"), fewer, quiet, False)
+        run_cell(replace(cell, prepared=tmp_path / "prepared"), fewer)
 
 
 def test_a_case_that_failed_and_is_left_out_counts_once():

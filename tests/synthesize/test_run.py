@@ -63,7 +63,7 @@ def cohort(world: Path, *lacking: int) -> Cohort:
 
 
 def synthesize(world: Path, *lacking: int, out: str = "out", **options: Any) -> tuple[list[str], list[tuple[str, str]]]:
-    return synthesize_cohort(world / "main", cohort(world, *lacking), world / out, progress=False, **options)
+    return synthesize_cohort(world / "main", cohort(world, *lacking), world / out, **options)
 
 
 def index(world: Path, out: str = "out") -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_only_what_was_made_in_the_same_way_is_kept(world: Path):
 def test_a_single_examination_says_where_its_inputs_came_from(world: Path):
     files = {"T1": cohort(world).rows[0].files["t1"]}
     missing = MissingInputs(imputers={"t2w": world / "t1-t2"})
-    synthesize_files(world / "main", files, world / "one.nii.gz", missing=missing, progress=False)
+    synthesize_files(world / "main", files, world / "one.nii.gz", missing=missing)
     sidecar = json.loads((world / "one.json").read_text())
     assert sidecar["sources"]["t1"] == {"source": "scan"}
     assert sidecar["sources"]["t2"]["source"] == "imputed"
@@ -187,8 +187,8 @@ def test_a_mask_that_is_given_counts_more_than_where_the_recipe_looks_for_one(wo
     mask[8:16, 8:20, 6:14] = 1
     nib.save(nib.Nifti1Image(mask, nib.load(scan).affine), world / "mask.nii.gz")
     with pytest.raises(InputError, match="ct"):
-        synthesize_files(run, {"t1": scan}, world / "no.nii.gz", progress=False)
-    out = synthesize_files(run, {"t1": scan, "brain": world / "mask.nii.gz"}, world / "out.nii.gz", progress=False)
+        synthesize_files(run, {"t1": scan}, world / "no.nii.gz")
+    out = synthesize_files(run, {"t1": scan, "brain": world / "mask.nii.gz"}, world / "out.nii.gz")
     made = nib.load(out).get_fdata()
     assert (made[mask == 0] == 0).all()
     assert (made[mask == 1] != 0).mean() > 0.5
@@ -213,10 +213,10 @@ def test_a_scan_that_has_changed_is_predicted_anew(world: Path):
 
     def made() -> list[bool]:
         before = times()
-        assert synthesize_cohort(world / "main", table, world / "out", progress=False)[1] == []
+        assert synthesize_cohort(world / "main", table, world / "out")[1] == []
         return [now != then for now, then in zip(times(), before, strict=True)]
 
-    synthesize_cohort(world / "main", table, world / "out", progress=False)
+    synthesize_cohort(world / "main", table, world / "out")
     assert made() == [False, False]
     assert set(index(world)["sources"]["case-0"]["sha256"]) == {"t1", "t2", "brain"}
     changed(table.rows[1].files["t2"])
@@ -242,7 +242,7 @@ def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_compute
     scans = cohort(world).rows[0].files
     for out in (world / "made", world / "made.dcm", world / "file" / "made.nii.gz"):
         with pytest.raises(OutputError, match="cannot be written"):
-            synthesize_files(world / "main", scans, out, progress=False)
+            synthesize_files(world / "main", scans, out)
     for name in ("made.nii.gz", "file"):
         with pytest.raises(OutputError, match="cannot be written"):
             synthesize(world, out=name)
@@ -250,14 +250,14 @@ def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_compute
     if os.geteuid():  # root may write everywhere
         (world / "closed").mkdir(mode=0o500)
         with pytest.raises(OutputError, match="nothing can be written"):
-            synthesize_files(world / "main", scans, world / "closed" / "made.nii.gz", progress=False)
+            synthesize_files(world / "main", scans, world / "closed" / "made.nii.gz")
 
 
 def test_a_synthetic_input_is_not_called_a_scan(world: Path):
     files = dict(cohort(world).rows[0].files)
     made = world / "t2.nii.gz"
     write_prediction(read_image(files["t2"], "t2"), made)
-    synthesize_files(world / "main", {**files, "t2": made}, world / "flair.nii.gz", progress=False)
+    synthesize_files(world / "main", {**files, "t2": made}, world / "flair.nii.gz")
     sources = json.loads((world / "flair.json").read_text())["sources"]
     assert {name: one["source"] for name, one in sources.items()} == {"t1": "scan", "t2": "synthetic image"}
 
@@ -271,31 +271,31 @@ def test_no_scan_and_no_foreign_file_is_overwritten(world: Path, monkeypatch: py
     monkeypatch.chdir(scans["t1"].parent)
     for out in (*scans.values(), Path(scans["t1"].name), link):
         with pytest.raises(OutputError, match="one of the scans"):
-            synthesize_files(world / "main", scans, out, progress=False)
+            synthesize_files(world / "main", scans, out)
     assert {path: path.read_bytes() for path in scans.values()} == before
     assert not list(scans["t1"].parent.glob("*.json"))
     assert link.is_symlink()
     beside = world / "flair.json"
     beside.write_text('{"EchoTime": 0.1}')
     with pytest.raises(OutputError, match="no sidecar of a synthetic image"):
-        synthesize_files(world / "main", scans, world / "flair.nii.gz", progress=False)
+        synthesize_files(world / "main", scans, world / "flair.nii.gz")
     assert not (world / "flair.nii.gz").exists()
     beside.unlink()
     for _ in range(2):  # our own may be replaced
-        synthesize_files(world / "main", scans, world / "flair.nii.gz", progress=False)
+        synthesize_files(world / "main", scans, world / "flair.nii.gz")
 
     plain = world / "flair.nii"  # a scan of the same stem: the sidecar speaks of flair.nii.gz
     nib.save(nib.load(scans["t2"]), plain)
     assert why_synthetic(plain) is None
     with pytest.raises(OutputError, match="no synthetic image"):
-        synthesize_files(world / "main", scans, plain, progress=False)
+        synthesize_files(world / "main", scans, plain)
     (world / "flair.nii.gz").unlink()
     assert "flair.json beside it says so" in str(why_synthetic(plain))  # it may be that image, unpacked
 
     other = world / "other.nii.gz"
     other.write_bytes(scans["t2"].read_bytes())
     with pytest.raises(OutputError, match="no synthetic image"):
-        synthesize_files(world / "main", {"t1": scans["t1"], "t2": link}, other, progress=False)
+        synthesize_files(world / "main", {"t1": scans["t1"], "t2": link}, other)
     assert other.read_bytes() == before[scans["t2"]]
 
     named = world / "out" / "case-1.nii.gz"
@@ -303,7 +303,7 @@ def test_no_scan_and_no_foreign_file_is_overwritten(world: Path, monkeypatch: py
     named.write_bytes(scans["t2"].read_bytes())
     table = Cohort((table.rows[0], replace(table.rows[1], files={**table.rows[1].files, "lesion": named})))
     with pytest.raises(OutputError, match="one of the scans"):
-        synthesize_cohort(world / "main", table, world / "out", progress=False)
+        synthesize_cohort(world / "main", table, world / "out")
     assert named.read_bytes() == before[scans["t2"]]
 
 
@@ -323,9 +323,7 @@ def test_a_case_that_breaks_in_a_library_fails_alone(world: Path, monkeypatch: p
     scan = cohort(world).rows[0].files
     (world / "one.nii.gz").write_bytes(scan["t1"].read_bytes())
     with pytest.raises(InputError, match="sizes should be greater than 0"):
-        synthesize_files(
-            world / "main", {"t1": world / "one.nii.gz", "t2": scan["t2"]}, world / "o.nii.gz", progress=False
-        )
+        synthesize_files(world / "main", {"t1": world / "one.nii.gz", "t2": scan["t2"]}, world / "o.nii.gz")
     monkeypatch.undo()
     assert synthesize(world)[1] == []
     assert index(world)["failed"] == {}
@@ -377,7 +375,7 @@ def test_an_input_that_is_given_twice_is_refused(
 ):
     files = cohort(world).rows[0].files
     with pytest.raises(InputError, match="Two inputs are t1"):
-        synthesize_files(world / "main", {**files, "T1w": files["t2"]}, world / "o.nii.gz", progress=False)
+        synthesize_files(world / "main", {**files, "T1w": files["t2"]}, world / "o.nii.gz")
     imputer = ("--impute", f"t2={world / 't1-t2'}")
     for words in (("--input", f"T1w={files['t2']}"), ("--input", f"t1={files['t2']}"), (*imputer, *imputer)):
         assert command(monkeypatch, world, "-o", world / "o.nii.gz", *words) == 2

@@ -191,7 +191,7 @@ def run(prepared: PreparedCohort, folder: Path, epochs: int, *, resume: bool = F
     settings = SETTINGS.model_copy(update={"epochs": epochs, "samples_per_epoch": 12, "channels_last": True})
     data = [SliceSet(prepared, split, (["t1"], "t2"), 0.1, 1) for split in ("train", "val")]
     module = adversary(settings=settings, features=0.5, style=0.5, **game)
-    return fit(module, (data[0], data[1]), settings, folder, resume=resume, progress=False)
+    return fit(module, (data[0], data[1]), settings, folder, resume=resume)
 
 
 def state(folder: Path) -> dict[str, Any]:

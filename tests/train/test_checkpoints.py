@@ -78,7 +78,7 @@ def test_what_is_advised_goes_on(tmp_path: Path):
         settings = TRAIN.model_copy(update={"epochs": epochs})
         module = Supervised(build_net("unet2d", widths=[4, 8], dropout=[0.1, 0.1]), build_loss({"mse": 1.0}), settings)
         samples = tuple(SliceSet(prepared, split, (["t1"], "t2"), 0.1, 1) for split in ("train", "val"))
-        return fit(module, samples, settings, tmp_path / "run", resume=True, progress=False)  # type: ignore[arg-type]
+        return fit(module, samples, settings, tmp_path / "run", resume=True)  # type: ignore[arg-type]
 
     train(2)
     last = checkpoints / "last.ckpt"

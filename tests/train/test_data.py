@@ -41,7 +41,7 @@ def prepared(tmp_path: Path, recipe: Recipe) -> PreparedCohort:
 def test_a_stale_cohort_is_refused(prepared: PreparedCohort, recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "1.nii.gz").write_bytes(b"another scan")
     with pytest.raises(CohortError, match="stale: 1 of 5 cases") as caught:
-        train(recipe, prepared, tmp_path / "run", progress=False)
+        train(recipe, prepared, tmp_path / "run")
     assert "case-1: changed since" in str(caught.value)
     assert "mrsynth prepare again" in str(caught.value)
     assert not (tmp_path / "run").exists()
@@ -56,12 +56,12 @@ def test_a_run_is_resumed_only_on_the_data_it_began_on(
     with monkeypatch.context() as patch:
         patch.setattr("mrsynth.train.run.fit", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train(recipe, prepared, tmp_path / "run", progress=False)
+            train(recipe, prepared, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data_fingerprint"] == prepared.fingerprint
     others = prepared.with_splits({"p0": "test", "p1": "val", "p2": "train", "p3": "train", "p4": "train"})
     with pytest.raises(CohortError, match="began on other prepared data"):
-        train(recipe, others, tmp_path / "run", resume=True, progress=False)
-    train(recipe, prepared, tmp_path / "run", resume=True, progress=False)
+        train(recipe, others, tmp_path / "run", resume=True)
+    train(recipe, prepared, tmp_path / "run", resume=True)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 1
 
 
@@ -73,6 +73,6 @@ def test_steps_that_learned_from_one_split_are_not_put_into_folds(
     steps = [{"nyul": {"landmarks": {"t1": [1, 2]}}}, *prepared.steps]
     learned = PreparedCohort(prepared.folder, {**header, "asked": asked, "steps": steps}, list(prepared.rows.values()))
     with pytest.raises(CohortError, match="cannot be put into folds") as caught:
-        train_folds(recipe, learned, tmp_path / "cv", 5, progress=False)
+        train_folds(recipe, learned, tmp_path / "cv", 5)
     assert caught.value.found == "nyul"
     assert not (tmp_path / "cv").exists()

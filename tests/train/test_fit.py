@@ -33,7 +33,7 @@ def run(prepared: PreparedCohort, folder: Path, *, resume: bool = False, **chang
     torch.manual_seed(0)
     net = build_net("unet2d", widths=[4, 8, 8], dropout=[0.1, 0.1, 0.2])
     module = Supervised(net, build_loss({"mse": 1.0}), settings)
-    return fit(module, sets(prepared), settings, folder, resume=resume, progress=False)
+    return fit(module, sets(prepared), settings, folder, resume=resume)
 
 
 def test_two_runs_with_one_seed_are_identical_and_another_seed_differs(prepared: PreparedCohort, tmp_path: Path):

@@ -87,7 +87,7 @@ def test_the_loss_sees_every_input_and_validation_drops_none(tmp_path: Path) -> 
     net = Watched()
     module = Supervised(net, loss, TRAIN, ModalityDropout(0.5, True, 0.0))
     settings = TRAIN.model_copy(update={"epochs": 2, "batch_size": 4})
-    fit(module, (Pictures(), Pictures()), settings, tmp_path, progress=False)
+    fit(module, (Pictures(), Pictures()), settings, tmp_path)
     assert all((inputs >= 1).all() and inputs.shape == (4, 3, 5, 5) for inputs in shown)
     training = [x for in_training, x in net.seen if in_training]
     flags = [x[:, 1::2, 0, 0] for x in training]

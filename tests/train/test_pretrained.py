@@ -13,6 +13,7 @@ import torch
 
 from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.core.files import sha256_file
+from mrsynth.core.progress import hush
 from mrsynth.io import PreparedCohort
 from mrsynth.model import load_contract, load_weights
 from mrsynth.nets import build_net
@@ -42,7 +43,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         drunet(folder, f"encoder_weights={folder / 'own.pt'}"),
         tiny_prepared(folder / "p"),
         folder / "run",
-        progress=False,
     )
     return folder / "run"
 
@@ -62,9 +62,10 @@ def test_the_record_says_what_was_taken(run: Path):
 
 
 def test_an_encoder_from_scratch_is_said(capsys: pytest.CaptureFixture[str]):
-    begin_encoder(DRUNet(18), None, progress=True)
+    hush(False)
+    begin_encoder(DRUNet(18), None)
     assert DRAWN_ENCODER in capsys.readouterr().err
-    begin_encoder(build_net("unet2d", inputs=1, outputs=1), None, progress=True)
+    begin_encoder(build_net("unet2d", inputs=1, outputs=1), None)
     assert capsys.readouterr().err == ""
 
 
@@ -79,7 +80,7 @@ def test_the_encoder_begins_with_the_weights_given(tmp_path: Path):
         "train.learning_rate=1.0e-12",
         "loss={mse: 1, contextual: {weight: 0}}",
     )
-    train(recipe, tiny_prepared(tmp_path / "p"), tmp_path / "run", progress=False)
+    train(recipe, tiny_prepared(tmp_path / "p"), tmp_path / "run")
     kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     torch.testing.assert_close(kept["net.encoder.conv1.weight"], given["conv1.weight"])
     record = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -95,12 +96,12 @@ def test_runs_side_by_side_train_a_feature_network_once(run: Path, monkeypatch: 
     (damaged / first.name).with_suffix(".json").write_bytes(first.with_suffix(".json").read_bytes())
     with monkeypatch.context() as patch:
         patch.setattr("mrsynth.train.features._learn", lambda *_: pytest.fail("it was trained again"))
-        train(drunet(run.parent), prepared, run.parent / "beside", progress=False)
+        train(drunet(run.parent), prepared, run.parent / "beside")
     taken = json.loads((run.parent / "beside" / "run.json").read_text())["features"]["contextual"]
     assert taken["sha256"] == sha256_file(first)
     assert f"* {DRAWN_ENCODER}\n" in (run.parent / "beside" / "model" / "card.md").read_text()
     other = LOSS % FEATURES.replace("steps: 2", "steps: 1")  # another network: trained
-    train(drunet(run.parent, other), prepared, run.parent / "other", progress=False)
+    train(drunet(run.parent, other), prepared, run.parent / "other")
     (own,) = (run.parent / "other" / "features").glob("*.safetensors")
     assert own.name != first.name
 
@@ -114,7 +115,7 @@ def test_what_is_not_there_is_said_before_anything_is_trained(tmp_path: Path, mo
         ("encoder_weights=cache", "ImageNet weights of resnet18"),
     ):
         with pytest.raises(ModelError, match=message):
-            train(drunet(tmp_path, override), prepared, tmp_path / "run", progress=False)
+            train(drunet(tmp_path, override), prepared, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
     with pytest.raises(RecipeError, match="has no encoder"):
         load_recipe(str(tiny_recipe(tmp_path)), ["encoder_weights=cache"])

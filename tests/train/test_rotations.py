@@ -41,7 +41,7 @@ def test_training_alone_is_turned(tmp_path: Path) -> None:
     train_set, val_set = training_samples(recipe, prepared)
     assert isinstance(train_set, Rotated)
     assert isinstance(val_set, SliceSet)
-    contract = train(recipe, prepared, tmp_path / "run", progress=False)
+    contract = train(recipe, prepared, tmp_path / "run")
     assert contract.training["samples"]["train"] == 4 * len(train_set.samples)
 
 

@@ -52,7 +52,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_a_model_of_boxes_says_so(folder: Path, prepared: PreparedCohort, tmp_path: Path) -> None:
     recipe = recipe_of(folder, *FLAGS, "task.inputs=[t1]")
-    contract = train(recipe, prepared, tmp_path / "run", progress=False)
+    contract = train(recipe, prepared, tmp_path / "run")
     assert contract == load_contract(tmp_path / "run")
     assert contract.patch == [None, None, 3]
     assert contract.flags
@@ -79,9 +79,9 @@ def test_a_run_begun_from_another_runs_first_stage_equals_one_that_was_trained_w
 ) -> None:
     """The study's sweeps: a first stage that is trained once, several second ones."""
     other = recipe_of(folder, STAGE % 100)
-    train(other, prepared, tmp_path / "whole", progress=False)
+    train(other, prepared, tmp_path / "whole")
     start = begun / "checkpoints" / "stage-0.ckpt"
-    contract = train(other, prepared, tmp_path / "run", start=start, progress=False)
+    contract = train(other, prepared, tmp_path / "run", start=start)
     whole = load_contract(tmp_path / "whole")
     assert contract.weights_sha256 == whole.weights_sha256 != load_contract(begun).weights_sha256
     a, b = weights(tmp_path / "run"), weights(tmp_path / "whole")
@@ -90,7 +90,7 @@ def test_a_run_begun_from_another_runs_first_stage_equals_one_that_was_trained_w
     assert contract.training["epochs"] == whole.training["epochs"] == 3
     assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", start.name}
     # Once it is there, the run goes on from where it is, start or not.
-    again = train(other, prepared, tmp_path / "run", start=start, resume=True, progress=False)
+    again = train(other, prepared, tmp_path / "run", start=start, resume=True)
     assert again.weights_sha256 == contract.weights_sha256
     assert again.training["start"] == "begun/stage-0.ckpt"
 
@@ -110,13 +110,13 @@ def test_a_stage_that_was_trained_otherwise_is_refused(
 ) -> None:
     recipe = recipe_of(folder, *changes)
     with pytest.raises(ModelError, match=f"another `{section}`"):
-        train(recipe, prepared, tmp_path / "run", start=begun / "checkpoints" / "stage-0.ckpt", progress=False)
+        train(recipe, prepared, tmp_path / "run", start=begun / "checkpoints" / "stage-0.ckpt")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")
 def begun(folder: Path, prepared: PreparedCohort) -> Path:
-    train(recipe_of(folder, STAGE % 1), prepared, folder / "begun", progress=False)
+    train(recipe_of(folder, STAGE % 1), prepared, folder / "begun")
     return folder / "begun"
 
 
@@ -124,10 +124,10 @@ def test_what_is_no_stage_is_refused(folder: Path, prepared: PreparedCohort, tmp
     recipe = recipe_of(folder, STAGE % 1)
     for start in (begun / "checkpoints" / "last.ckpt", begun / "checkpoints" / "stage-7.ckpt", tmp_path / "nowhere"):
         with pytest.raises(ModelError, match="not the end of a stage"):
-            train(recipe, prepared, tmp_path / "run", start=start, progress=False)
+            train(recipe, prepared, tmp_path / "run", start=start)
     others = prepared.with_splits({"p0": "test", "p1": "val", "p2": "train", "p3": "train", "p4": "train"})
     with pytest.raises(ModelError, match="other prepared data"):
-        train(recipe, others, tmp_path / "run", start=begun / "checkpoints" / "stage-0.ckpt", progress=False)
+        train(recipe, others, tmp_path / "run", start=begun / "checkpoints" / "stage-0.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_a_run_is_not_resumed_with_other_settings(
 ) -> None:
     shutil.copytree(begun, tmp_path / "run")
     with pytest.raises(RecipeError, match=f"another `{section}`"):
-        train(recipe_of(folder, STAGE % 1, change), prepared, tmp_path / "run", resume=True, progress=False)
+        train(recipe_of(folder, STAGE % 1, change), prepared, tmp_path / "run", resume=True)

@@ -56,7 +56,7 @@ def test_two_processes_with_half_the_batch_train_on_boxes_in_stages_what_one_tra
     recipe, prepared = tiny_recipe(tmp_path), tiny_prepared(tmp_path / "p")
     train_on_two(recipe, prepared.folder, tmp_path / "two", *BOXES, "train.batch_size=3")
     alone = ("train.accelerator=cpu", "train.epochs=4", "train.batch_size=6")
-    train(load_recipe(str(recipe), [*BOXES, *alone]), prepared, tmp_path / "one", progress=False)
+    train(load_recipe(str(recipe), [*BOXES, *alone]), prepared, tmp_path / "one")
     kept = {}
     for name in ("one", "two"):
         rows = read_history(tmp_path / name / "log" / "history.csv")

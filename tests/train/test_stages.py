@@ -43,7 +43,7 @@ def run(prepared: PreparedCohort, folder: Path, *, resume: bool = False, **chang
     train, val = (SliceSet(prepared, split, (["t1"], "t2"), 0.1, 1) for split in ("train", "val"))
     module = Supervised(net, build_loss({"mse": 1}), settings)
     stages = build_stages(settings, {"mse": 1}, ["t1"])
-    return fit(module, (train, val), settings, folder, stages=stages, resume=resume, progress=False)
+    return fit(module, (train, val), settings, folder, stages=stages, resume=resume)
 
 
 @pytest.fixture(scope="module")

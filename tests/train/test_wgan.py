@@ -185,7 +185,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
 def run(prepared: PreparedCohort, folder: Path, epochs: int, *overrides: str, resume: bool = False) -> FitResult:
     recipe = dose_recipe(f"train.epochs={epochs}", "samples.patch.per_epoch=6", *overrides)
     samples = training_samples(recipe, prepared)
-    return fit(training_module(recipe), samples, recipe.train, folder, resume=resume, progress=False)
+    return fit(training_module(recipe), samples, recipe.train, folder, resume=resume)
 
 
 class TestRun:

@@ -9,6 +9,7 @@ from torch import nn
 
 import mrsynth.volume.engine as blocks
 from mrsynth.core.errors import InputError, MrsynthError, RecipeError
+from mrsynth.core.progress import listening
 from mrsynth.nets import build_net
 from mrsynth.volume.predict import Inference, predict_volume
 
@@ -40,15 +41,16 @@ def gib(net: nn.Module, inputs: list[np.ndarray], rows: int) -> float:
 def test_a_small_head_in_parts_equals_the_whole(mode: str, rows: int):
     net, inputs = hrfcn(mode=mode), head(38, 27, 22)
     kept = [a.copy() for a in inputs]
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
     how = CUBES.model_copy(update={"memory_gib": gib(net, inputs, rows)})
-    out = predict_volume(net, inputs, how, tell=lambda done, total: told.append((done, total)))
+    with listening(lambda _, what: told.append(what)):
+        out = predict_volume(net, inputs, how)
     assert out.dtype == np.float32
     expected = whole(net, inputs)
     assert np.abs(out - expected).max() < 1e-4 * np.abs(expected).max()
     assert np.array_equal(out, predict_volume(net, inputs, how))
     assert all(np.array_equal(now, then) for now, then in zip(inputs, kept, strict=True))
-    assert told[-1] == (38, 38)
+    assert told[-1] == "38/38"
     assert len(told) > 1
 
 
@@ -101,10 +103,10 @@ def test_when_memory_runs_out_smaller_parts_are_tried_and_said(
 ):
     net, inputs, real = hrfcn(mode="cube"), head(32, 8, 8), blocks.stream
 
-    def short(layers: object, x: torch.Tensor, rows: int, tell: object) -> torch.Tensor:
+    def short(layers: object, x: torch.Tensor, rows: int) -> torch.Tensor:
         if rows > 4:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return real(layers, x, rows, tell)
+        return real(layers, x, rows)
 
     monkeypatch.setattr(blocks, "stream", short)
     with caplog.at_level(logging.WARNING):

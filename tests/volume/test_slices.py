@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrsynth.core.progress import listening
 from mrsynth.volume.engine import Engine
 from mrsynth.volume.slices import predict_slices
 
@@ -22,13 +23,14 @@ def test_slices_of_the_identity_are_the_identity(shape: tuple[int, int, int], ch
 
 def test_every_slice_is_predicted_once_and_told():
     seen: list[int] = []
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
 
     def count(x: torch.Tensor) -> torch.Tensor:
         seen.append(len(x))
         return x
 
     volume = np.zeros((4, 4, 37), np.float32)
-    predict_slices(engine(count), [volume], lambda done, total: told.append((done, total)))
+    with listening(lambda _, what: told.append(what)):
+        predict_slices(engine(count), [volume])
     assert seen == [16, 16, 5]
-    assert told == [(16, 37), (32, 37), (37, 37)]
+    assert told == ["16/37", "32/37", "37/37"]

@@ -10,6 +10,7 @@ from mrsynth.check.problem import Problem, of_error
 from mrsynth.check.table import table_problems
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image, grid_error, same_grid
+from mrsynth.core.progress import track
 from mrsynth.core.types import contrast_name, is_contrast
 from mrsynth.io.cohort import CaseRow, Cohort
 from mrsynth.io.read import read_image, read_mask
@@ -20,22 +21,18 @@ __all__ = ["Problem", "check_cohort"]
 def check_cohort(
     cohort: Cohort,
     needs: Sequence[str] = (),
-    progress: Callable[[str], None] | None = None,
     compare: Callable[[Case], Iterable[Problem]] | None = None,
 ) -> list[Problem]:
     """Return every problem of a cohort, those of the whole table first, then case by case.
 
-    needs: contrasts that every case must have; where given, only these (and the masks) are read. progress: called with
-    a case's name when that case has been read. compare: finds problems between the images of a case (misregistration).
-    Each file is read once, one case is in memory at a time.
+    needs: contrasts that every case must have; where given, only these (and the masks) are read. compare: finds
+    problems between the images of a case (misregistration). Each file is read once, one case is in memory at a time.
     """
     wanted = [contrast_name(name) for name in needs]
     problems = list(table_problems(cohort))
     seen: dict[bytes, tuple[CaseRow, str]] = {}
-    for row in cohort.rows:
+    for row in track(cohort.rows, "check", len(cohort.rows)):
         problems += _case_problems(row, wanted, seen, compare)
-        if progress is not None:
-            progress(row.case)
     return problems
 
 

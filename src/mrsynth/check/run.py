@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.progress import Progress
-
 from mrsynth.check.cohort import check_cohort
 from mrsynth.check.problem import Problem
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case
-from mrsynth.core.progress import CONSOLE
 from mrsynth.core.text import counted
 from mrsynth.io import read_cohort
 from mrsynth.steps.alignment import misalignments
 
 
-def check(table: Path, *, progress: bool = True) -> tuple[list[str], int]:
+def check(table: Path) -> tuple[list[str], int]:
     """Return the lines of a check of a cohort table and the number of errors."""
     cohort = read_cohort(table, allow_unsound=True)
-    with Progress(console=CONSOLE, disable=not progress) as bar:
-        task = bar.add_task("check", total=len(cohort.rows))
-        problems = check_cohort(cohort, progress=lambda case: bar.advance(task), compare=alignment_problems)
+    problems = check_cohort(cohort, compare=alignment_problems)
     errors = sum(problem.severity == "error" for problem in problems)
     lines = [str(problem) for problem in problems]
     told = f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}"

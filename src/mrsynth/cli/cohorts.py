@@ -32,7 +32,7 @@ def demo(
     """The whole way once, on a phantom cohort: simulate, prepare, train, synthesize, evaluate, report."""
     from mrsynth.reproduce.demo import demo as run_demo
 
-    page = run_demo(out, progress=not quiet)
+    page = run_demo(out)
     print(f"Done. Open {page} in a browser.")
 
 
@@ -52,7 +52,7 @@ def simulate(
     from mrsynth.io import read_cohort
     from mrsynth.simulate import simulate as run
 
-    table = run(out, subjects, seed, profile.value, spacing_mm=spacing, progress=not quiet)
+    table = run(out, subjects, seed, profile.value, spacing_mm=spacing)
     held = len({row.patient for row in read_cohort(table).rows})
     more = f", {subjects} of them asked for now" if held != subjects else ""
     print(f"{counted(held, 'subject')} in {out}{more}; the cohort table is {table}.")
@@ -84,7 +84,7 @@ def check(cohort: CohortFile, quiet: Quiet = False) -> None:
     """Report every problem of a cohort in words; exit code 1 where there is an error."""
     from mrsynth.check.run import check as run
 
-    lines, errors = run(cohort, progress=not quiet)
+    lines, errors = run(cohort)
     for line in lines:
         print(line)
     raise typer.Exit(1 if errors else 0)
@@ -127,7 +127,7 @@ def prepare(
     else:
         only_with("--recipe", {"--set": overrides})
         plan = Plan.of_steps(steps or "", table, [name for name in contrasts.split(",") if name])
-    done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first, progress=not quiet)
+    done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first)
     up_to_date = f"{len(done.unchanged)} up to date, {len(done.failed)} failed"
     print(f"{counted(len(done.made), 'case')} prepared, {up_to_date}: {out}")
     print(f"Look at {done.page} in a browser.")

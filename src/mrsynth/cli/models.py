@@ -64,9 +64,9 @@ def train(
 
     loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
     if folds is None:
-        runs = {out: run(loaded, prepared, out, resume=resume, progress=not quiet)}
+        runs = {out: run(loaded, prepared, out, resume=resume)}
     else:
-        contracts = train_folds(loaded, prepared, out, folds, resume=resume, progress=not quiet)
+        contracts = train_folds(loaded, prepared, out, folds, resume=resume)
         runs = {out / f"fold-{number}": contract for number, contract in enumerate(contracts, start=1)}
     for folder, contract in runs.items():
         record = contract.training
@@ -131,12 +131,10 @@ def synthesize(
     if extrapolate or any(value is not None for value in (dose, b0, seed)):
         options["doses"] = Doses.parse(dose or "", b0, seed or 0, extrapolate)
     if cohort is not None:
-        made, failed = stage.synthesize_cohort(
-            model, read_cohort(cohort), out, split=split, progress=not quiet, **options
-        )
+        made, failed = stage.synthesize_cohort(model, read_cohort(cohort), out, split=split, **options)
         print(f"{counted(len(made), 'synthetic image')} in {out}, {len(failed)} failed.")
         print_failed(failed)
     else:
         only_with("--cohort", {"--split": split})
         files = pairs("--input", inputs, "contrast=file, e.g. t1=scan.nii.gz")
-        print(f"Synthetic image: {stage.synthesize_files(model, files, out, progress=not quiet, **options)}")
+        print(f"Synthetic image: {stage.synthesize_files(model, files, out, **options)}")

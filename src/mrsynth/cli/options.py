@@ -9,12 +9,21 @@ from typing import Annotated
 import typer
 
 from mrsynth.core.errors import InputError
+from mrsynth.core.progress import hush
 
 CohortFile = Annotated[Path, typer.Argument(help="The cohort table (CSV) that mrsynth index wrote.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a recipe's value: section.key=value. Repeatable.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def _hush(quiet: bool) -> bool:
+    """Hush bars and remarks for the whole command, before it begins."""
+    hush(quiet)
+    return quiet
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.", callback=_hush)]
 
 
 def pairs(option: str, texts: list[str] | None, expected: str) -> dict[str, Path]:

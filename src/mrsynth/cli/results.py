@@ -46,7 +46,7 @@ def evaluate(
         raise InputError("Give either --reference (a file or a folder) or --cohort.")
     if cohort is not None:
         only_with("--reference", {"--mask": mask, "--range": data_range})
-        path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out, progress=not quiet)
+        path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out)
     else:
         assert reference is not None
         from mrsynth.evaluate.files import evaluate_files
@@ -98,7 +98,6 @@ def reproduce(
         workers=Workers(workers, scheduler),
         only=only or (),
         tables_only=tables_only,
-        progress=not quiet,
     )
     for path in done.tables:
         print(path.read_text(encoding="utf-8"))

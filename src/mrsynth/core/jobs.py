@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mrsynth.core.errors import InputError, MrsynthError, OutputError, RecipeError
+from mrsynth.core.progress import heard, hush, listening
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -60,10 +61,6 @@ class Failure:
         return self.why
 
 
-Tell = Callable[[str, str], None]
-"""Called with an item's name and what is being done with it."""
-
-
 def default_workers() -> int:
     """Return how many workers cores and memory allow."""
     import psutil
@@ -73,27 +70,28 @@ def default_workers() -> int:
 
 
 def run_each(
-    work: Callable[[A, Tell], R],
+    work: Callable[[A], R],
     items: Sequence[A],
     workers: Workers,
-    tell: Tell,
     needs: Callable[[A], Sequence[A]] = lambda item: (),
 ) -> Iterator[tuple[A, R | Failure]]:
     """Yield (item, result or Failure) as items are finished; with several workers that is not quite the order in which
     they are begun.
 
-    work(item, tell) runs in another process where there are several workers: both it and the items are pickled, files
-    are shared. An error of one item is its Failure and stops no other. Closing the iterator cancels what has not begun.
+    work(item) runs in another process where there are several workers: both it and the items are pickled, files are
+    shared, and who listens here (`progress.listening`) hears what it says there. An error of one item is its Failure
+    and stops no other. Closing the iterator cancels what has not begun.
     needs(item): what must be finished (or have failed) before it begins; the very items, which stand before it.
     """
     if workers.in_process or not items:
         for item in items:
-            yield item, guarded(work, item, tell)
+            yield item, guarded(work, item)
         return
     with _client(workers) as client:
         from distributed import as_completed
 
-        client.subscribe_topic(TOPIC, lambda event: tell(*event[1]))
+        listener = heard()
+        client.subscribe_topic(TOPIC, lambda event: listener(*event[1]))
         futures: dict[int, Any] = {}  # by the item's id: an item need not be hashable
         for turn, item in enumerate(items):
             after = [futures[id(other)] for other in needs(item)]
@@ -106,7 +104,7 @@ def run_each(
             client.cancel(list(waiting))
 
 
-def _on_worker(work: Callable[[A, Tell], R], item: A, workers: int, after: Sequence[object]) -> R | Failure:
+def _on_worker(work: Callable[[A], R], item: A, workers: int, after: Sequence[object]) -> R | Failure:
     """Do the work on one item in a worker process, which shares the machine's cores with the others.
 
     after: what the items that it needs returned; Dask waits for them, nothing else is done with it."""
@@ -115,7 +113,9 @@ def _on_worker(work: Callable[[A, Tell], R], item: A, workers: int, after: Seque
     from mrsynth.core.threads import limit_threads
 
     limit_threads(max(1, (os.cpu_count() or 1) // workers))
-    return guarded(work, item, lambda name, what: get_worker().log_event(TOPIC, (name, what)))
+    hush()
+    with listening(lambda name, what: get_worker().log_event(TOPIC, (name, what))):
+        return guarded(work, item)
 
 
 def _result(future: Any) -> Any:
@@ -133,10 +133,10 @@ def _result(future: Any) -> Any:
     return Failure(f"It failed in an unforeseen way: {type(error).__name__}: {error}")
 
 
-def guarded(work: Callable[[A, Tell], R], item: A, tell: Tell) -> R | Failure:
+def guarded(work: Callable[[A], R], item: A) -> R | Failure:
     """Return the result of the work on one item, or why it failed."""
     try:
-        return work(item, tell)
+        return work(item)
     except (OutputError, RecipeError) as error:
         return Failure(str(error), stops=error)
     except MrsynthError as error:

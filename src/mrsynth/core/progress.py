@@ -1,8 +1,15 @@
-"""Progress bars for loops over cases."""
+"""What a user sees of long work: bars on the console, and what is being done with each case at the moment.
+
+Whoever works says so with `say`; whoever shows it listens. Nobody in between hands anything on. Whether bars are shown
+is decided once, by `hush`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 from rich.console import Console
@@ -19,14 +26,100 @@ from rich.progress import (
 T = TypeVar("T")
 
 CONSOLE = Console(stderr=True)
+"""Where bars, remarks and failures go."""
+
+_SHOWN = {"bars": True}
+
+Listener = Callable[[str, str], None]
+"""Called with the name of a case (or cell) and what is being done with it."""
 
 
-def track(items: Iterable[T], what: str, total: int, show: bool = True) -> Iterator[T]:
-    """Yield the items behind a progress bar on standard error; what: the work in a word or two."""
-    if not show:
-        yield from items
-        return
-    with Progress(*_columns(), console=CONSOLE) as progress:
+@dataclass(frozen=True)
+class _Work:
+    """The work that this thread does. name: of the case; first, part, whole: which steps of its network's work a part
+    counts as (`part_of`)."""
+
+    listener: Listener | None = None
+    name: str = ""
+    first: int = 0
+    part: int = 1
+    whole: int = 0
+
+
+_NOBODY = _Work()
+_WORK: ContextVar[_Work] = ContextVar("work", default=_NOBODY)
+
+
+def hush(quiet: bool = True) -> None:
+    """Show no bars and no remarks in this process from now on (or show them again)."""
+    _SHOWN["bars"] = not quiet
+
+
+def is_quiet() -> bool:
+    """Say whether bars and remarks are hushed."""
+    return not _SHOWN["bars"]
+
+
+def remark(text: str) -> None:
+    """Print a line about the work, as rich markup, unless all is hushed."""
+    if _SHOWN["bars"]:
+        CONSOLE.print(text)
+
+
+@contextmanager
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Let a listener hear what the block says."""
+    with _during(replace(_WORK.get(), listener=listener)):
+        yield
+
+
+def heard() -> Listener:
+    """Return who listens to this thread's work, for another thread; one who does nothing where nobody does."""
+    return _WORK.get().listener or (lambda name, what: None)
+
+
+@contextmanager
+def working_on(name: str) -> Iterator[None]:
+    """Name the case (or cell) that the block works on."""
+    with _during(replace(_WORK.get(), name=name)):
+        yield
+
+
+@contextmanager
+def part_of(first: int, part: int, whole: int) -> Iterator[None]:
+    """Let the steps that the block counts stand for `part` steps, from `first` on, of `whole`; parts may have parts."""
+    work = _WORK.get()
+    if work.whole:
+        first, part, whole = work.first + work.part * first // whole, work.part * part // whole, work.whole
+    with _during(replace(work, first=first, part=part, whole=whole)):
+        yield
+
+
+def say(what: str) -> None:
+    """Say what is being done with the case at the moment."""
+    work = _WORK.get()
+    if work.listener is not None:
+        work.listener(work.name, what)
+
+
+def say_step(done: int, total: int) -> None:
+    """Say how many steps of a network's work are done."""
+    work = _WORK.get()
+    say(f"{work.first + work.part * done // total}/{work.whole}" if work.whole else f"{done}/{total}")
+
+
+@contextmanager
+def _during(work: _Work) -> Iterator[None]:
+    token = _WORK.set(work)
+    try:
+        yield
+    finally:
+        _WORK.reset(token)
+
+
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Yield the items behind a progress bar; what: the work in a word or two."""
+    with Progress(*_columns(), console=CONSOLE, disable=is_quiet()) as progress:
         task = progress.add_task(what, total=total)
         for item in items:
             yield item
@@ -37,7 +130,8 @@ class CaseProgress:
     """A bar over cases that are worked on side by side, with what is being done with each at the moment."""
 
     def __init__(self, what: str, total: int, show: bool = True) -> None:
-        self.progress = Progress(*_columns(), TextColumn("{task.fields[now]}"), console=CONSOLE, disable=not show)
+        disable = is_quiet() or not show
+        self.progress = Progress(*_columns(), TextColumn("{task.fields[now]}"), console=CONSOLE, disable=disable)
         self.task = self.progress.add_task(what, total=total, now="")
         self.doing: dict[str, str] = {}
 

@@ -36,7 +36,6 @@ def evaluate_run(
     presets: Sequence[str],
     *,
     out: Path | None = None,
-    progress: bool = True,
 ) -> Path:
     """Judge a run's predictions of a cohort; writes metrics.csv, metrics.json and panels/ into out (by default: run).
 
@@ -59,7 +58,7 @@ def evaluate_run(
     own = {row.case: row for row in theirs}
     pairs = [(own[row.case], case, file) for row, case, file in truths_of(index, examined)]
     work = PairWork(predictions, index, own, baselines, presets, contract, recipe, out / "panels")
-    records, panels, failed = _judged(work, pairs, progress)
+    records, panels, failed = _judged(work, pairs)
     response = attempt(lambda: write_response(run, predictions, examined, cohort, out))
     if isinstance(response, Failure):
         failed.append(("dose response", response.reason()))
@@ -79,13 +78,13 @@ def evaluate_run(
 
 
 def _judged(
-    work: PairWork, pairs: Sequence[tuple[CaseRow, str, str]], progress: bool
+    work: PairWork, pairs: Sequence[tuple[CaseRow, str, str]]
 ) -> tuple[list[MetricRecord], list[dict[str, Any]], list[tuple[str, str]]]:
     """Return the records and the panels of all pairs that can be judged, and (case, why) of the others."""
     records: list[MetricRecord] = []
     panels: list[dict[str, Any]] = []
     failed: list[tuple[str, str]] = []
-    for (row, _, _), result in track(run_each(work, pairs, Workers(), _untold), "evaluate", len(pairs), progress):
+    for (row, _, _), result in track(run_each(work, pairs, Workers()), "evaluate", len(pairs)):
         if isinstance(result, Failure):
             failed.append((row.case, result.reason()))
         else:
@@ -96,11 +95,7 @@ def _judged(
 
 def attempt(work: Callable[[], R]) -> R | Failure:
     """Return what some work returns, or why it failed, whatever library it failed in."""
-    return guarded(lambda _, tell: work(), None, _untold)
-
-
-def _untold(case: str, what: str) -> None:
-    """Show nothing of what is being done with a case."""
+    return guarded(lambda _: work(), None)
 
 
 def predicted(index: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,9 +197,7 @@ def published(recipe: Recipe) -> dict[str, Any] | None:
     return {"source": table.source, "n": table.n, **numbers}
 
 
-def evaluate_predictions(
-    predictions: Path, cohort: Cohort, presets: Sequence[str] | None, out: Path | None, *, progress: bool = True
-) -> Path:
+def evaluate_predictions(predictions: Path, cohort: Cohort, presets: Sequence[str] | None, out: Path | None) -> Path:
     """`mrsynth evaluate --prediction RUN/predictions --cohort cohort.csv`: find the run and judge it.
 
     presets: the recipe's by default. out: a further copy of metrics.json; raises InputError for one of another ending.
@@ -213,7 +206,7 @@ def evaluate_predictions(
     index = read_predictions(predictions)
     run = predictions.parent if (predictions.parent / "model").is_dir() else Path(str(index.get("run", "")))
     wanted = presets or load_recipe(str(run / "recipe.yaml")).evaluate.presets
-    path = evaluate_run(run, cohort, predictions, wanted, progress=progress)
+    path = evaluate_run(run, cohort, predictions, wanted)
     if out is not None and out.resolve() != path.resolve():
         write_text(out, path.read_text())
         write_text(out.with_suffix(".csv"), path.with_suffix(".csv").read_text())

@@ -11,7 +11,6 @@ import numpy as np
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import grid_error
-from mrsynth.core.jobs import Tell
 from mrsynth.evaluate.dose_scans import prediction_path
 from mrsynth.evaluate.panels import write_panel
 from mrsynth.evaluate.truth import Truth, read_truth
@@ -89,7 +88,7 @@ class PairWork:
     recipe: Recipe
     panels: Path
 
-    def __call__(self, pair: tuple[CaseRow, str, str], tell: Tell) -> tuple[list[MetricRecord], dict[str, Any]]:
+    def __call__(self, pair: tuple[CaseRow, str, str]) -> tuple[list[MetricRecord], dict[str, Any]]:
         """Return the records of a pair (see `truths_of`) and its entry among the panels; raises InputError where it
         cannot be judged."""
         row, case, file = pair

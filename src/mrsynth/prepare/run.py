@@ -11,8 +11,8 @@ from typing import Literal
 from mrsynth.core.errors import CohortError, InputError
 from mrsynth.core.files import remove
 from mrsynth.core.image import Case
-from mrsynth.core.jobs import Failure, Tell, Workers, guarded, run_each
-from mrsynth.core.progress import CaseProgress
+from mrsynth.core.jobs import Failure, Workers, guarded, run_each
+from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
 from mrsynth.io.prepared import case_fingerprint
 from mrsynth.io.prepared_inputs import describe_inputs
@@ -43,12 +43,16 @@ class CaseWork:
     cohort: PreparedCohort
     plan: Plan
 
-    def __call__(self, row: CaseRow, tell: Tell) -> tuple[Literal["made", "unchanged"], str]:
+    def __call__(self, row: CaseRow) -> tuple[Literal["made", "unchanged"], str]:
         """Prepare a case and write it, unless it lies there current; returns which of the two and its fingerprint.
 
         Where a current case has no pictures, its steps are run for these alone; if that fails the case stays as it is.
         """
-        tell(row.case, "reading")
+        with working_on(row.case):
+            return self._prepare(row)
+
+    def _prepare(self, row: CaseRow) -> tuple[Literal["made", "unchanged"], str]:
+        say("reading")
         contrasts = self.plan.to_read(row)
         inputs = describe_inputs(row, contrasts)
         fingerprint = case_fingerprint(row, contrasts, self.plan.steps, inputs)
@@ -56,21 +60,21 @@ class CaseWork:
         if self.cohort.is_current(row.case, fingerprint):
             self.cohort.note_inputs(row.case, inputs)
             if not pictures.is_dir():
-                guarded(lambda _, tell: self._run(row, tell)[2](), None, tell)
+                guarded(lambda row: self._run(row)[2](), row)
             return "unchanged", fingerprint
-        prepared, records, draw = self._run(row, tell)
+        prepared, records, draw = self._run(row)
         remove(pictures)  # killed after the next line, a case must not be left with those of an older preparation
         self.cohort.write_case(row, prepared, records, fingerprint, inputs)
         draw()
         return "made", fingerprint
 
-    def _run(self, row: CaseRow, tell: Tell) -> tuple[Case, Sequence[Record], Callable[[], None]]:
+    def _run(self, row: CaseRow) -> tuple[Case, Sequence[Record], Callable[[], None]]:
         """Return a case after all steps, their records, and what writes its pictures."""
         case = read_case(row, self.plan.to_read(row))
         snapshots = Snapshots(case)
 
         def watch(step: str, now: Case) -> None:
-            tell(row.case, step)
+            say(step)
             snapshots.after(step, now)
 
         prepared, records = run_steps(case, self.plan.steps, watch=watch)
@@ -84,7 +88,6 @@ def prepare(
     *,
     workers: Workers | None = None,
     stop_at_first: bool = False,
-    progress: bool = True,
 ) -> Prepared:
     """Run a recipe's (or any) steps over every case of a cohort.
 
@@ -103,8 +106,8 @@ def prepare(
     )
     done: dict[str, list[str]] = {"made": [], "unchanged": []}
     failed = []
-    with CaseProgress("prepare", len(cohort.rows), progress) as bar:
-        for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers or Workers(), bar.tell):
+    with CaseProgress("prepare", len(cohort.rows)) as bar, listening(bar.tell):
+        for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers or Workers()):
             bar.advance(row.case)
             if isinstance(result, Failure):
                 why = result.reason()

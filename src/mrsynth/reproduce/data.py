@@ -85,7 +85,7 @@ def cases_of(data: Dataset | None, cohort: Cohort) -> Cohort:
     return found
 
 
-def make_images(data: Dataset, cohort: Cohort, progress: bool) -> list[tuple[str, str]]:
+def make_images(data: Dataset, cohort: Cohort) -> list[tuple[str, str]]:
     """Make the images of some data and write its cohort table; returns (case, why) of what could not be made, which is
     left out. Raises CohortError where nothing is left of a part."""
     rows: list[CaseRow] = []
@@ -93,7 +93,7 @@ def make_images(data: Dataset, cohort: Cohort, progress: bool) -> list[tuple[str
     for number, part in enumerate(data.parts, start=1):
         chosen = select(cohort.rows, part.where)
         if part.made_by is not None:
-            chosen, missing = _made(part, data.makers[part.made_by], chosen, data.place / f"images-{number}", progress)
+            chosen, missing = _made(part, data.makers[part.made_by], chosen, data.place / f"images-{number}")
             failed += missing
         if not chosen:
             raise CohortError(
@@ -105,7 +105,7 @@ def make_images(data: Dataset, cohort: Cohort, progress: bool) -> list[tuple[str
 
 
 def _made(
-    part: PartSettings, maker: Cell, rows: list[CaseRow], folder: Path, progress: bool
+    part: PartSettings, maker: Cell, rows: list[CaseRow], folder: Path
 ) -> tuple[list[CaseRow], list[tuple[str, str]]]:
     """Return the rows of a part with the images that a cell's model made in place of the real ones, and what failed.
 
@@ -117,9 +117,7 @@ def _made(
         return kept, []
     target = load_contract(maker.run).target
     doses = None if part.dose is None else Doses((part.dose,))
-    made, failed = synthesize_cohort(
-        maker.run, asked, folder, place=Place(units="input"), doses=doses, progress=progress
-    )
+    made, failed = synthesize_cohort(maker.run, asked, folder, place=Place(units="input"), doses=doses)
     files = {case: folder / f"{safe_name(case)}.nii.gz" for case in made}
     new = [
         replace(row, files={**row.files, target: files[row.case]}, dose=part.dose or row.dose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrsynth.core.progress import CONSOLE
+from mrsynth.core.progress import remark
 from mrsynth.evaluate.run import evaluate_run
 from mrsynth.io import PreparedCohort, read_cohort
 from mrsynth.prepare.run import prepare
@@ -19,7 +19,7 @@ RECIPE = "osman2022/t1-flair/small"
 SETTINGS = ("train.epochs=10",)
 
 
-def demo(out: Path, *, progress: bool = True) -> Path:
+def demo(out: Path) -> Path:
     """Simulate, prepare, train, synthesize the held-out subjects, evaluate and report below `out`; returns report.html.
 
     Run again after an interruption, it goes on where it stopped.
@@ -27,23 +27,18 @@ def demo(out: Path, *, progress: bool = True) -> Path:
     recipe = load_recipe(RECIPE, SETTINGS)
     run = out / "run"
 
-    def say(what: str) -> None:
-        """Announce a stage."""
-        if progress:
-            CONSOLE.print(f"[bold]{what}")
-
-    say(f"1/5  simulate {SUBJECTS} digital brain phantoms with tumours and MS lesions ({SPACING_MM:g} mm)")
-    table = simulate(out / "phantoms", SUBJECTS, SEED, "brats", spacing_mm=SPACING_MM, progress=progress)
+    remark(f"[bold]1/5  simulate {SUBJECTS} digital brain phantoms with tumours and MS lesions ({SPACING_MM:g} mm)")
+    table = simulate(out / "phantoms", SUBJECTS, SEED, "brats", spacing_mm=SPACING_MM)
     cohort = read_cohort(table)
-    say("2/5  prepare: brain mask, z-score, [0, 1], slices of one size")
-    prepare(cohort, recipe, out / "prepared", progress=progress)
+    remark("[bold]2/5  prepare: brain mask, z-score, [0, 1], slices of one size")
+    prepare(cohort, recipe, out / "prepared")
     if not (run / "model").exists():
-        say("3/5  train T1 → FLAIR (2-D U-Net of Osman & Tamam 2022, small profile)")
-        train(recipe, PreparedCohort.open(out / "prepared"), run, resume=True, progress=progress)
-    say("4/5  synthesize and evaluate the subjects that training never saw")
-    synthesize_cohort(run, cohort, run / "predictions", split="test", progress=progress)
-    evaluate_run(run, cohort, run / "predictions", recipe.evaluate.presets, progress=progress)
-    say("5/5  report")
+        remark("[bold]3/5  train T1 → FLAIR (2-D U-Net of Osman & Tamam 2022, small profile)")
+        train(recipe, PreparedCohort.open(out / "prepared"), run, resume=True)
+    remark("[bold]4/5  synthesize and evaluate the subjects that training never saw")
+    synthesize_cohort(run, cohort, run / "predictions", split="test")
+    evaluate_run(run, cohort, run / "predictions", recipe.evaluate.presets)
+    remark("[bold]5/5  report")
     page = build_report(run)
     target = out / "report.html"
     target.write_bytes(page.read_bytes())

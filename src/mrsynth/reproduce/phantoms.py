@@ -26,7 +26,7 @@ Place = tuple[str, str, str]
 """Patient, split and group of a case."""
 
 
-def make_phantoms(phantoms: PhantomSettings | None, out: Path, progress: bool) -> Path:
+def make_phantoms(phantoms: PhantomSettings | None, out: Path) -> Path:
     """Make a scale's phantom cohort below out and return its table; raises RecipeError where the scale has none, and
     CohortError where the folder holds another one."""
     if phantoms is None:
@@ -36,9 +36,9 @@ def make_phantoms(phantoms: PhantomSettings | None, out: Path, progress: bool) -
             do="get the data from its owners, or take --scale small",
         )
     if phantoms.group is None:
-        table, count = _one_group(phantoms, out / "phantoms", progress)
+        table, count = _one_group(phantoms, out / "phantoms")
     else:
-        table, count = _groups(phantoms, phantoms.group, out / "phantoms", progress)
+        table, count = _groups(phantoms, phantoms.group, out / "phantoms")
     if (found := len(read_cohort(table).rows)) != count:
         raise CohortError(
             f"{table.parent} holds other phantoms than the scale has now.",
@@ -49,7 +49,7 @@ def make_phantoms(phantoms: PhantomSettings | None, out: Path, progress: bool) -
     return table
 
 
-def _one_group(phantoms: PhantomSettings, out: Path, progress: bool) -> tuple[Path, int]:
+def _one_group(phantoms: PhantomSettings, out: Path) -> tuple[Path, int]:
     """Make a cohort whose patients are put into splits at random; returns its table and how many cases it has."""
     sizes = (phantoms.train, phantoms.val, phantoms.test)
     table = simulate(
@@ -59,12 +59,11 @@ def _one_group(phantoms: PhantomSettings, out: Path, progress: bool) -> tuple[Pa
         phantoms.profile,
         spacing_mm=phantoms.spacing_mm,
         fractions=sizes,
-        progress=progress,
     )
     return table, sum(sizes)
 
 
-def _groups(phantoms: PhantomSettings, first: str, out: Path, progress: bool) -> tuple[Path, int]:
+def _groups(phantoms: PhantomSettings, first: str, out: Path) -> tuple[Path, int]:
     """Make a cohort of several groups, and the further cases of the first; returns its table and how many cases."""
     members: list[Member] = []
     places: dict[str, Place] = {}
@@ -77,7 +76,7 @@ def _groups(phantoms: PhantomSettings, first: str, out: Path, progress: bool) ->
         for further in (member.at_dose(dose) for dose in phantoms.series):
             places[further.name] = (member.name, "test", SERIES)
             members.append(further)
-    write_members(members, out, progress)
+    write_members(members, out)
     found = {row.case: row for row in index_folder(out).rows}
     if strangers := sorted(set(found) - set(places)):
         raise CohortError(

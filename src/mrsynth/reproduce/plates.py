@@ -72,7 +72,6 @@ def picture_study(
     cohort: Cohort,
     *,
     charts: Mapping[str, ChartSettings] | None = None,
-    progress: bool = True,
 ) -> Path:
     """Draw a study's plates and charts and write its page, from what its cells and jobs left; returns its path.
 
@@ -86,7 +85,7 @@ def picture_study(
         run = item.run if isinstance(item, Cell) else item.cell.run
         folder = item.place / "predictions" if state == "done" else None
         predictions.setdefault(item.name, Prediction(run, folder, state))
-    draw_plates(out, plates, cohort, predictions, progress=progress)
+    draw_plates(out, plates, cohort, predictions)
     draw_charts(out, charts or {}, items, cohort)
     return build_study(out)
 
@@ -96,8 +95,6 @@ def draw_plates(
     plates: Mapping[str, PlateSettings],
     cohort: Cohort,
     predictions: Mapping[str, Prediction],
-    *,
-    progress: bool = True,
 ) -> list[Path]:
     """Draw every plate of a study into out/figures, with figures.json for the study's page; returns the pictures.
 
@@ -115,7 +112,7 @@ def draw_plates(
     rows: dict[str, dict[str, list[PlateRow]]] = {name: {} for name in plates}
     wanted = list(dict.fromkeys(case for cases in chosen.values() for case in cases))
     # Case by case, so that a case is read once for all plates and only slices are kept.
-    for case in track(wanted, "pictures", len(wanted), progress):
+    for case in track(wanted, "pictures", len(wanted)):
         scans: dict[str, Scans] = {}
         for name, settings in plates.items():
             reference = _reference(settings, made)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mrsynth.core.errors import CohortError, MrsynthError, OutputError, RecipeError
 from mrsynth.core.jobs import Failure, Workers, run_each
-from mrsynth.core.progress import CONSOLE, CaseProgress
+from mrsynth.core.progress import CONSOLE, CaseProgress, listening, remark
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
@@ -41,7 +41,6 @@ def reproduce(
     workers: Workers | None = None,
     only: Sequence[str] = (),
     tables_only: bool = False,
-    progress: bool = True,
 ) -> Reproduced:
     """Run a study (a name or a YAML file) at a scale into a folder, and write its tables, pictures and record.
 
@@ -70,14 +69,14 @@ def reproduce(
         failed: list[tuple[str, str]] = []
     else:
         require_unchanged(items)
-        table = (cohort or make_phantoms(study.scales[scale].phantoms, out, progress)).absolute()
+        table = (cohort or make_phantoms(study.scales[scale].phantoms, out)).absolute()
         scans, phantom = _with_all_splits(read_cohort(table), str(table)), cohort is None
         write_study_record(out, study, scale, items, (table, scans), phantom)
-        unprepared = _prepare(wanted, scans, workers, progress)
-        failed = _run(wanted, table, unprepared, workers, progress)
+        unprepared = _prepare(wanted, scans, workers)
+        failed = _run(wanted, table, unprepared, workers)
     write_study_record(out, study, scale, items, (table, scans), phantom)
     tables = _write_tables(study, scale, out, items, scans)
-    page = picture_study(out, study.plates, items, scans, charts=study.charts, progress=progress)
+    page = picture_study(out, study.plates, items, scans, charts=study.charts)
     return Reproduced(page, tuple(tables), tuple(failed))
 
 
@@ -101,17 +100,16 @@ def _with_all_splits(cohort: Cohort, name: str) -> Cohort:
     return cohort
 
 
-def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers, progress: bool) -> dict[Path, str]:
+def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers) -> dict[Path, str]:
     """Prepare the cohort once for each distinct preparation, and for each data that cells are trained on and that is
     there already; returns the folders where that failed, and why."""
     failed = {}
     cells = {item.prepared: item for item in items if isinstance(item, Cell) and not (item.data and item.data.makers)}
     for number, (folder, cell) in enumerate(cells.items(), start=1):
-        if progress:
-            CONSOLE.print(f"[bold]preparation {number}/{len(cells)}[/bold] {folder.name}")
+        remark(f"[bold]preparation {number}/{len(cells)}[/bold] {folder.name}")
         try:
             scans = _with_all_splits(cases_of(cell.data, cohort), cell.data.name if cell.data else "the cohort")
-            done = prepare(scans, Plan.of_recipe(cell.recipe), folder, workers=workers, progress=progress)
+            done = prepare(scans, Plan.of_recipe(cell.recipe), folder, workers=workers)
         except OutputError:
             raise
         except MrsynthError as error:
@@ -122,9 +120,7 @@ def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers, progress: 
     return failed
 
 
-def _run(
-    items: Sequence[Item], table: Path, unprepared: Mapping[Path, str], workers: Workers, progress: bool
-) -> list[tuple[str, str]]:
+def _run(items: Sequence[Item], table: Path, unprepared: Mapping[Path, str], workers: Workers) -> list[tuple[str, str]]:
     """Run cells and jobs; returns those that failed, and why. A full disk stops all with its OutputError."""
     failed: list[tuple[str, str]] = []
     ready = []
@@ -134,19 +130,11 @@ def _run(
             failed.append((item.label, unprepared[item.prepared]))
         else:
             ready.append(item)
-    chosen = set(ready)
-    alone = workers.in_process
-    with CaseProgress("study", len(ready), progress and not alone) as bar:
-
-        def tell(label: str, what: str) -> None:
-            """Show what is being done: as lines between the bars of the work itself, or beside one bar."""
-            if not alone:
-                bar.tell(label, what)
-            elif progress:
-                CONSOLE.print(f"[bold]{label}[/bold] {what}")
-
-        work = StudyWork(table, progress and alone)
-        for item, result in run_each(work, ready, workers, tell, lambda one: [n for n in one.needs if n in chosen]):
+    needs = {item: [one for one in item.needs if one in ready] for item in ready}
+    bar = CaseProgress("study", len(ready), show=not workers.in_process)
+    # Alone, a cell shows bars of its own: what is done with it is told in lines between them.
+    with bar, listening(_remark_on if workers.in_process else bar.tell):
+        for item, result in run_each(StudyWork(table), ready, workers, needs.__getitem__):
             bar.advance(item.label)
             if isinstance(result, Failure):
                 if isinstance(result.stops, OutputError):
@@ -154,6 +142,10 @@ def _run(
                 write_failed(item.place, result.why)
                 failed.append((item.label, result.why))
     return failed
+
+
+def _remark_on(label: str, what: str) -> None:
+    remark(f"[bold]{label}[/bold] {what}")
 
 
 def _write_tables(study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort) -> list[Path]:

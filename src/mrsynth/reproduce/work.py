@@ -14,7 +14,7 @@ from typing import Any
 
 from mrsynth.core.errors import CohortError, InputError, ModelError
 from mrsynth.core.files import write_json
-from mrsynth.core.jobs import Tell
+from mrsynth.core.progress import say, working_on
 from mrsynth.evaluate.run import evaluate_run, left_out
 from mrsynth.io import Cohort, PreparedCohort, read_cohort
 from mrsynth.model import load_contract
@@ -36,25 +36,24 @@ STATE = "state.json"
 
 @dataclass(frozen=True)
 class StudyWork:
-    """What is done with each cell and job. table: the cohort; progress: bars for each (only one item at a time)."""
+    """What is done with each cell and job. table: the cohort."""
 
     table: Path
-    progress: bool
 
-    def __call__(self, item: Item, tell: Tell) -> None:
+    def __call__(self, item: Item) -> None:
         """Bring a cell or job to its end, or find it there; state.json says so. Raises MrsynthError if it cannot."""
         cohort = read_cohort(self.table)
         if isinstance(item, Dataset):
-            run_dataset(item, cohort, tell, self.progress)
+            run_dataset(item, cohort)
         elif isinstance(item, Cell):
-            run_cell(item, cases_of(item.data, cohort), tell, self.progress)
+            run_cell(item, cases_of(item.data, cohort))
         else:
-            run_job(item, cases_of(item.data or item.cell.data, cohort), tell, self.progress)
+            run_job(item, cases_of(item.data or item.cell.data, cohort))
 
 
-def run_dataset(data: Dataset, cohort: Cohort, tell: Tell, progress: bool) -> None:
+def run_dataset(data: Dataset, cohort: Cohort) -> None:
     """Make the images of some data, and prepare it for the cells that are trained on it."""
-    clock = Clock(data.label, tell)
+    clock = Clock(data.label)
     weights = _weights(data.makers.values(), data.name)
     rows = [[row.case, row.split, row.dose] for part in data.parts for row in select(cohort.rows, part.where)]
     parts = [part.model_dump(mode="json") for part in data.parts]
@@ -63,19 +62,19 @@ def run_dataset(data: Dataset, cohort: Cohort, tell: Tell, progress: bool) -> No
     if is_same(data.place, asked) and data.table.exists():
         return
     with clock("synthesize"):
-        failed = make_images(data, cohort, progress)
+        failed = make_images(data, cohort)
     with clock("prepare"):
         for folder, recipe in data.recipes.items():
-            prepare(read_cohort(data.table), Plan.of_recipe(recipe), folder, progress=progress)
+            prepare(read_cohort(data.table), Plan.of_recipe(recipe), folder)
     _write_done(data.place, asked, clock.seconds, failed)
 
 
-def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
+def run_cell(cell: Cell, cohort: Cohort) -> None:
     """Train a cell (or go on with it), predict the test split, judge it and write its report.
 
     Raises CohortError where the cell was trained on other data than are prepared now.
     """
-    clock = Clock(cell.label, tell)
+    clock = Clock(cell.label)
     prepared = PreparedCohort.open(cell.prepared)
     if cell.fold is not None:
         number, folds = cell.fold
@@ -85,7 +84,7 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
         # Without the other's state (it failed, or was not run here) all stages are trained: the same model, later.
         start = cell.checkpoint if cell.checkpoint is not None and cell.checkpoint.exists() else None
         with clock("train"):
-            train(_here(cell.recipe), prepared, cell.run, resume=True, start=start, progress=progress)
+            train(_here(cell.recipe), prepared, cell.run, resume=True, start=start)
         forget_states(cell.run / "checkpoints")
     contract = load_contract(cell.run)
     if contract.training["data_fingerprint"] != prepared.fingerprint:
@@ -100,10 +99,10 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
     if is_done(cell.place, asked):
         return
     with clock("synthesize"):
-        made, failed = synthesize_cohort(cell.run, cohort, cell.run / "predictions", split="test", progress=progress)
+        made, failed = synthesize_cohort(cell.run, cohort, cell.run / "predictions", split="test")
         _require_some(made, failed)
     with clock("evaluate"):
-        path = evaluate_run(cell.run, cohort, cell.run / "predictions", presets, progress=progress)
+        path = evaluate_run(cell.run, cohort, cell.run / "predictions", presets)
         failed = each_once(failed, left_out(path))
     with clock("report"):
         build_report(cell.run)
@@ -111,10 +110,10 @@ def run_cell(cell: Cell, cohort: Cohort, tell: Tell, progress: bool) -> None:
     _write_done(cell.place, asked, seconds, failed)
 
 
-def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
+def run_job(job: Job, cohort: Cohort) -> None:
     """Predict test cases with a cell's model, of other data or with inputs left out, and judge that in the job's own
     folder."""
-    clock = Clock(job.label, tell)
+    clock = Clock(job.label)
     presets = job.cell.recipe.evaluate.presets
     weights = _weights(job.models, job.name)
     settings = job.settings.model_dump(mode="json", exclude_none=True)
@@ -131,12 +130,10 @@ def run_job(job: Job, cohort: Cohort, tell: Tell, progress: bool) -> None:
     )
     predictions = job.place / "predictions"
     with clock("synthesize"):
-        made, failed = synthesize_cohort(
-            job.cell.run, cohort, predictions, split="test", missing=missing, progress=progress
-        )
+        made, failed = synthesize_cohort(job.cell.run, cohort, predictions, split="test", missing=missing)
         _require_some(made, failed)
     with clock("evaluate"):
-        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place, progress=progress)
+        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place)
         failed = each_once(failed, left_out(path))
     _write_done(job.place, asked, clock.seconds, failed)
 
@@ -170,16 +167,17 @@ def _here(recipe: Recipe) -> Recipe:
 
 
 class Clock:
-    """Tells what is done with an item and keeps how long it took."""
+    """Says what is done with an item and keeps how long it took."""
 
-    def __init__(self, label: str, tell: Tell) -> None:
-        self.label, self.tell = label, tell
+    def __init__(self, label: str) -> None:
+        self.label = label
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
         """Time a part of the work."""
-        self.tell(self.label, what)
+        with working_on(self.label):
+            say(what)
         began = time.monotonic()
         yield
         self.seconds[what] = round(time.monotonic() - began, 1)

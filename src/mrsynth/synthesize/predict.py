@@ -33,7 +33,6 @@ from mrsynth.synthesize.impute import (
     require_same_space,
     supply_of,
 )
-from mrsynth.volume.engine import Tell
 from mrsynth.volume.predict import Inference, predict_volume
 
 VOXEL_TOLERANCE = 1.25
@@ -74,11 +73,10 @@ class Synthesizer:
         case: Case,
         like: str | None = None,
         units: Units = "range",
-        tell: Tell | None = None,
         dosage: Dosage | None = None,
     ) -> Image:
         """Return the synthetic image, 0 outside the brain; dosage: which one, of a model with a condition."""
-        return next(self.series(case, [dosage], like, units, tell))
+        return next(self.series(case, [dosage], like, units))
 
     def series(
         self,
@@ -86,7 +84,6 @@ class Synthesizer:
         dosages: Sequence[Dosage | None],
         like: str | None = None,
         units: Units = "range",
-        tell: Tell | None = None,
     ) -> Iterator[Image]:
         """Yield a synthetic image, 0 outside the brain, for each dosage; the case is prepared once.
 
@@ -120,7 +117,7 @@ class Synthesizer:
         if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
             mask = _back(prepared.masks["brain"], after, ("geometry",), like)
         for dosage in dosages:
-            predicted = self._predicted(prepared, supply, tell, dosage)
+            predicted = self._predicted(prepared, supply, dosage)
             image = prepared.images[supply.real[0]].with_data(predicted, self.contract.target)
             if units == "input":
                 image = _back(image, [*before, *after], ("geometry", "intensity"), like)
@@ -177,20 +174,19 @@ class Synthesizer:
                 found[name] = {"source": "scan"}
         return found
 
-    def _predicted(self, prepared: Case, supply: Supply, tell: Tell | None, dosage: Dosage | None = None) -> np.ndarray:
+    def _predicted(self, prepared: Case, supply: Supply, dosage: Dosage | None = None) -> np.ndarray:
         """Return the prediction (x, y, z) in the prepared space, gaps filled on the way."""
         images = {name: image.data for name, image in prepared.images.items()}
         for name in supply.made:
             imputer = self.imputers[name]
-            images[name] = self._run(imputer.net(), imputer.contract, images, tell)
-        return self._run(self.net, self.contract, images, tell, dosage)
+            images[name] = self._run(imputer.net(), imputer.contract, images)
+        return self._run(self.net, self.contract, images, dosage)
 
     def _run(
         self,
         net: Callable[[Tensor], Tensor],
         model: Contract,
         images: Mapping[str, np.ndarray],
-        tell: Tell | None,
         dosage: Dosage | None = None,
     ) -> np.ndarray:
         """Return a network's image of prepared images, in its range; with a dosage the network gets noise too."""
@@ -199,7 +195,7 @@ class Synthesizer:
             net, channels = AtDose(net, dosage), [noise(channels[0].shape, dosage.seed), *channels]
         known = {"patch": model.patch, "neighbours": model.neighbours, "planes": model.predict}
         how = self.inference.model_copy(update={**known, "background": model.range[0]})
-        predicted = predict_volume(net, channels, how, device=self.device, tell=tell)
+        predicted = predict_volume(net, channels, how, device=self.device)
         return np.clip(predicted, *model.range)
 
     def to_training_units(self, image: Image) -> Image:

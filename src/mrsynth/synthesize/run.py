@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,8 +12,8 @@ import mrsynth
 from mrsynth.core.errors import InputError, ModelError, MrsynthError
 from mrsynth.core.files import safe_name, write_json
 from mrsynth.core.image import Case, Image
-from mrsynth.core.jobs import Failure, Tell, Workers, run_each
-from mrsynth.core.progress import CaseProgress
+from mrsynth.core.jobs import Failure, Workers, run_each
+from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.core.types import contrast_name
 from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
 from mrsynth.io.overwrite import Identity, identities, require_no_scan, require_own_sidecar, require_place
@@ -47,7 +47,6 @@ def synthesize_files(
     missing: MissingInputs = REFUSE,
     inference: Inference | None = None,
     doses: Doses | None = None,
-    progress: bool = True,
 ) -> Path:
     """Predict from single files: contrast (or `brain`) → path; writes out and, beside it, out's name with .json.
 
@@ -70,9 +69,9 @@ def synthesize_files(
         "inputs": {name: str(path) for name, path in inputs.items()},
         "sources": _sources(synthesizer, supply, given),
     }
-    with in_words(case), CaseProgress("synthesize", 1, progress) as bar:
+    with in_words(case), CaseProgress("synthesize", 1) as bar, listening(bar.tell), working_on(case):
         read = _read(synthesizer, case, images, given.get("brain"))
-        series = synthesizer.series(read, dosages, place.like, place.units, _teller(bar.tell, case))
+        series = synthesizer.series(read, dosages, place.like, place.units)
         for image, dosage, path in zip(series, dosages, files, strict=True):
             write_prediction(image, path, dosage)
             said = {} if dosage is None else {"condition": asdict(dosage)}
@@ -135,7 +134,6 @@ def synthesize_cohort(
     missing: MissingInputs = REFUSE,
     inference: Inference | None = None,
     doses: Doses | None = None,
-    progress: bool = True,
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Predict every case of a cohort (or of one split) into out/<case>.nii.gz; returns cases, and (case, why) failed.
 
@@ -155,8 +153,8 @@ def synthesize_cohort(
     scans = identities(path for row in cohort.rows for path in row.files.values())
     work = CaseWork(synthesizer, place, doses, predictions, scans)
     made, failed = [], []
-    with CaseProgress("synthesize", len(rows), progress) as bar:
-        for row, result in run_each(work, rows, Workers(), bar.tell):
+    with CaseProgress("synthesize", len(rows)) as bar, listening(bar.tell):
+        for row, result in run_each(work, rows, Workers()):
             bar.advance(row.case)
             if isinstance(result, Failure):
                 why = result.reason()
@@ -187,15 +185,16 @@ class CaseWork:
     predictions: Predictions
     scans: frozenset[Identity]
 
-    def __call__(self, row: CaseRow, tell: Tell) -> Failure | None:
+    def __call__(self, row: CaseRow) -> Failure | None:
         """Predict a case, unless it lies there already; a model that cannot be used ends the whole run."""
         try:
-            self._predict(row, tell)
+            with working_on(row.case):
+                self._predict(row)
         except ModelError as error:
             return Failure(str(error), stops=error)
         return None
 
-    def _predict(self, row: CaseRow, tell: Tell) -> None:
+    def _predict(self, row: CaseRow) -> None:
         known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
         dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
         supply = self.synthesizer.supply(row.files)
@@ -207,10 +206,9 @@ class CaseWork:
         self.predictions.forget(row.case)
         for file in files:
             require_no_scan(self.predictions.folder / file, self.scans)
-        tell(row.case, "preparing")
+        say("preparing")
         case = read_case(row, supply.read, ("brain",))
-        teller = _teller(tell, row.case)
-        series = self.synthesizer.series(case, dosages, self.place.like, self.place.units, teller)
+        series = self.synthesizer.series(case, dosages, self.place.like, self.place.units)
         for image, dosage, file in zip(series, dosages, files, strict=True):
             write_prediction(image, self.predictions.folder / file, dosage)
         self.predictions.add(row.case, files, origin)
@@ -278,11 +276,6 @@ def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None]) -> li
     if len(dosages) == 1:
         return [f"{safe_name(row.case)}.nii.gz"]
     return [str(_file_of(Path(safe_name(row.case)), target, dosage, len(dosages))) for dosage in dosages]
-
-
-def _teller(tell: Tell, case: str) -> Callable[[int, int], None]:
-    """Return what shows a network's progress beside a case."""
-    return lambda done, total: tell(case, f"{done}/{total}")
 
 
 def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.core.files import atomic_file, sha256_file, write_json
+from mrsynth.core.progress import remark
 from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.core.settings import Settings, parse
 from mrsynth.io.prepared import PreparedCohort
@@ -51,12 +52,10 @@ class FeatureRecord(Settings):
     weights_sha256: str
 
 
-def feature_source(
-    cohort: PreparedCohort, names: Sequence[str], out: Path, tell: Callable[[str], None] | None = None
-) -> FeatureSource:
+def feature_source(cohort: PreparedCohort, names: Sequence[str], out: Path) -> FeatureSource:
     """Return what gives a loss its feature network (build_loss): loaded, or trained on the training split into `out`.
 
-    names: the contrasts to train on; out: RUN/features; tell: is told that a training begins. A network that lies in
+    names: the contrasts to train on; out: RUN/features. A network that lies in
     `out` and was trained by the same settings on the same data is taken as it is. The source raises ModelError where
     weights are missing or damaged, RecipeError for a layer that the network does not have.
     """
@@ -66,7 +65,7 @@ def feature_source(
         if settings not in found:
             try:
                 if settings.weights == "trained":
-                    record = train_features(cohort, "train", names, settings.training, out, tell)
+                    record = train_features(cohort, "train", names, settings.training, out)
                     found[settings] = load_features(out / record.weights, settings.layer)
                 else:
                     found[settings] = load_vgg(settings.network, settings.layer, settings.weights)
@@ -83,7 +82,6 @@ def train_features(
     names: Sequence[str],
     settings: FeatureTraining,
     out: Path,
-    tell: Callable[[str], None] | None = None,
 ) -> FeatureRecord:
     """Train the network `small` on the slices of a split by the task of feature_task.py, on the CPU.
 
@@ -95,8 +93,7 @@ def train_features(
     if path.with_suffix(".json").is_file():
         return load_record(path)
     slices = SliceSet(cohort, split, (list(names[:-1]), names[-1]), settings.min_brain_fraction, IN_MEMORY_GB)
-    if tell is not None:
-        tell(f"training a feature network on {len(slices)} slices of {', '.join(names)}: {settings.steps} steps")
+    remark(f"training a feature network on {len(slices)} slices of {', '.join(names)}: {settings.steps} steps")
     began = time.monotonic()
     net, accuracy = _learn(slices, len(names), settings)
     data = save({name: value.contiguous() for name, value in net.state_dict().items()})

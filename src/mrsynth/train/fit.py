@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from mrsynth.core.memory import keep_freed_memory
+from mrsynth.core.progress import is_quiet
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.batches import EpochSampler
 from mrsynth.train.checkpoints import AtomicCheckpoints, BestModel, LastState, latest
@@ -78,7 +79,6 @@ def fit(
     *,
     stages: Sequence[Stage] = (),
     resume: bool = False,
-    progress: bool = True,
 ) -> FitResult:
     """Train a network and return its best weights.
 
@@ -92,9 +92,7 @@ def fit(
     folder = run / "checkpoints"
     best = BestModel(folder)
     with _quiet():
-        trainer = _trainer(
-            settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages, progress
-        )
+        trainer = _trainer(settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     handler = signal.getsignal(signal.SIGINT)
@@ -117,7 +115,7 @@ def fit(
     )
 
 
-def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequence[Stage], progress: bool) -> L.Trainer:
+def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequence[Stage]) -> L.Trainer:
     """Return Lightning's trainer for the settings."""
     callbacks: list[L.Callback] = [
         Stages(stages, best, run / "checkpoints"),
@@ -126,7 +124,7 @@ def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequen
         best,
         LastState(run / "checkpoints"),  # Lightning's save_last follows the best epoch: those since would be lost
     ]
-    callbacks += [RichProgressBar(leave=False)] if progress else []
+    callbacks += [RichProgressBar(leave=False)] if not is_quiet() else []
     return L.Trainer(
         max_epochs=settings.epochs,
         accelerator=settings.accelerator,
@@ -137,7 +135,7 @@ def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequen
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run / "log", name="", version="tensorboard"),
         callbacks=callbacks,
-        enable_progress_bar=progress,
+        enable_progress_bar=not is_quiet(),
         enable_model_summary=False,
         use_distributed_sampler=False,
         log_every_n_steps=1,

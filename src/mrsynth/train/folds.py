@@ -32,7 +32,7 @@ def fold_splits(patients: Sequence[str], folds: int, seed: int) -> list[dict[str
 
 
 def train_folds(
-    recipe: Recipe, prepared: PreparedCohort, out: Path, folds: int, *, resume: bool = False, progress: bool = True
+    recipe: Recipe, prepared: PreparedCohort, out: Path, folds: int, *, resume: bool = False
 ) -> list[Contract]:
     """Train one model a fold into out/fold-1 … out/fold-K; folds that are finished are kept when resuming.
 
@@ -41,7 +41,7 @@ def train_folds(
     contracts = []
     for number, splits in enumerate(split_folds(recipe, prepared, folds), start=1):
         run = out / f"fold-{number}"
-        contracts.append(train(recipe, prepared.with_splits(splits), run, resume=resume, progress=progress))
+        contracts.append(train(recipe, prepared.with_splits(splits), run, resume=resume))
     return contracts
 
 

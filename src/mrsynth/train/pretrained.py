@@ -11,7 +11,7 @@ from torch import nn
 
 from mrsynth.core.errors import ModelError
 from mrsynth.core.files import atomic_file, sha256_file
-from mrsynth.core.progress import CONSOLE
+from mrsynth.core.progress import remark
 from mrsynth.core.settings import parse
 from mrsynth.io import PreparedCohort
 from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
@@ -29,21 +29,17 @@ DRAWN_ENCODER = "Encoder: first weights drawn, not ImageNet's as in the paper."
 """What is said of a network that could have begun with weights of others."""
 
 
-def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path, progress: bool = False) -> FeatureSource:
+def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> FeatureSource:
     """Return what gives the losses of all stages of a run their feature networks, each once.
 
     One that a run in the same folder trained on the same data by the same settings is copied from there: it would be
     the same.
     """
 
-    def tell(what: str) -> None:
-        if progress:
-            CONSOLE.print(what, markup=False)
-
     for settings in _feature_settings(recipe).values():
         if settings.weights == "trained":
             _copy_from_beside(out, network_file(prepared, "train", recipe.contrasts, settings.training))
-    return feature_source(prepared, recipe.contrasts, out / FOLDER, tell)
+    return feature_source(prepared, recipe.contrasts, out / FOLDER)
 
 
 def _copy_from_beside(run: Path, name: str) -> None:
@@ -77,17 +73,16 @@ def describe_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> di
     return found
 
 
-def begin_encoder(net: nn.Module, weights: str | None, progress: bool = False) -> dict[str, str] | None:
+def begin_encoder(net: nn.Module, weights: str | None) -> dict[str, str] | None:
     """Put weights of others into a network's encoder, None for none; returns the file and its SHA-256, for the record.
 
-    weights: the recipe's `encoder_weights`. progress: say on the console where there are none. Raises ModelError
+    weights: the recipe's `encoder_weights`. Where there are none the console says so. Raises ModelError
     that says how to get them where they are not there, or what does not fit.
     """
     if not isinstance(net, DRUNet):
         return None
     if weights is None:
-        if progress:
-            CONSOLE.print(DRAWN_ENCODER, markup=False)
+        remark(DRAWN_ENCODER)
         return None
     path = encoder_file(net, weights)
     load_encoder(net, path)

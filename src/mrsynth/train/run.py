@@ -51,7 +51,6 @@ def train(
     *,
     resume: bool = False,
     start: Path | None = None,
-    progress: bool = True,
 ) -> Contract:
     """Train a recipe's model and leave a complete run in out; returns its contract.
 
@@ -69,12 +68,12 @@ def train(
         check_start(recipe, prepared, start)
     began = _begin(recipe, prepared, out, resume, start)
     samples = training_samples(recipe, prepared)
-    features = run_features(recipe, prepared, out, progress)
+    features = run_features(recipe, prepared, out)
     module = training_module(recipe, features)
-    encoder = begin_encoder(module.net, recipe.encoder_weights, progress)
+    encoder = begin_encoder(module.net, recipe.encoder_weights)
     stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
     go_on = resume or start is not None
-    result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on, progress=progress)
+    result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on)
     if not result.is_main:
         raise SystemExit(0)  # a helper process of a run on several devices: the main one writes
     write_baselines(recipe, prepared, out / "baselines.npz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.core.errors import MrsynthError
+from mrsynth.core.progress import part_of, say_step
 from mrsynth.volume.layers import CannotStreamError, Layer
 from mrsynth.volume.stream import peak_bytes, stream
 from mrsynth.volume.trace import trace
@@ -23,9 +25,6 @@ AT_ONCE = {"cpu": 16, "cuda": 64}
 
 ROWS = {"cpu": 16, "cuda": 1024}
 """Rows in a pass at most, where a block is streamed: what a pass touches stays nearer to the processor."""
-
-Tell = Callable[[int, int], None]
-"""Progress: (done, total)."""
 
 
 class Plan(NamedTuple):
@@ -59,7 +58,6 @@ class Engine:
         take: Callable[[int, int], np.ndarray],
         put: Callable[[int, np.ndarray], None],
         count: int,
-        tell: Tell | None = None,
     ) -> None:
         """Predict blocks 0 … count − 1. take(start, stop) → (b, c, *space); put(start, prediction (b, *space)).
 
@@ -75,7 +73,10 @@ class Engine:
         while start < count:
             stop = min(start + plan.batch, count)
             try:
-                predicted = self._predict(take(start, stop), plan, tell if count == 1 else None)
+                with part_of(start, stop - start, count) if count > 1 else nullcontext():
+                    predicted = self._predict(take(start, stop), plan)
+                    if count > 1:
+                        say_step(1, 1)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -84,10 +85,8 @@ class Engine:
                 continue
             put(start, predicted)
             start = stop
-            if tell and count > 1:
-                tell(stop, count)
 
-    def _predict(self, block: np.ndarray, plan: Plan, tell: Tell | None) -> np.ndarray:
+    def _predict(self, block: np.ndarray, plan: Plan) -> np.ndarray:
         """Return the prediction (b, *space) of one batch."""
         layout = torch.channels_last_3d if block.ndim == 5 else torch.channels_last
         batch, channels, *space = block.shape
@@ -97,7 +96,7 @@ class Engine:
             if layers is None or (self.whole and plan.rows >= space[0]):
                 out = (self.whole or self.net)(x)
             else:
-                out = stream(layers, x, plan.rows, tell)
+                out = stream(layers, x, plan.rows)
             return out[:, 0].float().cpu().numpy()
 
     def _plan(self, channels: int, space: tuple[int, ...], count: int) -> Plan:

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from mrsynth.core.progress import part_of
 from mrsynth.core.settings import PredictSettings
-from mrsynth.volume.engine import Engine, Tell
+from mrsynth.volume.engine import Engine
 from mrsynth.volume.slices import predict_slices
 
 Size = tuple[int, int]
@@ -42,16 +43,16 @@ class SliceNet:
     stride: int = 1
     background: float = 0.0
 
-    def predict(self, volumes: list[np.ndarray], tell: Tell | None) -> np.ndarray:
+    def predict(self, volumes: list[np.ndarray]) -> np.ndarray:
         """Return the prediction of every slice along the last axis of c volumes (u, v, k)."""
         u, v, _ = volumes[0].shape
         more = [(0, -size % self.stride) for size in (u, v)]
         if any(far for _, far in more):
             volumes = [np.pad(a, [*more, (0, 0)], constant_values=self.background) for a in volumes]
-        return predict_slices(self.engine, volumes, tell, self.neighbours)[:u, :v]
+        return predict_slices(self.engine, volumes, self.neighbours)[:u, :v]
 
     def predict_turned(
-        self, volumes: list[np.ndarray], there: np.ndarray, degrees: float, tell: Tell | None
+        self, volumes: list[np.ndarray], there: np.ndarray, degrees: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the prediction with all slices turned, turned back, and where there is one, each (u, v, k).
 
@@ -61,14 +62,12 @@ class SliceNet:
         u, v, _ = there.shape
         edge = math.ceil(max(u, v) / self.stride) * self.stride
         turned, inside = turn_inside(volumes, there, degrees, (edge, edge))
-        predicted = self.predict([np.where(inside, a, self.background) for a in turned], tell)
+        predicted = self.predict([np.where(inside, a, self.background) for a in turned])
         (back,), covered = turn_inside([predicted], inside, -degrees, (u, v))
         return back, covered
 
 
-def predict_planes(
-    net: SliceNet, inputs: list[np.ndarray], how: PredictSettings, tell: Tell | None = None
-) -> np.ndarray:
+def predict_planes(net: SliceNet, inputs: list[np.ndarray], how: PredictSettings) -> np.ndarray:
     """Return the mean prediction over planes and rotations, (x, y, z) float32.
 
     inputs: c arrays (x, y, z), of cubic voxels where there are several planes or rotations: others would show the
@@ -76,7 +75,7 @@ def predict_planes(
     inside the square.
     """
     if how.is_axial:
-        return net.predict(inputs, tell)
+        return net.predict(inputs)
     shape = inputs[0].shape
     there = np.logical_or.reduce([a != net.background for a in inputs])
     total, count = np.zeros(shape, np.float32), np.zeros(shape, np.uint16)
@@ -86,14 +85,14 @@ def predict_planes(
         volumes = [np.moveaxis(a, along, 2) for a in inputs]
         mask, sums, counts = (np.moveaxis(a, along, 2) for a in (there, total, count))  # views, to add to
         for degrees in how.rotations_deg:
-            told = _part(tell, done, shape[along], all_slices)
-            if degrees == 0:
-                sums += net.predict(volumes, told)
-                counts += 1
-            else:
-                predicted, covered = net.predict_turned(volumes, mask, degrees, told)
-                sums += predicted
-                counts += covered
+            with part_of(done, shape[along], all_slices):
+                if degrees == 0:
+                    sums += net.predict(volumes)
+                    counts += 1
+                else:
+                    predicted, covered = net.predict_turned(volumes, mask, degrees)
+                    sums += predicted
+                    counts += covered
             done += shape[along]
     return total / count
 
@@ -121,8 +120,3 @@ def turn(volume: np.ndarray, degrees: float, size: Size) -> np.ndarray:
     stack = torch.from_numpy(np.ascontiguousarray(np.moveaxis(volume, 2, 0), np.float32))
     out = nn.functional.grid_sample(stack[None], grid[None], mode="bicubic", align_corners=False)
     return np.moveaxis(out[0].numpy(), 0, 2)
-
-
-def _part(tell: Tell | None, before: int, part: int, whole: int) -> Tell | None:
-    """Return what tells the progress of a part as that of the whole."""
-    return None if tell is None else lambda done, total: tell(before + part * done // total, whole)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.core.settings import PredictSettings, Settings
-from mrsynth.volume.engine import LOG, Engine, Tell, is_out_of_memory
+from mrsynth.volume.engine import LOG, Engine, is_out_of_memory
 from mrsynth.volume.fold import fold_batch_norm
 from mrsynth.volume.multiplanar import SliceNet, predict_planes
 from mrsynth.volume.slabs import predict_slabs
@@ -54,13 +54,12 @@ def predict_volume(
     inputs: list[np.ndarray],
     how: Inference,
     device: str = "cpu",
-    tell: Tell | None = None,
 ) -> np.ndarray:
     """Return a network's prediction of a volume, (x, y, z) float32; the same for the same input.
 
     net: (b, c · (2n + 1), x, y) → (b, 1, x, y) for slices with n neighbours on each side, (b, c, x, y, z) → (b, 1, x,
     y, z) otherwise; a module is copied, any other callable is used as it is. inputs: c arrays (x, y, z), which stay as
-    they are. tell: called with (parts done, parts in all). A network of boxes sees the whole volume, streamed through
+    they are. A network of boxes sees the whole volume, streamed through
     it in the memory given: the result is that of one piece, without seams (volume/stream.py). Only one that cannot be
     streamed is run on boxes of `how.patch` that overlap by half, blended. Raises InputError for inputs of several
     shapes or without voxels, RecipeError for a precision that the device lacks, MrsynthError where memory runs out.
@@ -76,23 +75,22 @@ def predict_volume(
     if how.patch is None:
         stride = getattr(net, "stride", 1)
         every = math.lcm(*([stride] if isinstance(stride, int) else stride))
-        return predict_planes(SliceNet(engine, how.neighbours, every, how.background), inputs, how.planes, tell)
+        return predict_planes(SliceNet(engine, how.neighbours, every, how.background), inputs, how.planes)
     if how.patch[:2] == [None, None] and how.patch[2] is not None:
-        return predict_slabs(engine, inputs, how.patch[2], how.overlap, tell)
+        return predict_slabs(engine, inputs, how.patch[2], how.overlap)
     if engine.can_stream(shape, len(inputs)):
-        return _predict_whole(engine, inputs, tell)
+        return _predict_whole(engine, inputs)
     size = [edge or length for edge, length in zip(how.patch, shape, strict=True)]
-    return predict_windows(engine, inputs, size, [edge // 2 for edge in size], tell)
+    return predict_windows(engine, inputs, size, [edge // 2 for edge in size])
 
 
-def _predict_whole(engine: Engine, inputs: list[np.ndarray], tell: Tell | None) -> np.ndarray:
+def _predict_whole(engine: Engine, inputs: list[np.ndarray]) -> np.ndarray:
     """Return the prediction of a volume as one block."""
     result: list[np.ndarray] = []
     engine.run(
         lambda *_: np.stack(inputs)[None].astype(np.float32, copy=False),
         lambda _, predicted: result.append(predicted[0]),
         1,
-        tell,
     )
     return result[0]
 

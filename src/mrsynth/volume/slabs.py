@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from mrsynth.core.errors import RecipeError
-from mrsynth.volume.engine import Engine, Tell
+from mrsynth.volume.engine import Engine
 from mrsynth.volume.windows import predict_windows
 
 
-def predict_slabs(
-    engine: Engine, inputs: list[np.ndarray], slices: int, overlap: int | None = None, tell: Tell | None = None
-) -> np.ndarray:
+def predict_slabs(engine: Engine, inputs: list[np.ndarray], slices: int, overlap: int | None = None) -> np.ndarray:
     """Return the prediction of slabs of `slices` whole axial slices.
 
     Trained on slabs, a network knows zeros beyond the first and the last slice, so it must see slabs again: the volume
@@ -29,4 +27,4 @@ def predict_slabs(
             expected=f"0 to {slices - 1} of {slices} slices",
         )
     x, y, _ = inputs[0].shape
-    return predict_windows(engine, inputs, (x, y, slices), (0, 0, overlap), tell)
+    return predict_windows(engine, inputs, (x, y, slices), (0, 0, overlap))

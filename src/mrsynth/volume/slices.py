@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mrsynth.core.image import slices_around
-from mrsynth.volume.engine import Engine, Tell
+from mrsynth.volume.engine import Engine
 
 
-def predict_slices(
-    engine: Engine, inputs: list[np.ndarray], tell: Tell | None = None, neighbours: int = 0
-) -> np.ndarray:
+def predict_slices(engine: Engine, inputs: list[np.ndarray], neighbours: int = 0) -> np.ndarray:
     """Return the prediction of every axial slice, each predicted once.
 
     engine: of a network (b, c · (2n + 1), x, y) → (b, 1, x, y). inputs: c arrays (x, y, z). neighbours: n, the slices
@@ -29,5 +27,5 @@ def predict_slices(
     def put(start: int, predicted: np.ndarray) -> None:
         result[..., start : start + len(predicted)] = np.moveaxis(predicted, 0, 2)
 
-    engine.run(take, put, slices, tell)
+    engine.run(take, put, slices)
     return result

@@ -8,21 +8,22 @@ image's length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrsynth.core.progress import say_step
 from mrsynth.volume.layers import Layer
 from mrsynth.volume.rows import AXIS, Spread, Window
 
 
-def stream(layers: list[Layer], x: Tensor, rows: int, tell: Callable[[int, int], None] | None = None) -> Tensor:
+def stream(layers: list[Layer], x: Tensor, rows: int) -> Tensor:
     """Return the network's output for x (b, c, *space), of the shape and type that were traced.
 
-    rows: input rows a pass. tell: called with (output rows done, of how many) after each pass.
+    rows: input rows a pass. Says how many rows are done after each pass.
     """
     kept: dict[int, tuple[int, Tensor]] = {0: (0, x)}
     result: Tensor | None = None
@@ -35,8 +36,7 @@ def stream(layers: list[Layer], x: Tensor, rows: int, tell: Callable[[int, int],
                     if result is None:
                         result = new.new_empty((*new.shape[:AXIS], total, *new.shape[AXIS + 1 :]))
                     result.narrow(AXIS, step.start, step.stop - step.start).copy_(new)
-                    if tell:
-                        tell(step.stop, total)
+                    say_step(step.stop, total)
                 else:
                     first, old = kept.get(step.number, (step.start, None))
                     kept[step.number] = (first, new if old is None else torch.cat([old, new], dim=AXIS))

@@ -7,11 +7,11 @@ from itertools import product
 
 import numpy as np
 
-from mrsynth.volume.engine import Engine, Tell
+from mrsynth.volume.engine import Engine
 
 
 def predict_windows(
-    engine: Engine, inputs: list[np.ndarray], size: Sequence[int], overlap: Sequence[int], tell: Tell | None = None
+    engine: Engine, inputs: list[np.ndarray], size: Sequence[int], overlap: Sequence[int]
 ) -> np.ndarray:
     """Return the weighted mean of the predictions of all boxes over a volume.
 
@@ -42,7 +42,7 @@ def predict_windows(
             total[here] += weight * box
             weights[here] += weight
 
-    engine.run(take, put, len(corners), tell)
+    engine.run(take, put, len(corners))
     total /= weights
     return total[tuple(slice(n) for n in shape)]
 
