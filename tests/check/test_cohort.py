@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -245,3 +246,25 @@ def test_a_tilted_stack_is_written_with_the_place_that_a_quaternion_cannot_say(t
     image = read_image(tmp_path / "x.nii", "t1")
     np.testing.assert_allclose(image.affine, affine, atol=1e-6)
     assert list(image_problems("c", image, tmp_path / "x.nii")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({(76, "<4f"): (1, -2, 2, 2), (252, "<2h"): (1, 0)}, "the NIfTI header had to be repaired."),
+        ({(76, "<f"): (3,), (252, "<2h"): (1, 0)}, "the NIfTI header had to be repaired."),
+        ({(76, "<f"): (3,), (252, "<2h"): (0, 1)}, None),
+        ({(256, "<3f"): (5, 5, 5), (252, "<2h"): (1, 1)}, "the qform is damaged."),
+    ],
+)
+def test_a_header_that_is_repaired_or_half_damaged_is_told(
+    tmp_path: Path, changes: dict[tuple[int, str], tuple[float, ...]], told: str | None
+) -> None:
+    path = tmp_path / "t1.nii"
+    save(path, ramp(), LPS)
+    raw = bytearray(path.read_bytes())
+    for (offset, form), values in changes.items():
+        struct.pack_into(form, raw, offset, *values)
+    path.write_bytes(bytes(raw))
+    whats = [problem.what for problem in image_problems("P1", read_image(path, "t1"), path)]
+    assert whats == ([] if told is None else [f"{path}: {told}"])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mrsynth.check.problem import Problem
+from mrsynth.core.errors import InputError
 from mrsynth.core.image import Image
 from mrsynth.core.types import is_contrast
+from mrsynth.io.locator import split_locator
+from mrsynth.io.nifti_stream import read_header
 from mrsynth.io.synthetic import why_synthetic
 
 USUAL_MM = (0.2, 10.0)
@@ -72,7 +76,8 @@ def _header_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:
             do="convert it again from DICOM; left and right cannot be told here",
         )
     if qform_code > 0 and sform_code > 0:
-        yield from _two_places(case, header.get_qform(), header.get_sform(), image, path)
+        yield from _two_places(case, header, image, path)
+    yield from _repairs(case, path, uses_qform=sform_code == 0 and qform_code > 0)
     kind = header.get_data_dtype()
     if kind.itemsize == 1 and is_contrast(image.contrast):
         yield Problem(
@@ -85,8 +90,41 @@ def _header_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:
         )
 
 
-def _two_places(case: str, qform: np.ndarray, sform: np.ndarray, image: Image, path: Path) -> Iterator[Problem]:
-    """Yield a problem if qform and sform (4×4, mm) place the image differently."""
+def _repairs(case: str, path: Path, uses_qform: bool) -> Iterator[Problem]:
+    """Yield what was repaired in a NIfTI file's header while it was read."""
+    try:
+        repairs = read_header(split_locator(path)[0]).repairs
+    except InputError:
+        return
+    for repair in repairs:
+        if repair.startswith("pixdim[0]") and not uses_qform:
+            continue  # the sign of the quaternion's third axis, which nobody asks for here
+        sides = "left and right are not certain, " if uses_qform and repair.startswith("pixdim") else ""
+        yield Problem(
+            case,
+            "warning",
+            f"{path}: the NIfTI header had to be repaired.",
+            found=repair,
+            expected="a header that every program reads alike",
+            do=f"{sides}convert it again from DICOM, or compare it with an image of the same head",
+        )
+
+
+def _two_places(case: str, header: Any, image: Image, path: Path) -> Iterator[Problem]:
+    """Yield a problem if qform and sform place the image differently."""
+    sform = header.get_sform()
+    try:
+        qform = header.get_qform()
+    except ValueError as error:  # a quaternion that is none
+        yield Problem(
+            case,
+            "warning",
+            f"{path}: the qform is damaged.",
+            found=" ".join(str(error).split()),
+            expected="a quaternion",
+            do="nothing, if the sform is right: it is the one that is used",
+        )
+        return
     mirrored = np.linalg.det(qform[:3, :3]) * np.linalg.det(sform[:3, :3]) < 0
     shape = image.native.shape if image.native is not None else image.data.shape
     corners = np.array([[i, j, k, 1.0] for i in (0, 1) for j in (0, 1) for k in (0, 1)])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrsynth.core.types import dwi_name
+from mrsynth.io.synthetic import says_synthetic
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def guess_by_tags(tags: Mapping[str, Any], b_s_mm2: float | None = None) -> Gues
         return Guess(None, f"Modality {modality}: neither MR nor CT")
     if part and not re.fullmatch(HEAD, part):
         return Guess(None, f"BodyPartExamined {part.upper()}: not the head")
+    if why := says_synthetic(tags):
+        return Guess(None, f"a synthetic image, not a scan: {why}")
     kinds = [kind.upper() for kind in values(tags, "ImageType")]
     if guess := _by_image_type(kinds):
         return guess

@@ -32,17 +32,24 @@ SYNTHETIC = "SYNTHETIC"
 FREE_TEXT = ("descrip", "aux_file", "intent_name", "db_name", "data_type", "unused_str")
 """Fields of NIfTI-1 and -2 that hold any text: converters put names, numbers and birth dates of patients there."""
 
-# nibabel reports small repairs through its logger; ours stays quiet, what matters is judged below.
-_QUIET = logging.getLogger("mrsynth.io.nifti")
-_QUIET.addHandler(logging.NullHandler())
-_QUIET.propagate = False
+
+class _Repairs(logging.Handler):
+    """Keeps what nibabel repairs in a header, in its words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.told.append(record.getMessage())
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
     """What a header says of its voxels. shape: three axes; volumes: how many of these follow one another; offset: bytes
     from the file's start to the voxels; slope, inter: value = slope · voxel + inter, slope None where values are stored
-    as they are; affine: 4×4, mm."""
+    as they are; affine: 4×4, mm; repairs: what was wrong in the header and how it was taken, in nibabel's words."""
 
     header: Any
     shape: tuple[int, int, int]
@@ -52,12 +59,21 @@ class Layout:
     slope: float | None
     inter: float
     affine: np.ndarray
+    repairs: tuple[str, ...] = ()
 
 
-def parse_header(stream: BinaryIO | gzip.GzipFile, path: Path) -> tuple[int, Any]:
-    """Read the header (NIfTI-1 or -2, either byte order) off a stream; return the bytes read and nibabel's header.
+def parse_header(stream: BinaryIO | gzip.GzipFile, path: Path) -> tuple[int, Any, tuple[str, ...]]:
+    """Read the header (NIfTI-1 or -2, either byte order) off a stream.
 
-    Raises InputError if the file does not begin with a single-file NIfTI header.
+    Args:
+        stream: The file, at its beginning.
+        path: Its name, for messages.
+
+    Returns:
+        The bytes read, nibabel's header, and what nibabel repaired in it.
+
+    Raises:
+        InputError: The file does not begin with a single-file NIfTI header.
     """
     block = stream.read(348)
     kind = nib.Nifti1Header
@@ -71,12 +87,14 @@ def parse_header(stream: BinaryIO | gzip.GzipFile, path: Path) -> tuple[int, Any
             expected="a NIfTI header (.nii or .nii.gz)",
             do="convert the image to NIfTI",
         )
+    repairs, logger = _Repairs(), logging.Logger("mrsynth.io.nifti")
+    logger.addHandler(repairs)
     try:
         header = kind(block, check=False)
-        header.check_fix(logger=_QUIET)
+        header.check_fix(logger=logger)
     except Exception as error:  # nibabel raises many kinds; whatever it is, the header is damaged
         raise InputError(f"{path}: the NIfTI header is damaged.", found=str(error) or type(error).__name__) from error
-    return len(block), header
+    return len(block), header, tuple(repairs.told)
 
 
 def header_from_block(block: bytes) -> Any:

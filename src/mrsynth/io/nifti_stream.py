@@ -6,6 +6,7 @@ import gzip
 import stat
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -36,7 +37,7 @@ def is_nifti(path: Path) -> bool:
 
 def read_header(path: Path) -> Layout:
     """Read a NIfTI file's header alone, as `read_image` does; raises InputError as it does."""
-    return _with_stream(path, lambda stream: read_layout(parse_header(stream, path)[1], path))
+    return _with_stream(path, lambda stream: _layout(stream, path)[1])
 
 
 def read_description(path: Path) -> str:
@@ -51,6 +52,12 @@ def read_values(path: Path, volumes: Sequence[int] | None) -> tuple[np.ndarray, 
     What overflows float32 becomes infinite. Raises InputError as `nifti.read_image` does.
     """
     return _with_stream(path, lambda stream: _read_stream(stream, path, volumes))
+
+
+def _layout(stream: Stream, path: Path) -> tuple[int, Layout]:
+    """Return how many bytes the header has, and what it says."""
+    start, header, repairs = parse_header(stream, path)
+    return start, replace(read_layout(header, path), repairs=repairs)
 
 
 def _with_stream(path: Path, read: Callable[[Stream], R]) -> R:
@@ -91,8 +98,7 @@ def _with_stream(path: Path, read: Callable[[Stream], R]) -> R:
 def _read_stream(stream: Stream, path: Path, volumes: Sequence[int] | None) -> tuple[np.ndarray, Layout]:
     """Read header, then voxels; nothing is allocated before the header has been found sane, nothing is read beyond
     what it declares (but for TRAILING_BYTES)."""
-    start, header = parse_header(stream, path)
-    layout = read_layout(header, path)
+    start, layout = _layout(stream, path)
     wanted = _wanted(volumes, layout, path)
     size = int(np.prod(layout.shape, dtype=object)) * layout.dtype.itemsize
     end = layout.offset + layout.volumes * size

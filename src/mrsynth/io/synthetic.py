@@ -1,7 +1,8 @@
-"""Tells an image that a model made from a scan: by its header's description, or by the .json file beside it."""
+"""Tells an image that a model made from a scan: by the header, or by the .json file beside a NIfTI image."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mrsynth.core.errors import InputError
@@ -18,12 +19,40 @@ PHANTOM = "by mrsynth simulate"
 def why_synthetic(path: Path) -> str | None:
     """Return what says that a model made an image, in words; None where nothing does.
 
-    path: an image's place in a table (`locator`). Of a NIfTI file some hundred bytes are read; one that cannot be read
-    says nothing here, whoever reads its voxels will tell. mrsynth writes no DICOM.
+    An image that cannot be read says nothing here: whoever reads its voxels tells what is wrong.
+
+    Args:
+        path: An image's place in a table (`locator`), NIfTI or DICOM. Headers alone are read.
     """
-    file, _ = split_locator(path)
-    if not is_nifti(file):
+    file, selection = split_locator(path)
+    return _of_nifti(file) if is_nifti(file) else _of_dicom(file, selection)
+
+
+def says_synthetic(tags: Mapping[str, object]) -> str | None:
+    """Return which DICOM tag says that a model made the image, in words; None where none does.
+
+    Args:
+        tags: Keyword → text, several values joined by a backslash.
+    """
+    if str(tags.get("SyntheticData", "")).upper() == "YES":
+        return "SyntheticData (0008,001C) is YES"
+    if SYNTHETIC in str(tags.get("ImageType", "")).upper().split("\\"):
+        return f"ImageType {tags['ImageType']}"
+    return None
+
+
+def _of_dicom(file: Path, selection: Mapping[str, str]) -> str | None:
+    """Return why a DICOM volume is synthetic."""
+    from mrsynth.io.dicom.series import find_volume  # pydicom
+
+    try:
+        return says_synthetic(find_volume(file, selection).tags)
+    except InputError:
         return None
+
+
+def _of_nifti(file: Path) -> str | None:
+    """Return why a NIfTI image is synthetic."""
     try:
         said = read_description(file)
     except InputError:

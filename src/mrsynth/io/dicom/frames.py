@@ -16,7 +16,7 @@ TEXTS = (
     "Modality", "Manufacturer", "StudyDescription", "SeriesDescription", "ProtocolName", "SequenceName",
     "PulseSequenceName", "ScanningSequence", "SequenceVariant", "ScanOptions", "ImageType", "ContrastBolusAgent",
     "BodyPartExamined", "MRAcquisitionType", "AcquisitionContrast", "ConvolutionKernel", "StudyDate", "StudyTime",
-    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
+    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime", "SyntheticData",
 )  # fmt: skip
 """What contrast recognition reads as text, several values joined by a backslash."""
 
@@ -149,7 +149,7 @@ def _layers(top: Dataset) -> Iterator[Layers]:
     if not groups:
         if (number(top, "NumberOfFrames") or 1) > 1:
             raise Damaged("several frames without a position for each")
-        yield Layers(top)
+        yield Layers(*_items(top, "RealWorldValueMappingSequence")[:1], top)
         return
     if len(groups) != (number(top, "NumberOfFrames") or 1):
         raise Damaged(f"{len(groups)} frames described, {number(top, 'NumberOfFrames') or 1:g} declared")
@@ -197,7 +197,7 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         raise Damaged("its values are coded by a table (ModalityLUTSequence): export it without")
     image_type = text(tags, "ImageType")
     b, direction = diffusion(tags, top, image_type)
-    slope, intercept = number(tags, "RescaleSlope"), number(tags, "RescaleIntercept")
+    slope, intercept = _scaling(tags)
     echo = number(tags, "EchoTime")
     return Frame(
         path=path,
@@ -210,8 +210,8 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         spacing_mm=spacing,
         thickness_mm=_distance(tags, "SliceThickness"),
         between_mm=_distance(tags, "SpacingBetweenSlices"),
-        slope=1.0 if slope is None else slope,
-        intercept=0.0 if intercept is None else intercept,
+        slope=slope,
+        intercept=intercept,
         image_type=image_type,
         echo_ms=None if echo is None else round(echo, 2),
         b_s_mm2=None if b is None else shell_of(b),
@@ -221,6 +221,18 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         instance=_whole(top, "InstanceNumber") or 0 if index == 0 else index,
         uid=text(top, "SOPInstanceUID"),
     )
+
+
+def _scaling(tags: Tags) -> tuple[float, float]:
+    """Return (slope, intercept) from stored to real values.
+
+    RealWorldValueMappingSequence counts before RescaleSlope: it maps the stored values directly (PS3.3 C.7.6.16.2.11).
+    """
+    slope, intercept = number(tags, "RealWorldValueSlope"), number(tags, "RealWorldValueIntercept")
+    if slope:
+        return slope, intercept or 0.0
+    slope, intercept = number(tags, "RescaleSlope"), number(tags, "RescaleIntercept")
+    return 1.0 if slope is None else slope, intercept or 0.0
 
 
 def _distance(tags: Tags, keyword: str) -> float | None:
