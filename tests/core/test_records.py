@@ -55,7 +55,10 @@ def test_an_earlier_version_is_read_in_todays_words(tmp_path: Path):
         ('{"mrsynth": {"record": "listing", "version": 9}}', "later version"),
         ('{"mrsynth": {"record": "listing", "version": 2}, "more": 1}', "more: Extra inputs"),
         ('{"mrsynth": {"record": "listing", "version": 2}, "entries": [{"case": "a", "dose": NaN}]}', "entries.0.dose"),
-        ('{"mrsynth": {"record": "listing", "version": 2}, "entries": [{"case": "' + "a" * 99 + '"}]}', "20 characters"),
+        (
+            '{"mrsynth": {"record": "listing", "version": 2}, "entries": [{"case": "' + "a" * 99 + '"}]}',
+            "20 characters",
+        ),
     ],
 )
 def test_damaged_and_foreign_files_are_refused_in_a_sentence(tmp_path: Path, text: str, told: str):

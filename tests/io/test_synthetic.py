@@ -20,7 +20,10 @@ from mrsynth.io.synthetic import why_synthetic
     ("tags", "told"),
     [
         ({"SyntheticData": "YES"}, "SyntheticData (0008,001C) is YES"),
-        ({"ImageType": ["DERIVED", "SECONDARY", "OTHER", "SYNTHETIC"]}, "ImageType DERIVED\\SECONDARY\\OTHER\\SYNTHETIC"),
+        (
+            {"ImageType": ["DERIVED", "SECONDARY", "OTHER", "SYNTHETIC"]},
+            "ImageType DERIVED\\SECONDARY\\OTHER\\SYNTHETIC",
+        ),
         ({"SyntheticData": "NO"}, None),
         ({}, None),
     ],
