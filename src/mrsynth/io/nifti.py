@@ -92,7 +92,7 @@ def write_image(
     if image.native is None:
         affine, header = np.asarray(image.affine, float), None
     else:
-        data, affine, header = _on_native_grid(image, data, path), image.native.affine, image.native.header
+        data, affine, header = on_native_grid(image, data, path), image.native.affine, image.native.header
     head = _header_for(data.shape, affine, header, kind, description)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         if path.name.lower().endswith(".gz"):
@@ -131,8 +131,20 @@ def _as_ras(data: np.ndarray, layout: Layout, name: str) -> Image:
     return Image(np.asfortranarray(orientations.apply_orientation(data, turn)), affine, name, native)
 
 
-def _on_native_grid(image: Image, data: np.ndarray, path: Path) -> np.ndarray:
-    """Undo `_as_ras`; raises OutputError if the image no longer lies on its native grid."""
+def on_native_grid(image: Image, data: np.ndarray, path: Path) -> np.ndarray:
+    """Return voxels as they lie in the file that the image was read from (`Image.native`).
+
+    Args:
+        image: an image with its native grid.
+        data: (x, y, z), axes nearest to RAS+.
+        path: where it is to be written, for the message.
+
+    Returns:
+        The voxels flipped and permuted back.
+
+    Raises:
+        OutputError: if the image no longer lies on its native grid.
+    """
     native = image.native
     assert native is not None
     turn = orientations.io_orientation(native.affine)
