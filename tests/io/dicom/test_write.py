@@ -19,9 +19,11 @@ import dicom_factory as factory
 from dicom_checks import dciodvfy_errors, iod_problems, read, run
 from mrsynth.core.errors import InputError, OutputError
 from mrsynth.core.image import Image
+from mrsynth.index.find import index_folder
 from mrsynth.io import read_image
 from mrsynth.io.dicom.sheet import Maker
 from mrsynth.io.dicom.write import write_dicom
+from mrsynth.io.synthetic import why_synthetic
 
 MAKER = Maker("osman2022", "ab" * 32, ("t1",), (0.0, 1.0))
 GOOD = {"StudyDate": "20200102", "PatientSex": "F", "FrameOfReferenceUID": "1.2.3.9", "Manufacturer": "Acme"}
@@ -116,6 +118,8 @@ def test_no_value_is_off_by_more_than_half_a_level(scan: Path, multi_frame: bool
     assert found.shape == (4, 12, 16)
     wanted = image.data[::-1, ::-1].transpose(2, 1, 0)  # the scan is stored L P S
     assert np.abs(found - wanted).max() <= 0.5 / 4095 + 1e-6
+    back = read_image(files[0].parent, "flair")
+    assert np.abs(back.data - image.data).max() <= 0.5 / 4095 + 1e-6
 
 
 def test_jpeg_ls_loses_nothing(scan: Path) -> None:
@@ -252,3 +256,14 @@ def test_a_constant_image_is_written(scan: Path) -> None:
         image.with_data(np.full_like(image.data, 7)), scan, scan.parent / "out", replace(MAKER, limits=None)
     )
     assert (values_of(files[0]) == 7).all()
+
+
+@pytest.mark.parametrize("multi_frame", [False, True])
+def test_whatever_an_archive_calls_it_it_is_never_a_scan(scan: Path, multi_frame: bool) -> None:
+    for file in written(scan, multi_frame=multi_frame):
+        data = read(file)
+        data.SeriesDescription = "FLAIR tra"
+        data.save_as(file)
+    assert why_synthetic(scan.parent / "out") is not None
+    rows = index_folder(scan.parent).rows
+    assert [set(row.files) for row in rows] == [{"t1"}]
