@@ -9,7 +9,7 @@ import torch
 from mrsynth.core.errors import ModelError
 from mrsynth.model import load_contract, load_weights, save_model
 from mrsynth.nets import build_net
-from tiny import STEPS
+from tiny import STEPS, trained
 
 SMALL = {"widths": [4, 4], "dropout": [0.0, 0.0]}
 CONTRACT = {
@@ -23,7 +23,7 @@ CONTRACT = {
     "steps": STEPS,
     "range": [0, 1],
     "intensity": [],
-    "training": {"seed": 0},
+    **trained(),
 }
 
 
@@ -75,11 +75,12 @@ def test_missing_broken_and_foreign_contracts(run: Path, tmp_path: Path):
     good = contract.read_text()
     for bad in ("{", "[]", good.replace('"target"', '"tarket"'), "\x00\xff"):
         contract.write_text(bad)
-        with pytest.raises(ModelError, match="not a model contract"):
+        with pytest.raises(ModelError, match=r"not a contract that mrsynth wrote|cannot be read|no JSON object"):
             load_contract(run)
-    contract.write_text(good.replace('"format": 2', '"format": 99'))
-    with pytest.raises(ModelError, match="another format"):
-        load_contract(run)
+    for later, says in ((good.replace('"version": 1', '"version": 99'), "later version"), ('{"format": 1}', "earlier")):
+        contract.write_text(later)
+        with pytest.raises(ModelError, match=says):
+            load_contract(run)
     contract.write_text(good)
     (run / "model" / "weights.safetensors").unlink()
     with pytest.raises(ModelError, match="is missing"):
@@ -89,3 +90,42 @@ def test_missing_broken_and_foreign_contracts(run: Path, tmp_path: Path):
 def test_weights_of_another_network_are_refused(run: Path):
     with pytest.raises(ModelError, match="does not fit the network"):
         load_weights(run, load_contract(run), build_net("unet2d", widths=[4, 8], dropout=[0.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": []},
+        {"inputs": ["t1", "t1"]},
+        {"inputs": ["../t1"]},
+        {"target": "../../../escaped"},
+        {"target": "/escaped"},
+        {"range": [1, 0]},
+        {"range": [0, 0]},
+        {"range": [0, 1e999]},
+        {"patch": [8, 8]},
+        {"patch": [0, 8, 8]},
+        {"neighbours": -1},
+        {"voxels_mm": [[0, 1, 1], [1, 1, 1]]},
+        {"weights_sha256": "../.."},
+        {"training": {}},
+    ],
+)
+def test_a_contract_keeps_to_its_bounds(run: Path, change: dict[str, object]):
+    """Files may come from strangers: no name in a contract leads out of a folder, no number is out of its bounds."""
+    path = run / "model" / "contract.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=f"not a contract that mrsynth wrote[\\s\\S]*{next(iter(change))}"):
+        load_contract(run)
+
+
+def test_a_contract_of_before_is_read(run: Path):
+    """Contracts had no version, and said all that is known of the training side by side."""
+    path = run / "model" / "contract.json"
+    now = load_contract(run)
+    old = json.loads(path.read_text())
+    del old["mrsynth"]
+    old |= {"format": 2, "training": old.pop("began") | old["training"]}
+    del old["training"]["scans"]
+    path.write_text(json.dumps(old))
+    assert load_contract(run) == now.model_copy(update={"training": now.training.model_copy(update={"scans": None})})

@@ -44,6 +44,33 @@ BRATS_NAMES = {"t1": "t1n", "t2": "t2w"}
 SPLITS = ("train", "train", "train", "val", "test")
 
 
+def trained(**changes: object) -> dict[str, object]:
+    """What a contract says of a training, some of it changed; of nobody, where no patients are given."""
+    training = {
+        "recipe": "tiny",
+        "title": "Tiny",
+        "paper": "none",
+        "translation": "t1-t2",
+        "inputs": ["t1"],
+        "target": "t2",
+        "seed": 0,
+        "n_cases": {"train": 0, "val": 0, "test": 0},
+        "patients": {},
+        "scans": [],
+        "epochs": 1,
+        "best_epoch": 0,
+        "best_val_loss": 0.5,
+        "device": "CPU",
+        "commit": "unknown",
+        "versions": {},
+        "parameters": 1,
+        "seconds": 1.0,
+        "samples": {"kind": "slices", "train": 1, "val": 1},
+    }
+    began = {"data_fingerprint": "f", "started": "2026-01-01T00:00:00+00:00", "start": None}
+    return {"began": began, "training": {**training, **changes}}
+
+
 def tiny_prepared(folder: Path) -> PreparedCohort:
     """Five phantom balls, prepared: three for training, one for validation, one for the test."""
     cohort = PreparedCohort.create(folder, recipe="tiny", steps=complete_steps(STEPS), contrasts=["t1", "t2"])

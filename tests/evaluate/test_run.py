@@ -35,7 +35,7 @@ from mrsynth.report import build_report
 from mrsynth.steps import complete_steps, run_steps
 from mrsynth.synthesize import MissingInputs
 from mrsynth.synthesize.run import synthesize_cohort, write_prediction
-from tiny import STEPS
+from tiny import STEPS, trained
 
 CONTRASTS = ("t1", "t2", "flair")
 
@@ -45,7 +45,7 @@ def save_run(folder: Path, steps: list[dict[str, Any]]) -> Path:
     torch.manual_seed(1)
     settings: dict[str, Any] = {"inputs": 2, "widths": [4, 4], "dropout": [0.0, 0.0]}
     contract = {"recipe": "tiny", "inputs": ["t1", "t2"], "target": "flair", "net": "unet2d", "net_settings": settings}
-    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], "training": {}}
+    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], **trained()}
     net = build_net("unet2d", **settings)
     save_model(folder / "model", net.state_dict(), {**contract, **rest, "patch": None, "flags": False}, "# card\n")
     changes = [f"prepare={steps!r}", "contrasts=[t1, t2, flair]", "task={inputs: [t1, t2], target: flair}"]
@@ -118,8 +118,8 @@ def test_a_patient_whom_an_imputer_was_trained_on_is_not_judged(tmp_path: Path):
     settings: dict[str, Any] = {"inputs": 1, "widths": [4, 4], "dropout": [0.0, 0.0]}
     contract = json.loads((run / "model" / "contract.json").read_text())
     contract |= {"inputs": ["t1"], "target": "t2", "net_settings": settings}
-    contract |= {"training": {"patients": {"train": ["p0", "p1"], "val": ["p9"]}}}
-    del contract["format"], contract["weights_sha256"]
+    contract |= trained(patients={"train": ["p0", "p1"], "val": ["p9"]})
+    del contract["mrsynth"], contract["weights_sha256"]
     save_model(imputer / "model", build_net("unet2d", **settings).state_dict(), contract, "# card\n")
     table = cohort(tmp_path, {1: "t2"})
     missing = MissingInputs(imputers={"t2": imputer})
@@ -167,7 +167,7 @@ def test_the_report_says_where_its_values_are_those_of_an_earlier_model(tmp_path
     evaluate_run(run, table, predict(run, table), ["default"])
     assert "those of an earlier model" not in build_report(run).read_text()
     contract = json.loads((run / "model" / "contract.json").read_text())
-    (run / "model" / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "trained further"}))
+    (run / "model" / "contract.json").write_text(json.dumps(contract | {"weights_sha256": "0" * 64}))
     assert "those of an earlier model" in build_report(run).read_text()
     (run / "model" / "contract.json").unlink()  # a run that was copied without its model says nothing of it
     assert "those of an earlier model" not in build_report(run).read_text()

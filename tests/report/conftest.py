@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from mrsynth.io.run import RunRecord
+from tiny import trained
+
 HIGHER = {"ssim": True, "psnr": True, "mae": False, "mse": False}
 COLUMNS = (
     "metric",
@@ -123,7 +126,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         content = {"preset": ["default"], "n_cases": len(model), "n_patients": len(model), "published": None}
         content |= {"summary": summarise(records), "tests": tests, "higher_is_better": HIGHER}
         (run / "metrics.json").write_text(json.dumps(content))
-        (run / "run.json").write_text(json.dumps({"recipe": "osman2022", "title": "T2 from T1", "seed": 7}))
+        RunRecord.model_validate(trained(recipe="osman2022", title="T2 from T1", seed=7)).write(run / "run.json")
         (run / "recipe.yaml").write_text("net: unet2d\n")
         rows = "0,1,1.2,1e-3,2\n1,.5,.6,1e-3,2\n" if pictures else ""
         (run / "log" / "history.csv").write_text("epoch,train_loss,val_loss,lr,seconds\n" + rows)

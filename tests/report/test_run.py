@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mrsynth.core.errors import InputError
+from mrsynth.core.errors import InputError, MrsynthError
+from mrsynth.io.run import RunRecord
 from mrsynth.report import build_report
+from tiny import trained
 
 MODEL = {"easy": 0.9, "hard": 0.6, "middle": 0.8}
 IDENTITY = {"easy": 0.7, "hard": 0.5, "middle": 0.6}
@@ -96,7 +98,8 @@ def test_names_are_text_and_never_markup(make_run: MakeRun) -> None:
     names = ["<script>alert(1)</script>", '" onload="x', "$\\frac", "{{ 7 * 7 }}"]
     run = make_run(dict.fromkeys(names, 0.8), dict.fromkeys(names, 0.5), pictures=True)
     name = " ".join(names)
-    (run / "run.json").write_text(json.dumps({"title": name, "commit": name, name: name}))
+    facts = trained(title=name, commit=name, versions={name: name})
+    RunRecord.model_validate(facts).write(run / "run.json")
     (run / "recipe.yaml").write_text(f"title: {name}</pre>\n")
     html = page(run)
     assert html.count("<script>") == 1
@@ -182,7 +185,7 @@ def test_how_each_number_is_computed_is_said(make_run: MakeRun) -> None:
         ("metrics.csv", "a,b\n1,2\n", "no column metric"),
         ("metrics.csv", "", "cannot be read"),
         ("metrics.json", "{", "cannot be read as JSON"),
-        ("run.json", "[]", "does not hold a dict"),
+        ("run.json", "[]", "holds no JSON object"),
         ("log/history.csv", "step\n1\n", "holds no training history"),
         ("panels/0.npz", "no archive", "cannot be read as a panel"),
         ("panels/panels.json", '[{"case": "x", "file": "../../secret.npz", "window": [0, 1]}]', "is not there"),
@@ -197,7 +200,7 @@ def test_unusable_files_are_named_and_leave_no_page(
         (run / name).unlink()
     else:
         (run / name).write_text(content)
-    with pytest.raises(InputError, match=says) as error:
+    with pytest.raises(MrsynthError, match=says) as error:
         build_report(run)
     assert Path(name).name in str(error.value)
     assert not (run / "report.html").exists()

@@ -24,6 +24,7 @@ from mrsynth.reproduce.plates import Prediction, draw_plates, picture_study
 from mrsynth.reproduce.scans import Scans, choose_cases, largest_part, read_scans, tumour_ml
 from mrsynth.reproduce.study import JobSettings
 from mrsynth.steps import complete_steps
+from tiny import trained
 
 STEPS = complete_steps([{"brain_mask": {"source": "auto", "max_fraction": 0.6}}, {"unit": {"upper_percentile": 100}}])
 SHAPE = (24, 28, 20)
@@ -60,7 +61,7 @@ def study(tmp_path: Path, cohort: Cohort) -> dict[str, Prediction]:
     for name in ("good", "other", "late"):
         run = tmp_path / "runs" / name
         facts = {"recipe": "r", "inputs": ["t1"], "target": "t1ce", "net": "unet2d", "net_settings": {}, "patch": None}
-        facts |= {"flags": False, "steps": STEPS, "range": [0.0, 1.0], "intensity": [], "training": {}}
+        facts |= {"flags": False, "steps": STEPS, "range": [0.0, 1.0], "intensity": [], **trained()}
         contract = save_model(run / "model", {}, facts, "card")
         done = {"good": cohort.select("test"), "other": cohort.select("test")[:1], "late": ()}[name]
         for row in done:

@@ -61,7 +61,7 @@ def test_every_patient_is_tested_once_by_a_model_that_never_saw_it(done: Reprodu
     tested: list[str] = []
     for name in FOLDS:
         run = folder / "out" / "runs" / name
-        patients = load_contract(run).training["patients"]
+        patients = load_contract(run).training.patients
         assert not set(patients["test"]) & {*patients["train"], *patients["val"]}
         predicted = json.loads((run / "predictions" / "predictions.json").read_text())["cases"]
         assert len(predicted) == len(patients["test"])

@@ -16,11 +16,11 @@ from mrsynth.synthesize.impute import Imputer
 from mrsynth.volume.predict import Inference, predict_volume
 from mrsynth.volume.stream import stream
 from mrsynth.volume.trace import trace
+from tiny import trained
 from tiny_doses import STEPS, dose_case
 
 TRAINED = Condition(dose=(0.05, 0.5), b0_tesla=(1.5, 3.0))
 CONTRACT = Contract(
-    format=2,
     recipe="tiny",
     inputs=["t1", "t1ce"],
     target="t1ld",
@@ -32,8 +32,8 @@ CONTRACT = Contract(
     steps=STEPS,
     range=(0, 3),
     intensity=[],
-    training={},
-    weights_sha256="",
+    weights_sha256="0" * 64,
+    **trained(),
 )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.model import Contract
 from mrsynth.synthesize.impute import MissingInputs, network_inputs, read_imputers, require_same_space, supply_of
-from tiny import STEPS
+from tiny import STEPS, trained
 
 CONTRASTS = ("t1", "t2", "flair", "adc")
 ZEROS = MissingInputs("zeros")
@@ -20,8 +20,8 @@ ZEROS = MissingInputs("zeros")
 
 def model(inputs: list[str], target: str = "t1ce", **changes: object) -> Contract:
     """A contract with what matters here."""
-    known = {"format": 2, "recipe": "tiny", "inputs": inputs, "target": target, "net": "unet2d", "net_settings": {}}
-    rest = {"steps": STEPS, "range": (0, 1), "intensity": [], "training": {}, "weights_sha256": ""}
+    known = {"recipe": "tiny", "inputs": inputs, "target": target, "net": "unet2d", "net_settings": {}}
+    rest = {"steps": STEPS, "range": (0, 1), "intensity": [], "weights_sha256": "0" * 64, **trained()}
     return Contract.model_validate({**known, **rest, "patch": None, "flags": False, **changes})
 
 

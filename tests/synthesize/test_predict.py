@@ -15,10 +15,9 @@ from mrsynth.steps import run_on_grid_of, run_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.impute import Imputer
 from mrsynth.synthesize.predict import require_units
-from tiny import STEPS
+from tiny import STEPS, trained
 
 CONTRACT = Contract(
-    format=2,
     recipe="tiny",
     inputs=["t1"],
     target="t2",
@@ -32,8 +31,8 @@ CONTRACT = Contract(
         {"step": "zscore", "kind": "intensity", "images": {"t2": {"mean": 500.0, "sd": 100.0}}},
         {"step": "unit", "kind": "intensity", "images": {"t2": {"low": -5.0, "high": 3.0, "clipped": 0}}},
     ],
-    training={},
-    weights_sha256="",
+    weights_sha256="0" * 64,
+    **trained(),
 )
 PAIR = CONTRACT.model_copy(update={"inputs": ["t1", "t2"], "target": "t1ce"})
 

@@ -26,7 +26,7 @@ from mrsynth.nets import build_net
 from mrsynth.steps import complete_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.run import in_words, synthesize_cohort, synthesize_files, write_prediction
-from tiny import STEPS, tiny_scans
+from tiny import STEPS, tiny_scans, trained
 
 ZEROS = MissingInputs("zeros")
 
@@ -36,7 +36,7 @@ def save_run(folder: Path, inputs: list[str], target: str, seed: int, steps: lis
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"inputs": len(inputs), "widths": [4, 4], "dropout": [0.0, 0.0]}
     contract = {"recipe": "tiny", "inputs": inputs, "target": target, "net": "unet2d", "net_settings": settings}
-    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], "training": {}}
+    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], **trained()}
     net = build_net("unet2d", **settings)
     save_model(folder / "model", net.state_dict(), {**contract, **rest, "patch": None, "flags": False}, "# card\n")
     return folder

@@ -33,7 +33,7 @@ def test_a_run_a_fold(tmp_path: Path):
     recipe = load_recipe(str(tiny_recipe(tmp_path)), ["train.epochs=1"])
     prepared = tiny_prepared(tmp_path / "p")
     contracts = train_folds(recipe, prepared, tmp_path / "cv", 5)
-    tested = [contract.training["patients"]["test"] for contract in contracts]
+    tested = [contract.training.patients["test"] for contract in contracts]
     assert sorted(patient for fold in tested for patient in fold) == prepared.patients()
     assert (tmp_path / "cv" / "fold-5" / "model" / "weights.safetensors").exists()
     assert prepared.cases("test") == ["case-4"]  # the cohort itself is unchanged

@@ -42,7 +42,7 @@ def test_training_alone_is_turned(tmp_path: Path) -> None:
     assert isinstance(train_set, Rotated)
     assert isinstance(val_set, SliceSet)
     contract = train(recipe, prepared, tmp_path / "run")
-    assert contract.training["samples"]["train"] == 4 * len(train_set.samples)
+    assert contract.training.samples.train == 4 * len(train_set.samples)
 
 
 def test_slices_that_are_not_square_are_refused() -> None:

@@ -56,7 +56,7 @@ def test_a_model_of_boxes_says_so(folder: Path, prepared: PreparedCohort, tmp_pa
     assert contract == load_contract(tmp_path / "run")
     assert contract.patch == [None, None, 3]
     assert contract.flags
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
     assert record["samples"] == {"kind": "boxes", "train": 9, "val": 2}
     assert record["parameters"] == sum(p.numel() for p in build_net(contract.net, **contract.net_settings).parameters())
     losses = [row["train_loss"] for row in read_history(tmp_path / "run" / "log" / "history.csv")]
@@ -86,13 +86,13 @@ def test_a_run_begun_from_another_runs_first_stage_equals_one_that_was_trained_w
     assert contract.weights_sha256 == whole.weights_sha256 != load_contract(begun).weights_sha256
     a, b = weights(tmp_path / "run"), weights(tmp_path / "whole")
     assert all(torch.equal(a[name], b[name]) for name in b)
-    assert contract.training["start"] == "begun/stage-0.ckpt"
-    assert contract.training["epochs"] == whole.training["epochs"] == 3
+    assert contract.began.start == "begun/stage-0.ckpt"
+    assert contract.training.epochs == whole.training.epochs == 3
     assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", start.name}
     # Once it is there, the run goes on from where it is, start or not.
     again = train(other, prepared, tmp_path / "run", start=start, resume=True)
     assert again.weights_sha256 == contract.weights_sha256
-    assert again.training["start"] == "begun/stage-0.ckpt"
+    assert again.began.start == "begun/stage-0.ckpt"
 
 
 @pytest.mark.parametrize(

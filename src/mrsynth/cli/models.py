@@ -58,6 +58,7 @@ def train(
 ) -> None:
     """Train a recipe's model on a prepared cohort."""
     from mrsynth.io import PreparedCohort
+    from mrsynth.io.run import Run
     from mrsynth.recipes.recipe import load_recipe
     from mrsynth.train.folds import train_folds
     from mrsynth.train.run import train as run
@@ -71,8 +72,8 @@ def train(
     for folder, contract in runs.items():
         record = contract.training
         print(
-            f"{loaded.translation}: {record['epochs']} epochs, best validation loss {record['best_val_loss']:.6g} in "
-            f"epoch {record['best_epoch']}. The model is in {folder / 'model'}."
+            f"{loaded.translation}: {record.epochs} epochs, best validation loss {record.best_val_loss:.6g} in "
+            f"epoch {record.best_epoch}. The model is in {Run(folder).model}."
         )
 
 

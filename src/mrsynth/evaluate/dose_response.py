@@ -86,7 +86,7 @@ def write_response(
     made = made_at_doses("model", run, predictions, rows)
     if made.contract.target != "t1ld" or all(len(files) < 2 for files in made.files.values()):
         return None
-    patients = made.contract.training.get("patients", {}).get("train", ())
+    patients = made.contract.training.patients.get("train", ())
     trained = {row.dose for row in cohort.rows if row.patient in patients and row.dose is not None}
     shown = Shown([made], rows, sorted(trained))
     frame = responses(shown)

@@ -16,6 +16,8 @@ from mrsynth.core.errors import InputError
 from mrsynth.drawing.panels import PANEL_ARRAYS, Panel
 from mrsynth.io.arrays import read_arrays
 from mrsynth.io.columns import read_columns, read_history
+from mrsynth.io.contract import Contract
+from mrsynth.io.run import Model, Run, RunRecord
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
 RECORD_NUMBERS = ("value", "data_range", "n")
@@ -91,8 +93,8 @@ def read_run(run: Path) -> RunFolder:
         missing.append("No true scan was at hand: nothing was judged, there is the response to the dose alone.")
     elif metrics and not evaluation.get("summary"):
         missing.append("metrics.json holds no summary: there are no means and intervals.")
-    judged, contract = evaluation.get("weights_sha256"), run / "model" / "contract.json"
-    if judged and contract.is_file() and _json(contract, dict).get("weights_sha256") != judged:
+    judged, contract = evaluation.get("weights_sha256"), Model(Run(run).model).contract
+    if judged and contract.is_file() and Contract.read(contract).weights_sha256 != judged:
         missing.insert(
             0,
             "The values and pictures are those of an earlier model, which was trained further since: run mrsynth "
@@ -101,7 +103,7 @@ def read_run(run: Path) -> RunFolder:
     missing += [f"{one['case']} could not be judged. {one['why']}" for one in evaluation.get("left_out", ())]
     return RunFolder(
         path=run,
-        run=_json(facts, dict) if facts else {},
+        run=_facts(RunRecord.read(facts)) if facts else {},
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe else None,
         history=read_history(history) if history else None,
         records=records,
@@ -114,6 +116,12 @@ def read_run(run: Path) -> RunFolder:
         panels=read_panels(run) if listing else (),
         missing=tuple(missing),
     )
+
+
+def _facts(record: RunRecord) -> dict[str, Any]:
+    """Return what run.json says, side by side."""
+    training = {} if record.training is None else record.training.model_dump(mode="json", exclude={"scans"})
+    return {**training, **record.began.model_dump(mode="json")}
 
 
 def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:

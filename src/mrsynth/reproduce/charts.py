@@ -20,6 +20,7 @@ from mrsynth.evaluate.dose_response import Shown
 from mrsynth.evaluate.dose_scans import by_examination, made_at_doses
 from mrsynth.io import Cohort, PreparedCohort
 from mrsynth.io.columns import read_history
+from mrsynth.io.run import Run
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.nets.drunet import DRUNet
@@ -42,7 +43,7 @@ def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[
     """
     cells: dict[str, Cell] = {}
     for item in items:
-        if isinstance(item, Cell) and (item.run / "model").exists():
+        if isinstance(item, Cell) and Run(item.run).is_trained:
             cells.setdefault(item.name, item)
     entries, paths = [], []
     for name, settings in charts.items():
@@ -73,7 +74,7 @@ def _drawn(settings: ChartSettings, cells: Mapping[str, Cell], cohort: Cohort) -
     if not cells or (wanted and not shown):
         return "no run is finished"
     if settings.losses:
-        histories = {label: read_history(cell.run / "log" / "history.csv") for label, cell in shown.items()}
+        histories = {label: read_history(Run(cell.run).history) for label, cell in shown.items()}
         return losses_png(histories), "Training and validation loss by epoch: " + ", ".join(histories), []
     test = {row.case: row for row in cohort.select("test")}
     volumes = {case: tumour_ml(row) for case, row in test.items()}
@@ -100,7 +101,7 @@ def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) 
     for item in items:
         if isinstance(item, Cell | Job) and read_state(item.place).get("state") == "done":
             run = item.run if isinstance(item, Cell) else item.cell.run
-            finished.setdefault(item.name, (run, item.place / "predictions"))
+            finished.setdefault(item.name, (run, Run(item.place).predictions))
     rows = by_examination(cohort.select("test"))
     made = [
         made_at_doses(label, *finished[name], rows) for label, name in settings.of_doses.items() if name in finished

@@ -7,6 +7,7 @@ from pathlib import Path
 from mrsynth.core.progress import remark
 from mrsynth.evaluate.run import evaluate_run
 from mrsynth.io import PreparedCohort, read_cohort
+from mrsynth.io.run import Run
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.report import build_report
@@ -32,12 +33,12 @@ def demo(out: Path) -> Path:
     cohort = read_cohort(table)
     remark("[bold]2/5  prepare: brain mask, z-score, [0, 1], slices of one size")
     prepare(cohort, recipe, out / "prepared")
-    if not (run / "model").exists():
+    if not Run(run).is_trained:
         remark("[bold]3/5  train T1 → FLAIR (2-D U-Net of Osman & Tamam 2022, small profile)")
         train(recipe, PreparedCohort.open(out / "prepared"), run, resume=True)
     remark("[bold]4/5  synthesize and evaluate the subjects that training never saw")
-    synthesize_cohort(run, cohort, run / "predictions", split="test")
-    evaluate_run(run, cohort, run / "predictions", recipe.evaluate.presets)
+    synthesize_cohort(run, cohort, Run(run).predictions, split="test")
+    evaluate_run(run, cohort, Run(run).predictions, recipe.evaluate.presets)
     remark("[bold]5/5  report")
     page = build_report(run)
     target = out / "report.html"

@@ -13,6 +13,7 @@ import yaml
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest, parse
+from mrsynth.io.run import Run
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
 from mrsynth.reproduce.data_settings import PartSettings
@@ -112,7 +113,7 @@ class Cell:
     @property
     def checkpoint(self) -> Path | None:
         """The state with which the first stage of its own begins."""
-        return self.start[0].run / "checkpoints" / f"stage-{self.start[1]}.ckpt" if self.start else None
+        return Run(self.start[0].run).checkpoints / f"stage-{self.start[1]}.ckpt" if self.start else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,13 +307,13 @@ def _decides(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def require_unchanged(items: Iterable[Item]) -> None:
     """Raise RecipeError where a run was begun by another recipe than its cell has now."""
     for cell in items:
-        if not isinstance(cell, Cell) or not (cell.run / "recipe.yaml").exists():
+        if not isinstance(cell, Cell) or not Run(cell.run).recipe.exists():
             continue
         try:
-            before = parse(Recipe, yaml.safe_load((cell.run / "recipe.yaml").read_text(encoding="utf-8")), "the run")
+            before = parse(Recipe, yaml.safe_load(Run(cell.run).recipe.read_text(encoding="utf-8")), "the run")
             began = _flat(_decides(before.model_dump(mode="json")))
         except (RecipeError, ValueError, yaml.YAMLError) as error:
-            raise RecipeError(f"{cell.run / 'recipe.yaml'} is not a recipe of this version.", found=error) from error
+            raise RecipeError(f"{Run(cell.run).recipe} is not a recipe of this version.", found=error) from error
         now = _flat(_decides(cell.recipe.model_dump(mode="json")))
         changed = [key for key in {**now, **began} if began.get(key) != now.get(key)]
         if changed:

@@ -17,6 +17,7 @@ from mrsynth.core.progress import track
 from mrsynth.drawing.plates import Plate, PlateRow, Tile, plate_png
 from mrsynth.io import Cohort, read_prediction
 from mrsynth.io.predictions import grid_of, read_predictions
+from mrsynth.io.run import Run
 from mrsynth.model import Contract, load_contract
 from mrsynth.reproduce.chart_settings import ChartSettings
 from mrsynth.reproduce.charts import draw_charts
@@ -83,7 +84,7 @@ def picture_study(
             continue
         state = read_state(item.place).get("state", "not run")
         run = item.run if isinstance(item, Cell) else item.cell.run
-        folder = item.place / "predictions" if state == "done" else None
+        folder = Run(item.place).predictions if state == "done" else None
         predictions.setdefault(item.name, Prediction(run, folder, state))
     draw_plates(out, plates, cohort, predictions)
     draw_charts(out, charts or {}, items, cohort)

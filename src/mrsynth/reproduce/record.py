@@ -14,6 +14,7 @@ from typing import Any
 import mrsynth
 from mrsynth.core.files import write_json
 from mrsynth.io import CaseRow, Cohort
+from mrsynth.io.run import Run, RunRecord
 from mrsynth.reproduce.plan import Cell, Item, Job
 from mrsynth.reproduce.study import Scale, Study
 from mrsynth.reproduce.work import read_state
@@ -109,7 +110,8 @@ def _entry(item: Item, out: Path) -> dict[str, Any]:
     """Return how a cell, a job or data stands."""
     state = read_state(item.place)
     cell = item if isinstance(item, Cell) else item.cell if isinstance(item, Job) else next(iter(item.makers.values()))
-    run = _read(cell.run / "run.json") if (cell.run / "model").exists() else {}
+    run = Run(cell.run)
+    training = RunRecord.read(run.record).training if run.is_trained else None
     entry = {
         "name": item.name,
         "label": item.label,
@@ -119,7 +121,7 @@ def _entry(item: Item, out: Path) -> dict[str, Any]:
         "inputs": cell.recipe.task.inputs,
         "target": cell.recipe.task.target,
         "net": cell.recipe.net.name,
-        "state": state.get("state", "begun" if (item.place / "recipe.yaml").exists() else "not run"),
+        "state": state.get("state", "begun" if Run(item.place).recipe.exists() else "not run"),
         "why": state.get("why", ""),
         "seconds": state.get("seconds", {}),
         "failed_cases": state.get("failed_cases", []),
@@ -127,17 +129,9 @@ def _entry(item: Item, out: Path) -> dict[str, Any]:
         "commit": state.get("commit"),
     }
     if isinstance(item, Cell):
-        entry |= {key: run.get(key) for key in ("device", "parameters", "epochs", "best_epoch")}
-        report = cell.run / "report.html"
-        entry["report"] = str(report.relative_to(out)) if report.exists() else None
+        entry |= {key: getattr(training, key, None) for key in ("device", "parameters", "epochs", "best_epoch")}
+        entry["report"] = str(run.report.relative_to(out)) if run.report.exists() else None
         entry["started_from"] = f"{item.start[0].label}, stage {item.start[1]}" if item.start else None
     elif isinstance(item, Job):
         entry["job"] = item.settings.model_dump(mode="json")
     return entry
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}

@@ -17,6 +17,7 @@ import pandas as pd
 
 from mrsynth.core.files import write_json, write_text
 from mrsynth.io import CaseRow
+from mrsynth.io.evaluation import Evaluation
 from mrsynth.metrics import HIGHER_IS_BETTER, read_records, records_frame
 from mrsynth.metrics.stats import PAIRED, independent_t
 from mrsynth.reproduce.data import select
@@ -112,7 +113,7 @@ class Results:
     def _records(self, place: Path, wanted: Mapping[str, str]) -> pd.DataFrame:
         """Return the records with these values in these columns."""
         if place not in self.frames:
-            self.frames[place] = records_frame(read_records(place / "metrics.csv"))
+            self.frames[place] = records_frame(read_records(Evaluation.in_folder(place).table))
         frame = self.frames[place]
         return frame[np.logical_and.reduce([frame[key] == value for key, value in wanted.items()])]
 

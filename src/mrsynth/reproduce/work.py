@@ -17,6 +17,8 @@ from mrsynth.core.files import write_json
 from mrsynth.core.progress import say, working_on
 from mrsynth.evaluate.run import evaluate_run, left_out
 from mrsynth.io import Cohort, PreparedCohort, read_cohort
+from mrsynth.io.evaluation import Evaluation
+from mrsynth.io.run import Run
 from mrsynth.model import load_contract
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
@@ -80,18 +82,18 @@ def run_cell(cell: Cell, cohort: Cohort) -> None:
         number, folds = cell.fold
         splits = split_folds(cell.recipe, prepared, folds)[number]
         prepared, cohort = prepared.with_splits(splits), cohort.with_splits(splits)
-    if not (cell.run / "model").exists():
+    if not Run(cell.run).is_trained:
         # Without the other's state (it failed, or was not run here) all stages are trained: the same model, later.
         start = cell.checkpoint if cell.checkpoint is not None and cell.checkpoint.exists() else None
         with clock("train"):
             train(_here(cell.recipe), prepared, cell.run, resume=True, start=start)
-        forget_states(cell.run / "checkpoints")
+        forget_states(Run(cell.run).checkpoints)
     contract = load_contract(cell.run)
-    if contract.training["data_fingerprint"] != prepared.fingerprint:
+    if contract.began.data_fingerprint != prepared.fingerprint:
         raise CohortError(
             f"{cell.run} was trained on other prepared data than the study has now.",
             found=f"data fingerprint {prepared.fingerprint}",
-            expected=contract.training["data_fingerprint"],
+            expected=contract.began.data_fingerprint,
             do="give another folder with --out, or the cohort that the study began with",
         )
     presets = cell.recipe.evaluate.presets
@@ -99,14 +101,14 @@ def run_cell(cell: Cell, cohort: Cohort) -> None:
     if is_done(cell.place, asked):
         return
     with clock("synthesize"):
-        made, failed = synthesize_cohort(cell.run, cohort, cell.run / "predictions", split="test")
+        made, failed = synthesize_cohort(cell.run, cohort, Run(cell.run).predictions, split="test")
         _require_some(made, failed)
     with clock("evaluate"):
-        path = evaluate_run(cell.run, cohort, cell.run / "predictions", presets)
+        path = evaluate_run(cell.run, cohort, Run(cell.run).predictions, presets)
         failed = each_once(failed, left_out(path))
     with clock("report"):
         build_report(cell.run)
-    seconds = {**clock.seconds, "train": contract.training["seconds"]}
+    seconds = {**clock.seconds, "train": contract.training.seconds}
     _write_done(cell.place, asked, seconds, failed)
 
 
@@ -128,7 +130,7 @@ def run_job(job: Job, cohort: Cohort) -> None:
         imputers={contrast: cell.run for contrast, cell in job.imputers.items()},
         without=tuple(job.settings.without),
     )
-    predictions = job.place / "predictions"
+    predictions = Run(job.place).predictions
     with clock("synthesize"):
         made, failed = synthesize_cohort(job.cell.run, cohort, predictions, split="test", missing=missing)
         _require_some(made, failed)
@@ -148,7 +150,7 @@ def _weights(cells: Iterable[Cell], name: str) -> dict[str, str]:
     """Return cell → checksum of its weights; raises ModelError where a cell that `name` needs has no model."""
     found = {}
     for cell in cells:
-        if not (cell.run / "model").exists():
+        if not Run(cell.run).is_trained:
             raise ModelError(
                 f"Cell {cell.label}, which {name} needs, has no model.",
                 found=read_state(cell.place).get("why") or "it was not trained",
@@ -193,7 +195,7 @@ def read_state(place: Path) -> dict[str, Any]:
 
 def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
     """Say whether the metrics in a folder are those of this model, judged in this way."""
-    return is_same(place, asked) and (place / "metrics.json").exists()
+    return is_same(place, asked) and Evaluation.in_folder(place).record.exists()
 
 
 def is_same(place: Path, asked: Mapping[str, Any]) -> bool:

@@ -19,11 +19,11 @@ from torch import Tensor
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.settings import where_not_yaml
 from mrsynth.core.types import b_of, contrast_name, in_order, is_contrast
+from mrsynth.io.run import Run
 from mrsynth.model import Contract
 from mrsynth.steps import complete_steps
 
 Policy = Literal["refuse", "zeros"]
-IMPUTERS_FILE = "imputers.yaml"
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def read_imputers(run: Path) -> dict[str, Path]:
 
     RUN/imputers.yaml holds `contrast: run folder`, relative to the run. Raises ModelError where it cannot be read.
     """
-    path = run / IMPUTERS_FILE
+    path = Run(run).imputers
     if not path.is_file():
         return {}
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from mrsynth.core.errors import CohortError, ModelError, RecipeError
 from mrsynth.io import PreparedCohort
+from mrsynth.io.run import Run, RunRecord
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import StageSettings, stages_in_order
 from mrsynth.steps import complete_steps
@@ -41,12 +41,13 @@ STAGE_NAME = re.compile(r"stage-(\d+)\.ckpt")
 
 def check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool) -> None:
     """Refuse to overwrite a run, and to resume another one or one of other data."""
-    if not resume and ((out / "model").exists() or (out / "checkpoints" / "last.ckpt").exists()):
+    run = Run(out)
+    if not resume and (run.model.exists() or run.last_state.exists()):
         raise ModelError(
             f"{out} holds a run already.", do="go on with it by --resume, or name another folder with --out"
         )
-    if resume and (out / "recipe.yaml").exists():
-        before = load_recipe(str(out / "recipe.yaml"))
+    if resume and run.recipe.exists():
+        before = load_recipe(str(run.recipe))
         if (section := _differing(before, recipe, [*SECTIONS, "train.stages", *TRAINED])) is not None:
             raise RecipeError(
                 f"{out} was trained with another `{section}`; it cannot be resumed with this recipe.",
@@ -54,8 +55,8 @@ def check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool)
                 expected=_setting(recipe, section),
                 do="resume with the recipe it was started with, or start a new run",
             )
-    if resume and (out / "run.json").exists():
-        began_on = json.loads((out / "run.json").read_text(encoding="utf-8")).get("data_fingerprint")
+    if resume and run.record.exists():
+        began_on = RunRecord.read(run.record).began.data_fingerprint
         if began_on != prepared.fingerprint:
             raise CohortError(
                 f"{out} began on other prepared data; it cannot be resumed with {prepared.folder}.",
@@ -67,14 +68,14 @@ def check_run(recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool)
 
 def check_start(recipe: Recipe, prepared: PreparedCohort, start: Path) -> None:
     """Raise ModelError unless start is a stage-<k>.ckpt of a run that did until then what this one would do."""
-    run, number = start.resolve().parent.parent, STAGE_NAME.fullmatch(start.name)
-    if number is None or not start.is_file() or not (run / "recipe.yaml").is_file():
+    run, number = Run(start.resolve().parent.parent), STAGE_NAME.fullmatch(start.name)
+    if number is None or not start.is_file() or not run.recipe.is_file():
         raise ModelError(
             f"{start} is not the end of a stage.",
             found="no such file in a run folder",
             expected="RUN/checkpoints/stage-0.ckpt of a run that was trained in stages",
         )
-    before = load_recipe(str(run / "recipe.yaml"))
+    before = load_recipe(str(run.recipe))
     section = _differing(before, recipe, [*SECTIONS, *TRAINED])
     stage = int(number[1])
     ours, theirs = (list(stages_in_order(r.train).values()) for r in (recipe, before))
@@ -82,15 +83,15 @@ def check_start(recipe: Recipe, prepared: PreparedCohort, start: Path) -> None:
         section = "train.stages"
     if section is not None:
         raise ModelError(
-            f"{run} was trained with another `{section}` up to {start.name}; this run cannot begin from it.",
+            f"{run.folder} was trained with another `{section}` up to {start.name}; this run cannot begin from it.",
             found=_setting(before, section),
             expected=_setting(recipe, section),
             do="train this run whole",
         )
-    began_on = json.loads((run / "run.json").read_text(encoding="utf-8")).get("data_fingerprint")
+    began_on = RunRecord.read(run.record).began.data_fingerprint
     if began_on != prepared.fingerprint:
         raise ModelError(
-            f"{run} was trained on other prepared data; this run cannot begin from it.",
+            f"{run.folder} was trained on other prepared data; this run cannot begin from it.",
             found=f"data fingerprint {began_on}",
             expected=prepared.fingerprint,
             do="train this run whole",

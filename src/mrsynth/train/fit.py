@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.core.progress import is_quiet
+from mrsynth.io.run import Run
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.batches import EpochSampler
 from mrsynth.train.checkpoints import AtomicCheckpoints, BestModel, LastState, latest
@@ -89,7 +90,7 @@ def fit(
     Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full,
     MrsynthError where the training diverges, ModelError where a checkpoint is damaged.
     """
-    folder = run / "checkpoints"
+    folder = Run(run).checkpoints
     best = BestModel(folder)
     with _quiet():
         trainer = _trainer(settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages)
@@ -118,11 +119,11 @@ def fit(
 def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequence[Stage]) -> L.Trainer:
     """Return Lightning's trainer for the settings."""
     callbacks: list[L.Callback] = [
-        Stages(stages, best, run / "checkpoints"),
-        History(run / "log" / "history.csv", stages),
+        Stages(stages, best, Run(run).checkpoints),
+        History(Run(run).history, stages),
         Patience(settings.patience, stages[-1].from_epoch if stages else 0),
         best,
-        LastState(run / "checkpoints"),  # Lightning's save_last follows the best epoch: those since would be lost
+        LastState(Run(run).checkpoints),  # Lightning's save_last follows the best epoch: those since would be lost
     ]
     callbacks += [RichProgressBar(leave=False)] if not is_quiet() else []
     return L.Trainer(
@@ -133,7 +134,7 @@ def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequen
         strategy=settings.strategy,
         precision=settings.precision,
         plugins=[AtomicCheckpoints()],
-        logger=TensorBoardLogger(run / "log", name="", version="tensorboard"),
+        logger=TensorBoardLogger(Run(run).log, name="", version="tensorboard"),
         callbacks=callbacks,
         enable_progress_bar=not is_quiet(),
         enable_model_summary=False,

@@ -14,6 +14,7 @@ from mrsynth.core.files import atomic_file, sha256_file
 from mrsynth.core.progress import remark
 from mrsynth.core.settings import parse
 from mrsynth.io import PreparedCohort
+from mrsynth.io.run import Encoder, FeatureNetwork, Run
 from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
 from mrsynth.losses.registry import LOSSES
 from mrsynth.nets.drunet import DRUNet, encoder_file, load_encoder
@@ -22,14 +23,11 @@ from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.sections import LossTerms, stage_terms, stages_in_order
 from mrsynth.train.features import feature_source, load_features, network_file, train_features
 
-FOLDER = "features"
-"""In a run folder: the feature network that was trained for it."""
-
 DRAWN_ENCODER = "Encoder: first weights drawn, not ImageNet's as in the paper."
 """What is said of a network that could have begun with weights of others."""
 
 
-def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> FeatureSource:
+def run_features(recipe: Recipe, prepared: PreparedCohort, run: Run) -> FeatureSource:
     """Return what gives the losses of all stages of a run their feature networks, each once.
 
     One that a run in the same folder trained on the same data by the same settings is copied from there: it would be
@@ -38,16 +36,19 @@ def run_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> Feature
 
     for settings in _feature_settings(recipe).values():
         if settings.weights == "trained":
-            _copy_from_beside(out, network_file(prepared, "train", recipe.contrasts, settings.training))
-    return feature_source(prepared, recipe.contrasts, out / FOLDER)
+            _copy_from_beside(run, network_file(prepared, "train", recipe.contrasts, settings.training))
+    return feature_source(prepared, recipe.contrasts, run.features)
 
 
-def _copy_from_beside(run: Path, name: str) -> None:
+def _copy_from_beside(run: Run, name: str) -> None:
     """Bring a feature network and its record from another run of the folder that a run lies in, where one has it."""
-    weights = run / FOLDER / name
+    weights = run.features / name
     if weights.with_suffix(".json").exists():
         return
-    for known in sorted(run.absolute().parent.glob(f"*/{FOLDER}/{name}")):
+    for other in sorted(run.folder.absolute().parent.glob("*")):
+        known = Run(other).features / name
+        if not known.is_file():
+            continue
         try:
             load_features(known, "conv1_1")
         except ModelError:  # damaged, or not finished yet
@@ -58,22 +59,23 @@ def _copy_from_beside(run: Path, name: str) -> None:
         return
 
 
-def describe_features(recipe: Recipe, prepared: PreparedCohort, out: Path) -> dict[str, dict[str, Any]]:
+def describe_features(recipe: Recipe, prepared: PreparedCohort, folder: Path) -> dict[str, FeatureNetwork]:
     """Return loss → its feature network for the run's record: name, layer, where its weights come from and their
-    SHA-256; of one that was trained here also how well it learned."""
-    found: dict[str, dict[str, Any]] = {}
+    SHA-256; of one that was trained here, into this folder, also how well it learned."""
+    found: dict[str, FeatureNetwork] = {}
     for loss, settings in _feature_settings(recipe).items():
-        known = {"network": settings.network, "layer": settings.layer, "weights": settings.weights}
+        known: dict[str, Any] = {"network": settings.network, "layer": settings.layer, "weights": settings.weights}
         if settings.weights == "trained":  # it lies there by now
-            record = train_features(prepared, "train", recipe.contrasts, settings.training, out / FOLDER)
+            record = train_features(prepared, "train", recipe.contrasts, settings.training, folder)
             learned = record.model_dump(mode="json", include={"contrasts", "accuracy", "chance", "seconds"})
-            found[loss] = {**known, "sha256": record.weights_sha256, **learned}
+            found[loss] = FeatureNetwork(**known, sha256=record.weights_sha256, **learned)
         else:
-            found[loss] = {**known, "sha256": sha256_file(weights_file(settings.network, settings.weights))}
+            file = weights_file(settings.network, settings.weights)
+            found[loss] = FeatureNetwork(**known, sha256=sha256_file(file))
     return found
 
 
-def begin_encoder(net: nn.Module, weights: str | None) -> dict[str, str] | None:
+def begin_encoder(net: nn.Module, weights: str | None) -> Encoder | None:
     """Put weights of others into a network's encoder, None for none; returns the file and its SHA-256, for the record.
 
     weights: the recipe's `encoder_weights`. Where there are none the console says so. Raises ModelError
@@ -86,7 +88,7 @@ def begin_encoder(net: nn.Module, weights: str | None) -> dict[str, str] | None:
         return None
     path = encoder_file(net, weights)
     load_encoder(net, path)
-    return {"weights": weights, "file": path.name, "sha256": sha256_file(path)}
+    return Encoder(weights=weights, file=path.name, sha256=sha256_file(path))
 
 
 def _feature_settings(recipe: Recipe) -> dict[str, FeatureSettings]:

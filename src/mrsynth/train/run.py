@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import subprocess
@@ -15,12 +14,15 @@ import numpy as np
 import torch
 
 import mrsynth
-from mrsynth.core.files import atomic_file, write_json, write_text
+from mrsynth.core.files import atomic_file, write_text
 from mrsynth.core.seeds import derive_seed
+from mrsynth.core.types import is_contrast
 from mrsynth.drawing.figures import LIGHT, learning_png
 from mrsynth.io import PreparedCohort
 from mrsynth.io.columns import read_history as read_curves
 from mrsynth.io.overwrite import require_place
+from mrsynth.io.run import Began, Run, RunRecord, Training
+from mrsynth.io.run import Samples as SampleCount
 from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.registry import build_terms
@@ -61,14 +63,15 @@ def train(
     empty, or where a resumed run began on other data, ModelError where out holds a run already and resume is not asked
     for, or where start is not a checkpoint of such a run, OutputError where nothing can be written.
     """
+    run = Run(out)
     require_place(out, folder=True)
     check_run(recipe, prepared, out, resume)
     check_prepared(recipe, prepared)
     if start is not None:
         check_start(recipe, prepared, start)
-    began = _begin(recipe, prepared, out, resume, start)
+    began = _begin(recipe, prepared, run, resume, start)
     samples = training_samples(recipe, prepared)
-    features = run_features(recipe, prepared, out)
+    features = run_features(recipe, prepared, run)
     module = training_module(recipe, features)
     encoder = begin_encoder(module.net, recipe.encoder_weights)
     stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
@@ -76,22 +79,21 @@ def train(
     result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on)
     if not result.is_main:
         raise SystemExit(0)  # a helper process of a run on several devices: the main one writes
-    write_baselines(recipe, prepared, out / "baselines.npz")
-    record = {
+    write_baselines(recipe, prepared, run.baselines)
+    train_set, val_set = samples
+    training = Training(
         **run_record(recipe, prepared, result),
-        **began,
-        "parameters": count_parameters(module.net),
-        "seconds": round(sum(epoch["seconds"] for epoch in read_history(out / "log" / "history.csv")), 1),
-        "samples": {"kind": "boxes" if recipe.samples.patch else "slices"}
-        | {split: len(part) for split, part in zip(("train", "val"), samples, strict=True)},
-        "features": describe_features(recipe, prepared, out),
-        "encoder": encoder,
-    }
-    write_json(out / "run.json", record)
-    with atomic_file(out / "log" / "learning_curves.png") as temporary:
-        temporary.write_bytes(learning_png(read_curves(out / "log" / "history.csv"), LIGHT))
-    contract = {**contract_of(recipe, prepared), "training": record}
-    return save_model(out / "model", result.weights, contract, card(recipe, record))
+        parameters=count_parameters(module.net),
+        seconds=round(sum(epoch["seconds"] for epoch in read_history(run.history)), 1),
+        samples=SampleCount(kind="boxes" if recipe.samples.patch else "slices", train=len(train_set), val=len(val_set)),
+        features=describe_features(recipe, prepared, run.features),
+        encoder=encoder,
+    )
+    RunRecord(began=began, training=training).write(run.record)
+    with atomic_file(run.curves) as temporary:
+        temporary.write_bytes(learning_png(read_curves(run.history), LIGHT))
+    contract = {**contract_of(recipe, prepared), "began": began, "training": training}
+    return save_model(run.model, result.weights, contract, card(recipe, training))
 
 
 def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
@@ -114,25 +116,24 @@ def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
     }
 
 
-def _begin(
-    recipe: Recipe, prepared: PreparedCohort, out: Path, resume: bool, start: Path | None
-) -> dict[str, str | None]:
-    """Leave in out what a resumed run must find; returns when and from which other run's checkpoint it began."""
-    if not resume and (out / "checkpoints").exists():
-        shutil.rmtree(out / "checkpoints")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
+def _begin(recipe: Recipe, prepared: PreparedCohort, run: Run, resume: bool, start: Path | None) -> Began:
+    """Leave in a run folder what a resumed run must find; returns when and from which other run's checkpoint it
+    began."""
+    if not resume and run.checkpoints.exists():
+        shutil.rmtree(run.checkpoints)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_text(run.recipe, dump_recipe(recipe))
     if start is not None:  # as if the run had trained it; `fit` goes on from it where there is nothing later
-        with atomic_file(out / "checkpoints" / start.name) as temporary:
+        with atomic_file(run.checkpoints / start.name) as temporary:
             shutil.copyfile(start, temporary)
-    if resume and (out / "run.json").exists():
-        before = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        return {"started": before["started"], "start": before["start"]}
-    began = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "start": f"{start.resolve().parent.parent.name}/{start.name}" if start else None,
-    }
-    write_json(out / "run.json", {"data_fingerprint": prepared.fingerprint, **began})
+    if resume and run.record.exists():
+        return RunRecord.read(run.record).began
+    began = Began(
+        data_fingerprint=str(prepared.fingerprint),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        start=f"{start.resolve().parent.parent.name}/{start.name}" if start else None,
+    )
+    RunRecord(began=began).write(run.record)
     return began
 
 
@@ -235,9 +236,9 @@ def run_record(recipe: Recipe, prepared: PreparedCohort, result: FitResult) -> d
         "inputs": recipe.task.inputs,
         "target": recipe.task.target,
         "seed": recipe.train.seed,
-        "data_fingerprint": prepared.fingerprint,
         "n_cases": {split: len(prepared.cases(split)) for split in ("train", "val", "test")},
         "patients": {split: sorted(prepared.patients(split)) for split in ("train", "val", "test")},
+        "scans": scans_seen(prepared),
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
         "best_val_loss": result.best_val_loss,
@@ -249,6 +250,13 @@ def run_record(recipe: Recipe, prepared: PreparedCohort, result: FitResult) -> d
             **{name: version(name) for name in ("torch", "lightning", "numpy")},
         },
     }
+
+
+def scans_seen(prepared: PreparedCohort) -> list[str]:
+    """Return the SHA-256 of every scan of the training and validation cases, sorted."""
+    cases = [*prepared.cases("train"), *prepared.cases("val")]
+    records = [prepared.record(case)["inputs"] for case in cases]
+    return sorted({known["sha256"] for inputs in records for name, known in inputs.items() if is_contrast(name)})
 
 
 def commit() -> str:
@@ -267,17 +275,17 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _taken(recipe: Recipe, record: dict[str, Any]) -> str:
+def _taken(recipe: Recipe, training: Training) -> str:
     """Return the card's lines on networks that were trained before, and on an encoder that began without one."""
-    taken = [f"{loss} through {f['network']} {f['layer']} ({f['weights']})" for loss, f in record["features"].items()]
-    taken += [f"encoder begun with {record['encoder']['file']}"] if record["encoder"] else []
-    drawn = f"* {DRAWN_ENCODER}\n" if recipe.net.name == "drunet" and not record["encoder"] else ""
+    taken = [f"{loss} through {f.network} {f.layer} ({f.weights})" for loss, f in training.features.items()]
+    taken += [f"encoder begun with {training.encoder.file}"] if training.encoder else []
+    drawn = f"* {DRAWN_ENCODER}\n" if recipe.net.name == "drunet" and not training.encoder else ""
     return (f"* Taken from other networks: {'; '.join(taken)}; SHA-256 in run.json.\n" if taken else "") + drawn
 
 
-def card(recipe: Recipe, record: dict[str, Any]) -> str:
+def card(recipe: Recipe, training: Training) -> str:
     """Return the model card in Markdown."""
-    n = record["n_cases"]
+    n = training.n_cases
     any_subset = ", of which any but one may be missing" if recipe.missing is not None else ""
     if recipe.condition is not None:
         any_subset += ", at a dose from {:g} to {:g} that it is told".format(*recipe.condition.dose)
@@ -288,9 +296,9 @@ def card(recipe: Recipe, record: dict[str, Any]) -> str:
 * Makes **{recipe.task.target}** from **{", ".join(recipe.task.inputs)}**{any_subset}; values in {list(recipe.range)}.
 * Method: {recipe.paper}
 * Trained on {n["train"]} cases, {n["val"]} for validation, {n["test"]} held out, split by patient.
-  Training patients: {", ".join(record["patients"]["train"])}.
-* {record["epochs"]} epochs on {record["device"]}, best validation loss {record["best_val_loss"]:.6g} in epoch
-  {record["best_epoch"]}; seed {record["seed"]}; commit {record["commit"]}; torch {record["versions"]["torch"]}.
-{_taken(recipe, record)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not
+  Training patients: {", ".join(training.patients["train"])}.
+* {training.epochs} epochs on {training.device}, best validation loss {training.best_val_loss:.6g} in epoch
+  {training.best_epoch}; seed {training.seed}; commit {training.commit}; torch {training.versions["torch"]}.
+{_taken(recipe, training)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not
   use it on images unlike these.
 """

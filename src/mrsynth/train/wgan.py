@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.core.seeds import derive_seed, generator
+from mrsynth.io.run import Run
 from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.registry import Term
@@ -204,5 +205,5 @@ class Wgan(L.LightningModule):
             for (dose, b0_tesla), picture in zip(scans.condition.tolist(), pictures.float().cpu().numpy(), strict=True)
         ]
         names = ("native", "low dose", "synthetic", *(f"at {dose:g}" for dose in PANEL_DOSES), "standard")
-        folder = Path(self.trainer.default_root_dir) / "log" / "samples"
+        folder = Run(Path(self.trainer.default_root_dir)).samples
         write_panel(folder / f"epoch-{self.current_epoch:05d}.png", names, rows)

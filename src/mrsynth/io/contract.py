@@ -1,0 +1,106 @@
+"""The contract of a trained model: what it was trained on and expects."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from mrsynth.core.errors import ModelError, MrsynthError
+from mrsynth.core.records import Part, Record
+from mrsynth.core.settings import PredictSettings
+from mrsynth.core.types import is_contrast
+from mrsynth.io.run import Began, Sha256, Training
+
+FORMAT_OF_BEFORE = 2
+"""The number that contracts carried before they had a version, in the last layout of that time."""
+
+MAX_INPUTS = 64
+"""No network of the project takes more images."""
+
+Positive = Annotated[float, Field(gt=0)]
+Edges = tuple[Positive, Positive, Positive]
+
+
+class Condition(Part):
+    """What a network with a condition was trained on: the least and the largest dose (a fraction of the full one) and
+    field strength."""
+
+    dose: tuple[float, float]
+    b0_tesla: tuple[float, float]
+
+
+class Contract(Record):
+    """What a model was trained on and expects: everything that synthesis needs.
+
+    Of the training data it holds no image, but the patients' names and the SHA-256 of their scans, so that nobody is
+    judged who was trained on.
+
+    Attributes:
+        patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices.
+        flags: whether each input is followed by a channel that is 1 where the input is there and 0 where it is missing.
+        voxels_mm: least and greatest edges of the training cases' voxels as the network saw them (None: not known).
+        neighbours: slices on each side that a 2-D network sees too.
+        predict: how it goes over a volume.
+        condition: of a network that is told dose and field strength.
+        steps: the preparation as the recipe writes it.
+        range: of the values that the network sees and returns.
+        intensity: median of each intensity step's record of the target over the training cases, to bring a prediction
+            to scanner-like units.
+        began, training: what a reader should know of the training.
+        weights_sha256: of the file of weights beside it.
+    """
+
+    RECORD: ClassVar[str] = "contract"
+    DO: ClassVar[str] = "copy the whole run folder again, or train the model again"
+    ERROR: ClassVar[type[MrsynthError]] = ModelError
+
+    recipe: str
+    inputs: list[str] = Field(min_length=1, max_length=MAX_INPUTS)
+    target: str
+    net: str
+    net_settings: dict[str, Any]
+    patch: list[Annotated[int, Field(ge=1)] | None] | None = Field(min_length=3, max_length=3)
+    flags: bool
+    voxels_mm: tuple[Edges, Edges] | None = None
+    neighbours: int = Field(default=0, ge=0, le=64)
+    predict: PredictSettings = PredictSettings()
+    condition: Condition | None = None
+    steps: list[dict[str, Any]]
+    range: tuple[float, float]
+    intensity: list[dict[str, Any]]
+    began: Began
+    training: Training
+    weights_sha256: Sha256
+
+    @field_validator("inputs", "target")
+    @classmethod
+    def _contrasts(cls, names: Any) -> Any:
+        """Names become parts of files' names and keys of cases."""
+        listed = names if isinstance(names, list) else [names]
+        if unknown := [name for name in listed if not is_contrast(name)]:
+            raise ValueError(f"{unknown[0]!r} is not a contrast")
+        if len(set(listed)) != len(listed):
+            raise ValueError("one of them stands there twice")
+        return names
+
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, values: tuple[float, float]) -> tuple[float, float]:
+        if not values[0] < values[1]:
+            raise ValueError("expected the lowest and the highest value")
+        return values
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
+        """Return the contract of before, where all that is known of the training stood side by side."""
+        if content.pop("format", None) != FORMAT_OF_BEFORE or not isinstance(content.get("training"), dict):
+            return None
+        training = dict(content["training"])
+        began = {key: training.pop(key, None) for key in Began.model_fields}
+        return {**content, "began": began, "training": training}
+
+    def patients_seen(self) -> set[str]:
+        """Return the patients of training and validation."""
+        patients = self.training.patients
+        return {*patients.get("train", ()), *patients.get("val", ())}

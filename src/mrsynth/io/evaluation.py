@@ -1,0 +1,213 @@
+"""What an evaluation leaves: a table of values, what they mean over patients, and the slices that a report shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from mrsynth.core.files import why_unsafe
+from mrsynth.core.records import Part, Record
+
+EVALUATE = "run `mrsynth evaluate` again"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation by the path of its metrics.json; no other code knows what its files are called.
+
+    One that is called otherwise (site2.json) has its name before those of the others (site2.csv, site2-panels/ …).
+    """
+
+    record: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Evaluation:
+        """Return the evaluation that lies in a folder by default, as in a run."""
+        return cls(folder / "metrics.json")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that it lies in."""
+        return self.record.parent
+
+    @property
+    def table(self) -> Path:
+        """All values, one a row (`metrics.record`)."""
+        return self.record.with_suffix(".csv")
+
+    @property
+    def panels(self) -> Path:
+        """The folder of slices that a report shows."""
+        return self._named("panels")
+
+    @property
+    def listing(self) -> Path:
+        """The `PanelsRecord`."""
+        return self.panels / "panels.json"
+
+    @property
+    def response(self) -> Path:
+        """How the predictions answer to the dose, a table."""
+        return self._named("dose_response.csv")
+
+    @property
+    def response_chart(self) -> Path:
+        """The same as a picture."""
+        return self._named("dose_response.png")
+
+    def _named(self, name: str) -> Path:
+        return self.folder / (name if self.record.name == "metrics.json" else f"{self.record.stem}-{name}")
+
+
+class SummaryRow(Part):
+    """A metric of a predictor over patients; see `metrics.stats.summarise`. A value that does not exist is None."""
+
+    predictor: str
+    metric: str
+    region: str
+    contrast: str
+    preset: str
+    fit: str
+    dimension: int
+    data_range: float | None
+    n: int
+    mean: float | None
+    sd: float | None
+    median: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_infinite: int
+    n_missing: int
+
+
+class PairedTest(Part):
+    """A test of two predictors, patient by patient; see `metrics.stats.paired_tests`."""
+
+    metric: str
+    region: str
+    contrast: str
+    preset: str
+    fit: str
+    dimension: int
+    data_range: float | None
+    a: str
+    b: str
+    test: str
+    n: int
+    statistic: float | None
+    p: float | None
+    p_holm: float | None
+    mean_difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    reason: str
+
+
+class Published(Part):
+    """The paper's numbers for the translation. values: metric → mean, and its spread where the paper gives one."""
+
+    source: str
+    n: int | None
+    values: dict[str, list[float]]
+
+
+class Response(Part):
+    """How the predictions answer to the dose. in_words: in how many lesions it falls; trained: the training's doses."""
+
+    in_words: str
+    trained: list[float]
+
+
+class LeftOut(Part):
+    """A case that could not be judged, and why."""
+
+    case: str
+    why: str
+
+
+class MetricsRecord(Record):
+    """metrics.json: what the values of metrics.csv mean over patients.
+
+    Attributes:
+        preset: the metric conventions.
+        published: None where the paper has no numbers.
+        dose_response: None where there is no series of doses.
+        weights_sha256: of the model that was judged; None for files of unknown origin.
+        remarks: what a reader must know of these values, a sentence each.
+    """
+
+    RECORD: ClassVar[str] = "metrics"
+    DO: ClassVar[str] = EVALUATE
+
+    preset: list[str]
+    n_cases: int = Field(ge=0)
+    n_patients: int = Field(ge=0)
+    summary: list[SummaryRow]
+    tests: list[PairedTest]
+    higher_is_better: dict[str, bool]
+    published: Published | None = None
+    dose_response: Response | None = None
+    weights_sha256: str | None = None
+    left_out: list[LeftOut] = Field(default_factory=list)
+    remarks: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
+        """Return the record of before, where the paper's numbers stood among those of other meaning."""
+        paper = content.get("published")
+        if isinstance(paper, dict):
+            known = {"source": paper.pop("source", None), "n": paper.pop("n", None)}
+            content = {**content, "published": {**known, "values": paper}}
+        return content
+
+
+class PanelEntry(Part):
+    """A slice of a case that a report shows.
+
+    Attributes:
+        file: in the folder of the listing.
+        axis: along which slices are counted.
+        pixel_mm: edges of a pixel (x, y).
+        window: lowest and highest grey value.
+        psnr, ssim, mae: of this slice, inside the brain.
+    """
+
+    case: str
+    patient: str
+    file: str
+    slice_index: int = Field(ge=0)
+    axis: str
+    pixel_mm: tuple[float, float]
+    input_contrast: str
+    target_contrast: str
+    window: tuple[float, float]
+    psnr: float
+    ssim: float
+    mae: float
+    note: str = ""
+
+    @field_validator("file")
+    @classmethod
+    def _stays_inside(cls, name: str) -> str:
+        if reason := why_unsafe(name):
+            raise ValueError(f"expected the name of a file beside it, found {reason}")
+        return name
+
+    @field_validator("window")
+    @classmethod
+    def _rises(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if not window[0] < window[1]:
+            raise ValueError("the grey window is not usable, expected low < high")
+        return window
+
+
+class PanelsRecord(Record):
+    """panels.json: the slices that a report shows."""
+
+    RECORD: ClassVar[str] = "panels"
+    DO: ClassVar[str] = EVALUATE
+
+    panels: list[PanelEntry]

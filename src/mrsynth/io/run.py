@@ -1,0 +1,238 @@
+"""A run: the folder that a training leaves, the names of what lies in it, and run.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from mrsynth.core.errors import ModelError, MrsynthError
+from mrsynth.core.records import Part, Record
+from mrsynth.io.evaluation import Evaluation
+
+Split = Literal["train", "val", "test"]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder; no other code knows what the files in it are called."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe, whole and in words that `load_recipe` reads."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def record(self) -> Path:
+        """The `RunRecord`."""
+        return self.folder / "run.json"
+
+    @property
+    def baselines(self) -> Path:
+        """What the baselines learned from the training split."""
+        return self.folder / "baselines.npz"
+
+    @property
+    def imputers(self) -> Path:
+        """Which other runs make inputs that a case lacks."""
+        return self.folder / "imputers.yaml"
+
+    @property
+    def model(self) -> Path:
+        """The folder of contract, weights and card."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the training's states."""
+        return self.folder / "checkpoints"
+
+    @property
+    def last_state(self) -> Path:
+        """The state from which a stopped training goes on."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def log(self) -> Path:
+        """The folder of everything that is noted while training."""
+        return self.folder / "log"
+
+    @property
+    def history(self) -> Path:
+        """The losses, a row an epoch."""
+        return self.log / "history.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The losses as a picture."""
+        return self.log / "learning_curves.png"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of pictures that a training draws on its way."""
+        return self.log / "samples"
+
+    @property
+    def features(self) -> Path:
+        """The folder of feature networks that were trained for the run's losses."""
+        return self.folder / "features"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder where predictions of a cohort lie by default."""
+        return self.folder / "predictions"
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The evaluation of these predictions."""
+        return Evaluation.in_folder(self.folder)
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.folder / "report.html"
+
+    @property
+    def is_trained(self) -> bool:
+        """Say whether the training came to its end and left a model."""
+        return Model(self.model).contract.is_file()
+
+
+@dataclass(frozen=True)
+class Model:
+    """The folder of a trained model, which can be shipped without its run."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, run: Path) -> Model:
+        """Return the model of a run folder, or the one that lies in the folder itself.
+
+        Raises:
+            ModelError: where there is none.
+        """
+        for model in (cls(Run(run).model), cls(run)):
+            if model.contract.is_file():
+                return model
+        raise ModelError(
+            f"{run} holds no trained model.",
+            found="no such folder" if not run.exists() else "no model/contract.json",
+            expected="a run folder made by mrsynth train",
+            do="give the folder named by --out when training (a stopped training goes on with --resume)",
+        )
+
+    @property
+    def contract(self) -> Path:
+        """The `Contract`."""
+        return self.folder / "contract.json"
+
+    @property
+    def weights(self) -> Path:
+        """The network's weights, safetensors."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """What a reader should know of the model, Markdown."""
+        return self.folder / "card.md"
+
+
+class Began(Part):
+    """How a training began.
+
+    Attributes:
+        data_fingerprint: of the prepared cohort.
+        started: date and time, ISO 8601.
+        start: the other run's checkpoint that it began from, "run/stage-0.ckpt"; None for none.
+    """
+
+    data_fingerprint: str
+    started: str
+    start: str | None = None
+
+
+class Samples(Part):
+    """How many samples an epoch trains and validates, and what they are."""
+
+    kind: Literal["boxes", "slices"]
+    train: int = Field(ge=0)
+    val: int = Field(ge=0)
+
+
+class FeatureNetwork(Part):
+    """A feature network that a loss looks through; of one that was trained for the run also how well it learned."""
+
+    network: str
+    layer: str
+    weights: str
+    sha256: Sha256
+    contrasts: list[str] | None = None
+    accuracy: dict[str, float] | None = None
+    chance: dict[str, float] | None = None
+    seconds: float | None = None
+
+
+class Encoder(Part):
+    """The file of weights that an encoder began with."""
+
+    weights: str
+    file: str
+    sha256: Sha256
+
+
+class Training(Part):
+    """What a reader needs to know of a finished training: recipe, data, seed, versions, device, outcome.
+
+    Attributes:
+        n_cases: split → cases.
+        patients: split → patients, as the cohort table names them.
+        scans: SHA-256 of every scan of the training and validation cases, sorted; None where it is not known (runs of
+            before), so that a patient is recognised under any name.
+        best_epoch: the first is 0.
+        seconds: of all epochs.
+        features: loss → the network that it looks through.
+    """
+
+    recipe: str
+    title: str
+    paper: str
+    translation: str
+    inputs: list[str]
+    target: str
+    seed: int
+    n_cases: dict[Split, int]
+    patients: dict[Split, list[str]]
+    scans: list[Sha256] | None = None
+    epochs: int
+    best_epoch: int
+    best_val_loss: float
+    device: str
+    commit: str
+    versions: dict[str, str]
+    parameters: int
+    seconds: float
+    samples: Samples
+    features: dict[str, FeatureNetwork] = Field(default_factory=dict)
+    encoder: Encoder | None = None
+
+
+class RunRecord(Record):
+    """run.json. training: None until the training has ended."""
+
+    RECORD: ClassVar[str] = "run"
+    DO: ClassVar[str] = "copy the whole run folder again, or train again into another folder"
+    ERROR: ClassVar[type[MrsynthError]] = ModelError
+
+    began: Began
+    training: Training | None = None
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
+        """Return the record of before, where everything stood side by side."""
+        began = {key: content.pop(key, None) for key in Began.model_fields}
+        return {"began": began, "training": content or None}
