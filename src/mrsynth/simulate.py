@@ -9,6 +9,7 @@ from typing import Literal
 
 from mrsynth.core.files import atomic_folder
 from mrsynth.core.image import Case
+from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import track
 from mrsynth.core.types import in_order
 from mrsynth.io import CaseRow, Cohort, write_cohort, write_image
@@ -21,6 +22,7 @@ from mrsynth.phantom import Member, cohort_members
 Profile = Literal["brats", "ct", "dose", "tumour"]
 
 
+@one_writer("simulate")
 def simulate(
     out: Path,
     subjects: int,

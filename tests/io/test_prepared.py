@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, rows: tuple[CaseRow, ...], m
     with pytest.raises(CohortError, match="not finished"):
         PreparedCohort.open(tmp_path / "out")
     (tmp_path / "out" / "cases" / ".tmp-killed").mkdir()
+    os.utime(tmp_path / "out" / "cases" / ".tmp-killed", (0, 0))
     again = begin(tmp_path / "out")
     assert [again.is_current(row.case, "f") for row in rows] == [True, False, False]
     again.keep(rows[0], "f")

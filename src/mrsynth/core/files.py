@@ -6,18 +6,25 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mrsynth.core.errors import OutputError
+from mrsynth.core.machine import machine, process_start
 
 TEMPORARY_PREFIX = ".tmp-"
-"""How the name of anything unfinished begins; whatever carries it may be deleted when no command is running."""
+"""How the name of anything unfinished begins; machine and process follow, so that others know when they are dead."""
+
+LEFT_AFTER_S = 24 * 3600.0
+"""After how long something unfinished counts as left, where its process cannot be looked up."""
 
 MAX_NAME_BYTES = 200
 """Longest name of a file or folder; file systems stop at 255 bytes, suffixes need room."""
@@ -65,7 +72,36 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON (NumPy numbers and arrays as plain ones); raises OutputError."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return a value as indented JSON (NumPy numbers and arrays as plain ones), a line's end behind it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what killed commands left unfinished in a folder and in those in it; what may still be written stays."""
+    for place in (folder, *(p for p in folder.glob("*") if p.is_dir() and not p.is_symlink())):
+        for left in place.glob(f"{TEMPORARY_PREFIX}*"):
+            if _is_left(left):
+                with suppress(OSError):
+                    remove(left)
+
+
+def _is_left(temporary: Path) -> bool:
+    """Say whether who writes a temporary file or folder is dead; on another machine: has not touched it for a day."""
+    owner = re.match(rf"{re.escape(TEMPORARY_PREFIX)}([0-9a-f]{{8}})-(\d+)-", temporary.name)
+    if owner is not None and owner[1] == _machine_mark():
+        return process_start(int(owner[2])) is None
+    with suppress(OSError):
+        return time.time() - temporary.lstat().st_mtime > LEFT_AFTER_S
+    return False
+
+
+@cache
+def _machine_mark() -> str:
+    return hashlib.sha256(machine().encode()).hexdigest()[:8]
 
 
 def why_unsafe(name: str) -> str | None:
@@ -179,7 +215,7 @@ def _require_replaceable(path: Path) -> None:
 def _beside(path: Path) -> Path:
     """Return a free temporary name in the folder of path, with its suffixes (some writers look at them)."""
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix
-    return path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{suffix}"
+    return path.parent / f"{TEMPORARY_PREFIX}{_machine_mark()}-{os.getpid()}-{uuid.uuid4().hex[:12]}{suffix}"
 
 
 @contextmanager

@@ -13,10 +13,14 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mrsynth.core.errors import InputError, MrsynthError
-from mrsynth.core.files import write_json
+from mrsynth.core.files import json_text, write_text
 
 KEY = "mrsynth"
 """The first key of a record on disk: {"mrsynth": {"record": "run", "version": 1}, …}."""
+
+
+MAX_OBJECT_BYTES = 1 << 28
+"""A larger file of JSON is refused unread: many times what a cohort of 10 000 cases needs."""
 
 
 class Part(BaseModel):
@@ -33,14 +37,14 @@ class Record(Part):
         VERSION: raised whenever an older reader would misunderstand the file.
         DO: what you do about a file that cannot be used, for the message.
         ERROR: the kind of error that such a file raises.
-        MAX_BYTES: a larger file is refused unread; what a cohort of 10 000 cases needs, many times over.
+        MAX_BYTES: a larger file is refused unread.
     """
 
     RECORD: ClassVar[str]
     VERSION: ClassVar[int] = 1
     DO: ClassVar[str]
     ERROR: ClassVar[type[MrsynthError]] = InputError
-    MAX_BYTES: ClassVar[int] = 1 << 28
+    MAX_BYTES: ClassVar[int] = MAX_OBJECT_BYTES
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -91,8 +95,12 @@ class Record(Part):
 
     def write(self, path: Path) -> None:
         """Write the record, whole or not at all; raises OutputError."""
+        write_text(path, self.text())
+
+    def text(self) -> str:
+        """Return the record as it stands in its file."""
         head = {KEY: {"record": self.RECORD, "version": self.VERSION}}
-        write_json(path, {**head, **self.model_dump(mode="json")})
+        return json_text({**head, **self.model_dump(mode="json")})
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import pandas as pd
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.files import write_json, write_text
 from mrsynth.core.jobs import Failure, Workers, guarded, run_each
+from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import track
 from mrsynth.core.seeds import generator
 from mrsynth.evaluate.dose_response import write_response
@@ -29,6 +30,7 @@ from mrsynth.recipes.recipe import Recipe, load_recipe
 R = TypeVar("R")
 
 
+@one_writer("evaluate", "out", "run")
 def evaluate_run(
     run: Path,
     cohort: Cohort,

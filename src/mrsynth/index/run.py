@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain, count
+from functools import partial
 from pathlib import Path
 
 from mrsynth.core.errors import CohortError, InputError
-from mrsynth.core.files import atomic_file, printable
+from mrsynth.core.files import printable
+from mrsynth.core.ownership import replace_keeping
 from mrsynth.core.text import counted
 from mrsynth.core.types import in_order
 from mrsynth.index.corrections import first_correction, found_table, write_found
@@ -38,12 +38,8 @@ def index(
             found=line,
             do=f"give --found {table} to use them, or remove the file to begin anew",
         )
-    previous = _kept(out)
-    write_cohort(cohort, out)
+    previous = replace_keeping(out, partial(write_cohort, cohort))
     write_found(cohort.found, table)
-    if previous is not None and previous.read_bytes() == out.read_bytes():
-        previous.unlink()
-        previous = None
     return cohort, previous
 
 
@@ -57,17 +53,6 @@ def _correction(table: Path) -> str | None:
             found=str(error).splitlines()[0],
             do="give the cohort table another name with -o, or remove the file",
         ) from error
-
-
-def _kept(out: Path) -> Path | None:
-    """Copy a cohort table to the first name that is free, cohort.csv.bak, cohort.csv.bak2 …; returns it."""
-    if not out.is_file():
-        return None
-    names = (out.with_name(f"{out.name}.bak{number}") for number in chain([""], count(2)))
-    previous = next(path for path in names if not path.exists())
-    with atomic_file(previous) as temporary:
-        shutil.copyfile(out, temporary)
-    return previous
 
 
 def describe(cohort: IndexedCohort, out: Path, previous: Path | None) -> list[str]:

@@ -22,8 +22,9 @@ import numpy as np
 
 import mrsynth
 from mrsynth.core.errors import CohortError, OutputError
-from mrsynth.core.files import TEMPORARY_PREFIX, remove, safe_name, write_json, write_text
+from mrsynth.core.files import remove, remove_left, safe_name, write_json, write_text
 from mrsynth.core.image import Case, Image, edges_mm
+from mrsynth.core.locks import LOCK
 from mrsynth.io.chunks import fill_box
 from mrsynth.io.cohort import SPLITS, CaseRow
 from mrsynth.io.prepared_case import load_array, load_image, load_record, open_array, save_case
@@ -92,7 +93,11 @@ class PreparedCohort:
     ) -> PreparedCohort:
         """Begin a prepared cohort in a folder, or go on with the one that is there; it counts as unfinished until
         `finish`. Raises OutputError if the folder holds something else, leads elsewhere or cannot be written."""
-        if folder.exists() and _read_header(folder) is None and (not folder.is_dir() or any(folder.iterdir())):
+        if (
+            folder.exists()
+            and _read_header(folder) is None
+            and (not folder.is_dir() or any(p.name != LOCK for p in folder.iterdir()))
+        ):
             raise OutputError(
                 f"{folder}: is no place for a prepared cohort.",
                 found="a folder with other files" if folder.is_dir() else "a file",
@@ -111,8 +116,7 @@ class PreparedCohort:
         }
         cases = _own_cases(folder)
         write_json(folder / "prepared.json", header)
-        for left in cases.glob(f"{TEMPORARY_PREFIX}*"):
-            remove(left)
+        remove_left(cases)
         return cls(folder, header)
 
     def with_splits(self, split_of: Mapping[str, str]) -> PreparedCohort:

@@ -12,6 +12,7 @@ from mrsynth.core.errors import CohortError, InputError
 from mrsynth.core.files import remove
 from mrsynth.core.image import Case
 from mrsynth.core.jobs import Failure, Workers, guarded, run_each
+from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
 from mrsynth.io.prepared import case_fingerprint
@@ -81,6 +82,7 @@ class CaseWork:
         return prepared, records, lambda: snapshots.write(self.cohort.folder, prepared, records)
 
 
+@one_writer("prepare")
 def prepare(
     cohort: Cohort,
     plan: Plan | Recipe,

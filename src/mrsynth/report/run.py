@@ -14,6 +14,7 @@ from markupsafe import Markup
 import mrsynth
 from mrsynth.core.errors import InputError
 from mrsynth.core.files import atomic_file
+from mrsynth.core.locks import one_writer
 from mrsynth.drawing.dose_charts import response_png
 from mrsynth.drawing.figures import THEMES, Strip, best_epoch, learning_png, strips_png
 from mrsynth.drawing.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
@@ -49,6 +50,7 @@ PICTURES = 13
 """Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
 
 
+@one_writer("report", "run")
 def build_report(run: Path, pictures: int = PICTURES) -> Path:
     """Write RUN/report.html from the files of a run folder and return its path.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import remark
 from mrsynth.evaluate.run import evaluate_run
 from mrsynth.io import PreparedCohort, read_cohort
@@ -20,6 +21,7 @@ RECIPE = "osman2022/t1-flair/small"
 SETTINGS = ("train.epochs=10",)
 
 
+@one_writer("demo")
 def demo(out: Path) -> Path:
     """Simulate, prepare, train, synthesize the held-out subjects, evaluate and report below `out`; returns report.html.
 

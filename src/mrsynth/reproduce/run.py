@@ -9,6 +9,7 @@ from typing import Any
 
 from mrsynth.core.errors import CohortError, MrsynthError, OutputError, RecipeError
 from mrsynth.core.jobs import Failure, Workers, run_each
+from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import CONSOLE, CaseProgress, listening, remark
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.prepare.plan import Plan
@@ -32,6 +33,7 @@ class Reproduced:
     failed: tuple[tuple[str, str], ...]
 
 
+@one_writer("reproduce")
 def reproduce(
     name: str,
     scale: Scale,

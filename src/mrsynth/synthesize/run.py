@@ -13,6 +13,7 @@ from mrsynth.core.errors import InputError, ModelError, MrsynthError
 from mrsynth.core.files import safe_name, write_json
 from mrsynth.core.image import Case, Image
 from mrsynth.core.jobs import Failure, Workers, run_each
+from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.core.types import contrast_name
 from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
@@ -124,6 +125,7 @@ def _read(synthesizer: Synthesizer, name: str, images: Mapping[str, Path], brain
     return Case({contrast: read_image(path, contrast) for contrast, path in images.items()}, masks, {"case": name})
 
 
+@one_writer("synthesize")
 def synthesize_cohort(
     run: Path,
     cohort: Cohort,

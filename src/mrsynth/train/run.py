@@ -15,6 +15,7 @@ import torch
 
 import mrsynth
 from mrsynth.core.files import atomic_file, write_text
+from mrsynth.core.locks import is_helper, one_writer
 from mrsynth.core.seeds import derive_seed
 from mrsynth.core.types import is_contrast
 from mrsynth.drawing.figures import LIGHT, learning_png
@@ -46,6 +47,7 @@ from mrsynth.train.supervised import Supervised
 from mrsynth.train.wgan import Wgan
 
 
+@one_writer("train", unless=is_helper)
 def train(
     recipe: Recipe,
     prepared: PreparedCohort,
