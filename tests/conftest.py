@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 # Lightning and matplotlib look at these when imported.
@@ -36,3 +38,11 @@ def real_data() -> Path:
 def no_bars() -> None:
     """Hush bars and remarks; a test of them shows them again."""
     hush()
+
+
+@pytest.fixture
+def no_shape_checks() -> Iterator[None]:
+    """Check no shapes: those of a network that is being exported are symbols, which the check takes for wrong ones."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -38,6 +38,15 @@ class Precision(StrEnum):
     half = "16"
 
 
+class EngineName(StrEnum):
+    """What computes a network on a CPU."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+    auto = "auto"
+
+
 Inputs = Annotated[
     list[str] | None, typer.Option("--input", help="contrast=file, e.g. t1=scan.nii.gz; brain=mask. Repeatable.")
 ]
@@ -95,6 +104,9 @@ def synthesize(
     ] = Missing.refuse,
     impute: Imputers = None,
     precision: Annotated[Precision, typer.Option("--precision", help="Of the network's numbers.")] = Precision.full,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="What computes on a CPU; auto: the faster one that is installed.")
+    ] = EngineName.torch,
     compile_net: Annotated[bool, typer.Option("--compile", help="Compile the network first (many cases).")] = False,
     overlap: Annotated[
         int | None,
@@ -127,7 +139,11 @@ def synthesize(
         raise InputError("Give either --input (one or more) or --cohort.")
     place = stage.Place(like, units.value, device)
     gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
-    how = Inference(precision=precision.value, compile=compile_net, overlap=overlap, memory_gib=memory_gib)
+    if compile_net and engine is not EngineName.torch:
+        raise InputError(f"--compile is torch's; it does not go with --engine {engine.value}.", do="leave one out")
+    how = Inference(
+        precision=precision.value, compile=compile_net, engine=engine.value, overlap=overlap, memory_gib=memory_gib
+    )
     options: dict[str, Any] = {"place": place, "missing": gaps, "inference": how}
     if extrapolate or any(value is not None for value in (dose, b0, seed)):
         options["doses"] = Doses.parse(dose or "", b0, seed or 0, extrapolate)

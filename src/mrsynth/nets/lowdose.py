@@ -75,6 +75,27 @@ class LowDose(nn.Module):
         return residuals
 
 
+class LowDoseImage(nn.Module):
+    """The generator as a function of one volume: the scan at a dose instead of residuals."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Float[Tensor, "b 3 x y z"], condition: Float[Tensor, "b 2"]) -> Float[Tensor, "b 1 x y z"]:
+        """Return the scan at a dose.
+
+        Args:
+            x: noise, native and standard dose.
+            condition: (dose, b0_tesla).
+
+        Returns:
+            native + the finest residual.
+        """
+        native = x[:, 1:2]
+        return native + self.net(x[:, :1], native, x[:, 2:3], condition)[0]
+
+
 def _padded(x: Float[Tensor, "b c x y z"], multiple: int) -> Float[Tensor, "b c u v w"]:
     """Return x with its far borders repeated up to a multiple."""
     missing = [-edge % multiple for edge in x.shape[2:]]

@@ -24,7 +24,7 @@ def look_around(mixed: Float[Tensor, "b q u v w"]) -> Float[Tensor, "b c x y z"]
     if mixed.is_meta:  # the shape alone is asked for; 27 neighbours of nothing take a second
         batch, channels, *space = mixed.shape
         return mixed.new_empty(batch, channels // 3, *(n - 2 for n in space))
-    query, key, value = mixed.reshape(len(mixed), 3, -1, HEAD, *mixed.shape[2:]).unbind(1)
+    query, key, value = mixed.reshape(mixed.shape[0], 3, -1, HEAD, *mixed.shape[2:]).unbind(1)
     return weighted(query[..., 1:-1, 1:-1, 1:-1], key, value).flatten(1, 2)
 
 

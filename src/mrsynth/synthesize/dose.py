@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mrsynth.core.errors import InputError
 from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.model import Condition
+from mrsynth.nets.lowdose import LowDoseImage
 
 FIELD_TOLERANCE = 0.05
 """A field that is off by less is the same: scanners of 1.5 and 3 T also write 1.494 and 2.894."""
@@ -105,13 +106,12 @@ class AtDose(nn.Module):
 
     def __init__(self, net: nn.Module, dosage: Dosage) -> None:
         super().__init__()
-        self.net = net
+        self.image = LowDoseImage(net)
         self.register_buffer("condition", torch.tensor([[dosage.dose, dosage.b0_tesla]]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return native + residual."""
-        native = x[:, 1:2]
-        return native + self.net(x[:, :1], native, x[:, 2:3], self.condition.expand(len(x), 2))[0]
+        return self.image(x, self.condition.expand(len(x), 2))
 
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:

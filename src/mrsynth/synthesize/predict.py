@@ -34,6 +34,7 @@ from mrsynth.synthesize.impute import (
     supply_of,
 )
 from mrsynth.volume.predict import Inference, predict_volume
+from mrsynth.volume.runtimes import chosen
 
 VOXEL_TOLERANCE = 1.25
 """Heads differ by about as much in size."""
@@ -265,6 +266,9 @@ def load_model(
     named = {**(read_imputers(run) if missing.policy == "refuse" else {}), **missing.imputers}
     imputers = {contrast_name(name): _imputer(Path(other), device) for name, other in named.items()}
     net = _load_net(run, contract, device)
+    inference = inference or Inference()
+    engine = chosen(inference.engine, contract.patch, torch.device(device).type, inference.precision)
+    inference = inference.model_copy(update={"engine": engine})
     return Synthesizer(net, contract, device, inference=inference, missing=missing, imputers=imputers)
 
 

@@ -308,5 +308,5 @@ def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, A
             "imputers": {n: imputer.contract.weights_sha256 for n, imputer in synthesizer.imputers.items()},
         },
         "imputers_saw": {n: sorted(imputer.contract.patients_seen()) for n, imputer in synthesizer.imputers.items()},
-        "inference": synthesizer.inference.model_dump(mode="json", include={"overlap", "precision"}),
+        "inference": synthesizer.inference.model_dump(mode="json", include={"overlap", "precision", "engine"}),
     }

@@ -18,6 +18,7 @@ from mrsynth.core.settings import PredictSettings, Settings
 from mrsynth.volume.engine import LOG, Engine, is_out_of_memory
 from mrsynth.volume.fold import fold_batch_norm
 from mrsynth.volume.multiplanar import SliceNet, predict_planes
+from mrsynth.volume.runtimes import EngineName, Runtime, chosen
 from mrsynth.volume.slabs import predict_slabs
 from mrsynth.volume.windows import predict_windows
 
@@ -35,7 +36,8 @@ class Inference(Settings):
     neighbours: slices on each side that a network of slices sees too; planes: how it goes over the volume; background:
     the value of what is not head. These four are the contract's. overlap: slices that neighbouring slabs share, by
     default all but one. precision: of weights and values; sums are float32 and so is the result. compile: by
-    torch.compile, where a block goes through the network whole. memory_gib: what may be used beside weights and volume,
+    torch.compile, where a block goes through the network whole; engine: what computes there (volume/runtimes.py).
+    memory_gib: what may be used beside weights and volume,
     by default 1.25 on a CPU and most of what is free on a GPU.
     """
 
@@ -46,6 +48,7 @@ class Inference(Settings):
     overlap: int | None = Field(default=None, ge=0)
     precision: Literal["32", "bf16", "16"] = "32"
     compile: bool = False
+    engine: EngineName = "torch"
     memory_gib: float | None = Field(default=None, gt=0)
 
 
@@ -108,7 +111,10 @@ def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> 
         for tensor in net.parameters():
             layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim, torch.contiguous_format)
             tensor.data = tensor.data.contiguous(memory_format=layout)
-    whole = _compiled(net) if how.compile and isinstance(net, nn.Module) else None
+    whole: Callable[[Tensor], Tensor] | None = None
+    if isinstance(net, nn.Module):
+        engine = chosen(how.engine, how.patch, place.type, how.precision)
+        whole = _compiled(net) if how.compile else None if engine == "torch" else Runtime(net, engine)
     return Engine(net, place, dtype, budget_bytes(how.memory_gib, place), whole)
 
 

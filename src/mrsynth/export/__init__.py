@@ -1,0 +1,1 @@
+"""export: a run's model for other programs."""

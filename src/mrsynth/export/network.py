@@ -1,0 +1,47 @@
+"""What is exported of a model: its network as a function of arrays, an example of each, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mrsynth.core.seeds import derive_seed
+from mrsynth.model import Contract
+from mrsynth.nets.lowdose import LowDoseImage
+from mrsynth.volume.fold import fold_batch_norm
+
+
+class Exported(NamedTuple):
+    """A network to export. net: in evaluation mode; names: of its inputs; stride: what sizes must be multiples of;
+    channels: what stands in the first input, in order."""
+
+    net: nn.Module
+    names: list[str]
+    stride: tuple[int, ...]
+    channels: list[str]
+
+    def example(self, batch: int, times: int) -> list[Tensor]:
+        """Return random inputs of the network: a batch of volumes (b, c, *space) whose edges are `times` the stride and
+        at least 16, and of a network with a condition its dose and field, (b, 2)."""
+        draw = torch.Generator().manual_seed(derive_seed(0, "export", batch, times))
+        space = [step * max(times, -(-16 * times // step)) for step in self.stride]
+        x = torch.rand((batch, len(self.channels), *space), generator=draw)
+        return [x, torch.tensor([[0.2, 3.0]]).expand(batch, 2).clone()][: len(self.names)]
+
+
+def exported(contract: Contract, net: nn.Module) -> Exported:
+    """Return what is exported of a model; net: with its weights, as `build_net` makes it."""
+    stride: Any = getattr(net, "stride", 1)
+    dimensions = 2 if contract.patch is None else 3
+    steps = (stride,) * dimensions if isinstance(stride, int) else tuple(stride)
+    channels = [
+        entry for name in contract.inputs for entry in ([name, f"{name} is there"] if contract.flags else [name])
+    ]
+    if contract.neighbours:
+        reach = range(-contract.neighbours, contract.neighbours + 1)
+        channels = [f"{channel}, slice {k:+d}" for channel in channels for k in reach]
+    if contract.condition is not None:
+        return Exported(LowDoseImage(net).eval(), ["x", "condition"], steps, ["noise", *channels])
+    return Exported(fold_batch_norm(net), ["x"], steps, channels)
