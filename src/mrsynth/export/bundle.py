@@ -14,8 +14,9 @@ import mrsynth
 from mrsynth.core.files import write_json
 from mrsynth.drawing.templates import render
 from mrsynth.export.network import exported
-from mrsynth.export.onnx_folder import shared_contract
-from mrsynth.model import Contract, model_folder
+from mrsynth.export.onnx_folder import shared
+from mrsynth.io.run import Model
+from mrsynth.model import Contract
 
 
 def write_bundle(folder: Path, run: Path, contract: Contract, net: nn.Module) -> str:
@@ -32,8 +33,9 @@ def write_bundle(folder: Path, run: Path, contract: Contract, net: nn.Module) ->
     """
     for name in ("configs", "models", "docs"):
         (folder / name).mkdir()
-    shutil.copyfile(model_folder(run) / "weights.safetensors", folder / "models" / "weights.safetensors")
-    write_json(folder / "models" / "contract.json", shared_contract(contract))
+    model = Model(folder / "models")
+    shutil.copyfile(Model.of(run).weights, model.weights)
+    shared(contract).write(model.contract)
     torch.save(net.state_dict(), folder / "models" / "model.pt")
     write_json(folder / "configs" / "inference.json", _inference(contract))
     write_json(folder / "configs" / "metadata.json", _metadata(contract, net))

@@ -62,18 +62,18 @@ def write_onnx(folder: Path, run: Path, contract: Contract, net: nn.Module) -> s
     model = onnx.load_from_string(content)
     onnx.helper.set_model_props(model, {name: str(value) for name, value in _said(contract).items()})
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    write_json(folder / "contract.json", {**shared_contract(contract), "network": _network(parts)})
-    return f"model.onnx and contract.json; ONNX Runtime differs from torch by {worst:.1g} of the range at most"
+    shared(contract).write(folder / "contract.json")
+    write_json(folder / "network.json", _described(parts))
+    return f"model.onnx, network.json and contract.json; ONNX Runtime differs from torch by {worst:.1g} of the range at most"
 
 
-def shared_contract(contract: Contract) -> dict[str, Any]:
-    """Return a contract to hand out: without the training patients' names."""
-    content = contract.model_dump(mode="json")
-    content["training"].pop("patients", None)
-    return content
+def shared(contract: Contract) -> Contract:
+    """Return a contract to hand out: without the training patients' names and their scans' hashes."""
+    training = contract.training.model_copy(update={"patients": {}, "scans": None})
+    return contract.model_copy(update={"training": training})
 
 
-def _network(parts: Exported) -> dict[str, Any]:
+def _described(parts: Exported) -> dict[str, Any]:
     """Return what a reader must know of the network's arrays."""
     axes = ["batch", "channel", *("x", "y", "z")[: len(parts.stride)]]
     return {"inputs": parts.names, "axes": axes, "channels": parts.channels, "multiple_of": list(parts.stride)}
