@@ -64,7 +64,7 @@ def write_onnx(folder: Path, run: Path, contract: Contract, net: nn.Module) -> s
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     shared(contract).write(folder / "contract.json")
     write_json(folder / "network.json", _described(parts))
-    return f"model.onnx, network.json and contract.json; ONNX Runtime differs from torch by {worst:.1g} of the range at most"
+    return f"model.onnx, network.json, contract.json; ONNX Runtime is {worst:.1g} of the range from torch at most"
 
 
 def shared(contract: Contract) -> Contract:
