@@ -8,7 +8,7 @@ from mrsynth.check.run import check
 from mrsynth.index.run import describe, index
 from mrsynth.io import read_image
 from mrsynth.synthesize.dose import Dosage
-from mrsynth.synthesize.run import write_prediction
+from mrsynth.synthesize.write import write_prediction
 from nifti_factory import brats, save
 
 

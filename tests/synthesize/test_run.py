@@ -25,7 +25,8 @@ from mrsynth.model import load_contract, save_model
 from mrsynth.nets import build_net
 from mrsynth.steps import complete_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
-from mrsynth.synthesize.run import in_words, synthesize_cohort, synthesize_files, write_prediction
+from mrsynth.synthesize.run import in_words, synthesize_cohort, synthesize_files
+from mrsynth.synthesize.write import write_prediction
 from tiny import STEPS, tiny_scans, trained
 
 ZEROS = MissingInputs("zeros")

@@ -30,6 +30,15 @@ class Missing(StrEnum):
     zeros = "zeros"
 
 
+class Format(StrEnum):
+    """What is written."""
+
+    nifti = "nifti"
+    dicom = "dicom"
+    both = "both"
+    bids = "bids"
+
+
 class Precision(StrEnum):
     """The numbers a network computes with."""
 
@@ -126,6 +135,12 @@ def synthesize(
     extrapolate: Annotated[
         bool, typer.Option("--allow-extrapolation", help="Make doses and fields that were not trained, and mark them.")
     ] = False,
+    file_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Both, where the scan is DICOM and -o a folder, else NIfTI; bids: a derivative."),
+    ] = None,
+    enhanced: Annotated[bool, typer.Option("--enhanced", help="DICOM as one file of Enhanced MR.")] = False,
+    jpeg_ls: Annotated[bool, typer.Option("--jpeg-ls", help="DICOM compressed without loss.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Make the missing image from the ones at hand, on the patient's own grid."""
@@ -133,11 +148,13 @@ def synthesize(
     from mrsynth.io import read_cohort
     from mrsynth.synthesize import Doses, MissingInputs
     from mrsynth.synthesize import run as stage
+    from mrsynth.synthesize.write import Formats
     from mrsynth.volume.predict import Inference
 
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
-    place = stage.Place(like, units.value, device)
+    formats = Formats(file_format.value if file_format else None, enhanced, jpeg_ls)
+    place = stage.Place(like, units.value, device, formats)
     gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
     if compile_net and engine is not EngineName.torch:
         raise InputError(f"--compile is torch's; it does not go with --engine {engine.value}.", do="leave one out")

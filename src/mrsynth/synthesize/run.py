@@ -11,20 +11,22 @@ from typing import Any
 import mrsynth
 from mrsynth.core.errors import InputError, ModelError, MrsynthError
 from mrsynth.core.files import safe_name, write_json
-from mrsynth.core.image import Case, Image
+from mrsynth.core.image import Case
 from mrsynth.core.jobs import Failure, Workers, run_each
 from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.core.types import contrast_name
-from mrsynth.io import CaseRow, Cohort, read_case, read_image, read_mask, write_image
+from mrsynth.io import CaseRow, Cohort, bids_out, read_case, read_image, read_mask
+from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.overwrite import Identity, identities, require_no_scan, require_own_sidecar, require_place
-from mrsynth.io.predictions import Predictions
+from mrsynth.io.predictions import TABLES, Predictions
 from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.sidecar import sidecar_of
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.synthesize import REFUSE, Doses, MissingInputs, Synthesizer, Units, load_model
 from mrsynth.synthesize.dose import Dosage
 from mrsynth.synthesize.impute import Supply
+from mrsynth.synthesize.write import NIFTI_OR_BOTH, Formats, dicom_folder, is_written, require_free, write_result
 from mrsynth.volume.engine import is_out_of_memory
 from mrsynth.volume.predict import Inference
 
@@ -32,11 +34,13 @@ from mrsynth.volume.predict import Inference
 @dataclass(frozen=True)
 class Place:
     """Where a prediction goes and is computed: like, the input whose grid it gets (None: the first that is there);
-    units, see Synthesizer; device, a torch device name (None: a GPU where there is one)."""
+    units, see Synthesizer; device, a torch device name (None: a GPU where there is one); formats: what is
+    written."""
 
     like: str | None = None
     units: Units = "range"
     device: str | None = None
+    formats: Formats = NIFTI_OR_BOTH
 
 
 def synthesize_files(
@@ -51,6 +55,8 @@ def synthesize_files(
 ) -> Path:
     """Predict from single files: contrast (or `brain`) → path; writes out and, beside it, out's name with .json.
 
+    out: a NIfTI file; or a folder, where DICOM is written too, for <target>.nii.gz and <target>-dicom.
+
     A brain mask that is given is taken, wherever the model's own preparation would look for one.
 
     doses: what a model with a condition makes; out is then a folder, for <target>_<dose>.nii.gz, or the file of a
@@ -63,10 +69,12 @@ def synthesize_files(
     supply = synthesizer.supply(images)
     case = next(iter(images.values())).name
     dosages = dosages_of(synthesizer, case, {}, doses)
-    files = _free_files(out, synthesizer.contract.target, dosages, given.values())
+    like = synthesizer.place(supply, place.like)
+    formats = place.formats.of(images[like], out, synthesizer.contract.target)
+    files = _free_files(out, synthesizer.contract.target, dosages, given.values(), formats)
     sidecar = {
         **provenance(synthesizer, run, place),
-        "like": synthesizer.place(supply, place.like),
+        "like": like,
         "inputs": {name: str(path) for name, path in inputs.items()},
         "sources": _sources(synthesizer, supply, given),
     }
@@ -74,9 +82,10 @@ def synthesize_files(
         read = _read(synthesizer, case, images, given.get("brain"))
         series = synthesizer.series(read, dosages, place.like, place.units)
         for image, dosage, path in zip(series, dosages, files, strict=True):
-            write_prediction(image, path, dosage)
+            write_result(image, path, images[like], formats, synthesizer.contract, dosage, place.units == "range")
             said = {} if dosage is None else {"condition": asdict(dosage)}
-            write_json(sidecar_of(path), {**sidecar, "image": path.name, **said})
+            name = path.name if formats.nifti else dicom_folder(path).name
+            write_json(sidecar_of(path), {**sidecar, "image": name, **said})
         bar.advance(case)
     return out
 
@@ -139,6 +148,9 @@ def synthesize_cohort(
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Predict every case of a cohort (or of one split) into out/<case>.nii.gz; returns cases, and (case, why) failed.
 
+    DICOM, where it is asked for, goes to out/<case>-dicom; a BIDS derivative has the names that BIDS gives, and a
+    sidecar beside each image.
+
     out/predictions.json says which model made them, for each case under `sources` whose grid it has, what each input
     was and the SHA-256 of what was read, and under `failed` why a case could not be made. Cases that the same model has
     predicted already, in the same way from the same files, are kept. What an input's absence means is decided case by
@@ -149,10 +161,16 @@ def synthesize_cohort(
     Raises OutputError where a prediction would overwrite a file of the cohort.
     """
     require_place(out, folder=True)
+    if place.formats.name == "dicom":
+        raise InputError(
+            "A cohort is not written as DICOM alone: mrsynth evaluate reads NIfTI.", do="take --format both"
+        )
     synthesizer = load_model(run, place.device, inference=inference, missing=missing)
     rows = _rows_of(cohort, split)
     predictions = Predictions(out, provenance(synthesizer, run, place))
     scans = identities(path for row in cohort.rows for path in row.files.values())
+    if place.formats.name == "bids":
+        bids_out.write_description(out, next(iter(rows[0].files.values())))
     work = CaseWork(synthesizer, place, doses, predictions, scans)
     made, failed = [], []
     with CaseProgress("synthesize", len(rows)) as bar, listening(bar.tell):
@@ -201,8 +219,12 @@ class CaseWork:
         dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
         supply = self.synthesizer.supply(row.files)
         origin = self._origin(row, supply, dosages)
-        files = _files_of(row, self.synthesizer.contract.target, dosages)
-        if self.predictions.holds(row.case, files, origin):
+        like = row.files[origin["like"]]
+        formats = replace(self.place.formats, name=self.place.formats.name or "nifti")
+        formats = formats.of(like, self.predictions.folder, self.synthesizer.contract.target)
+        files = _files_of(row, self.synthesizer.contract.target, dosages, like if formats.name == "bids" else None)
+        there = all(is_written(self.predictions.folder / file, formats) for file in files)
+        if there and self.predictions.holds(row.case, files, origin):
             self.predictions.keep(row.case)
             return
         self.predictions.forget(row.case)
@@ -211,9 +233,19 @@ class CaseWork:
         say("preparing")
         case = read_case(row, supply.read, ("brain",))
         series = self.synthesizer.series(case, dosages, self.place.like, self.place.units)
+        in_range = self.place.units == "range"
         for image, dosage, file in zip(series, dosages, files, strict=True):
-            write_prediction(image, self.predictions.folder / file, dosage)
+            path = self.predictions.folder / file
+            write_result(image, path, like, formats, self.synthesizer.contract, dosage, in_range)
+            if formats.name == "bids":
+                self._describe(path, row, supply, origin)
         self.predictions.add(row.case, files, origin)
+
+    def _describe(self, path: Path, row: CaseRow, supply: Supply, origin: Mapping[str, Any]) -> None:
+        """Write the sidecar of an image of a BIDS derivative."""
+        known = {key: value for key, value in self.predictions.record.items() if key not in TABLES}
+        record = {**known, "like": origin["like"], "sources": origin["inputs"], "image": path.name}
+        write_json(sidecar_of(path), bids_out.sidecar(record, {name: row.files[name] for name in supply.read}))
 
     def _origin(self, row: CaseRow, supply: Supply, dosages: Sequence[Dosage | None]) -> dict[str, Any]:
         """Return whose grid a case's prediction gets, what its inputs are, the SHA-256 of each file that is read, and
@@ -252,15 +284,21 @@ def dosages_of(
     return (None,)
 
 
-def _free_files(out: Path, target: str, dosages: Sequence[Dosage | None], inputs: Iterable[Path]) -> list[Path]:
+def _free_files(
+    out: Path, target: str, dosages: Sequence[Dosage | None], inputs: Iterable[Path], formats: Formats
+) -> list[Path]:
     """Return the file of each image; raises OutputError where one of them, or its sidecar, would overwrite something
     that is not ours."""
+    if formats.name == "bids":
+        raise InputError("A BIDS derivative is made of a cohort.", do="give --cohort, or take --format nifti")
+    out = out / f"{target}.nii.gz" if formats.dicom and dosages[0] is None and not is_nifti(out) else out
     files = [_file_of(out, target, dosage, len(dosages)) for dosage in dosages]
     known = identities(inputs)
     for path in files:
         require_place(path)
         require_no_scan(path, known)
         require_own_sidecar(sidecar_of(path))
+        require_free(path, formats)
     return files
 
 
@@ -273,17 +311,15 @@ def _file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
     return out / f"{target}_{dosage.dose:g}.nii.gz"
 
 
-def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None]) -> list[str]:
-    """Return the files of a case's images below a cohort's folder: one of its name, or a folder of several doses."""
+def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None], bids_like: Path | None) -> list[str]:
+    """Return the files of a case's images below a cohort's folder: one of its name, or a folder of several doses; of a
+    BIDS derivative those that are named after the scan `bids_like`."""
+    if bids_like is not None:
+        doses = [dosage.dose if dosage is not None and len(dosages) > 1 else None for dosage in dosages]
+        return [bids_out.derivative_name(bids_like, target, dose) for dose in doses]
     if len(dosages) == 1:
         return [f"{safe_name(row.case)}.nii.gz"]
     return [str(_file_of(Path(safe_name(row.case)), target, dosage, len(dosages))) for dosage in dosages]
-
-
-def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:
-    """Write a prediction on the patient's own grid, its header saying that it is synthetic (and at which dose)."""
-    what = image.contrast if dosage is None else f"{image.contrast} {dosage.words()}"
-    write_image(image, path, description=f"SYNTHETIC {what} mrsynth {mrsynth.__version__}, not for diagnosis")
 
 
 def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, Any]:

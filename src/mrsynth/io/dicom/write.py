@@ -44,7 +44,7 @@ def write_dicom(
     if image.contrast == "ct":
         raise OutputError("A synthetic CT is not written as DICOM: MR is.", do="take --format nifti")
     if compress:
-        _require_codec()
+        require_codec()
     require_own_series(folder)
     with quiet():
         sheet = make_sheet(image, like, maker)
@@ -115,6 +115,7 @@ def _save(data: Dataset, path: Path, compress: bool) -> None:
     data.save_as(path, enforce_file_format=True)
 
 
-def _require_codec() -> None:
+def require_codec() -> None:
+    """Raise InputError where nothing can write JPEG-LS."""
     if find_spec("jpeg_ls") is None:
         raise InputError("JPEG-LS cannot be written.", found="no pyjpegls", do="pip install 'mrsynth[dicom]'")

@@ -1,0 +1,126 @@
+"""What is written of a synthetic image: NIfTI, a DICOM series of the scan's study, or both; or a BIDS derivative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import mrsynth
+from mrsynth.core.errors import InputError
+from mrsynth.core.image import Image
+from mrsynth.io import write_image
+from mrsynth.io.contract import Contract
+from mrsynth.io.locator import split_locator
+from mrsynth.io.nifti_stream import is_nifti
+from mrsynth.io.sidecar import stem_of
+from mrsynth.synthesize.dose import Dosage
+
+Format = Literal["nifti", "dicom", "both", "bids"]
+
+
+@dataclass(frozen=True)
+class Formats:
+    """How images are written.
+
+    Attributes:
+        name: None: NIfTI, and DICOM beside it where the scan is DICOM and the output a folder.
+        enhanced: a DICOM series is one file of Enhanced MR Image Storage.
+        jpeg_ls: DICOM is compressed without loss.
+    """
+
+    name: Format | None = None
+    enhanced: bool = False
+    jpeg_ls: bool = False
+
+    @property
+    def nifti(self) -> bool:
+        """Say whether NIfTI is written."""
+        return self.name != "dicom"
+
+    @property
+    def dicom(self) -> bool:
+        """Say whether DICOM is written."""
+        return self.name in ("dicom", "both")
+
+    def of(self, like: Path, out: Path, target: str) -> Formats:
+        """Return the formats for one scan.
+
+        Args:
+            like: the scan whose grid the image gets (`locator`).
+            out: the file or folder that was asked for.
+            target: the contrast of the image; a CT is not written as DICOM.
+
+        Raises:
+            InputError: where DICOM is asked for and the scan is none.
+        """
+        scan_is_dicom = not is_nifti(split_locator(like)[0])
+        if self.name is None:
+            both = scan_is_dicom and not is_nifti(out) and target != "ct"
+            return replace(self, name="both" if both else "nifti")
+        if self.dicom and not scan_is_dicom:
+            raise InputError(
+                f"{like}: is not DICOM, so that its synthetic image cannot be a series of its study.",
+                do="take --format nifti, or --like an input that is DICOM",
+            )
+        return self
+
+
+NIFTI_OR_BOTH = Formats()
+
+
+def require_free(path: Path, formats: Formats) -> None:
+    """Raise InputError or OutputError where the DICOM series of an image cannot be written: before it is computed."""
+    if formats.dicom:
+        from mrsynth.io.dicom.write import require_codec, require_own_series
+
+        require_own_series(dicom_folder(path))
+        if formats.jpeg_ls:
+            require_codec()
+
+
+def dicom_folder(path: Path) -> Path:
+    """Return the folder of the DICOM series that stands beside an image: x.nii.gz → x-dicom."""
+    return path.with_name(f"{stem_of(path)}-dicom")
+
+
+def is_written(path: Path, formats: Formats) -> bool:
+    """Say whether an image is there in every format."""
+    return (not formats.nifti or path.exists()) and (not formats.dicom or dicom_folder(path).is_dir())
+
+
+def write_result(
+    image: Image, path: Path, like: Path, formats: Formats, contract: Contract, dosage: Dosage | None, in_range: bool
+) -> None:
+    """Write a prediction.
+
+    Args:
+        image: on the grid of `like`.
+        path: of the NIfTI file; a DICOM series goes to `dicom_folder(path)`.
+        like: the scan.
+        formats: see `Formats.of`.
+        contract: of the model.
+        dosage: that was asked for, of a model with doses.
+        in_range: whether values are in the contract's range, the same for all images of the model.
+    """
+    if formats.nifti:
+        write_prediction(image, path, dosage)
+    if formats.dicom:
+        from mrsynth.io.dicom.sheet import Maker  # pydicom
+        from mrsynth.io.dicom.write import write_dicom
+
+        maker = Maker(
+            contract.recipe,
+            contract.weights_sha256,
+            tuple(contract.inputs),
+            contract.range if in_range else None,
+            "" if dosage is None else dosage.words(),
+        )
+        options = {"multi_frame": formats.enhanced, "compress": formats.jpeg_ls}
+        write_dicom(image, like, dicom_folder(path), maker, **options)
+
+
+def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:
+    """Write a prediction on the patient's own grid, its header saying that it is synthetic (and at which dose)."""
+    what = image.contrast if dosage is None else f"{image.contrast} {dosage.words()}"
+    write_image(image, path, description=f"SYNTHETIC {what} mrsynth {mrsynth.__version__}, not for diagnosis")
