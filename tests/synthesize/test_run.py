@@ -21,26 +21,14 @@ from mrsynth.core.errors import InputError, ModelError, OutputError
 from mrsynth.io import CaseRow, Cohort, read_image
 from mrsynth.io.predictions import read_predictions
 from mrsynth.io.synthetic import why_synthetic
-from mrsynth.model import load_contract, save_model
-from mrsynth.nets import build_net
-from mrsynth.steps import complete_steps
+from mrsynth.model import load_contract
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.run import in_words, synthesize_cohort, synthesize_files
 from mrsynth.synthesize.write import write_prediction
-from tiny import STEPS, tiny_scans, trained
+from tiny import STEPS, tiny_scans
+from tiny_run import save_run
 
 ZEROS = MissingInputs("zeros")
-
-
-def save_run(folder: Path, inputs: list[str], target: str, seed: int, steps: list[dict[str, Any]] = STEPS) -> Path:
-    """A run whose network has its first weights."""
-    torch.manual_seed(seed)
-    settings: dict[str, Any] = {"inputs": len(inputs), "widths": [4, 4], "dropout": [0.0, 0.0]}
-    contract = {"recipe": "tiny", "inputs": inputs, "target": target, "net": "unet2d", "net_settings": settings}
-    rest = {"steps": complete_steps(steps), "range": [0, 1], "intensity": [], **trained()}
-    net = build_net("unet2d", **settings)
-    save_model(folder / "model", net.state_dict(), {**contract, **rest, "patch": None, "flags": False}, "# card\n")
-    return folder
 
 
 @pytest.fixture
