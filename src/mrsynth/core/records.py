@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mrsynth.core.errors import InputError, MrsynthError
 from mrsynth.core.files import json_text, write_text
+from mrsynth.core.text import shortened
 
 KEY = "mrsynth"
 """The first key of a record on disk: {"mrsynth": {"record": "run", "version": 1}, …}."""
@@ -151,6 +152,5 @@ def _first(error: ValidationError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply"
     first = error.errors(include_url=False, include_context=False)[0]
-    value = repr(first.get("input"))
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where or 'the record'}: {first['msg']}, {value if len(value) < 80 else value[:77] + '…'}"
+    return f"{where or 'the record'}: {first['msg']}, {shortened(repr(first.get('input')), 80)}"

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mrsynth.core.errors import RecipeError
+from mrsynth.core.text import shortened
 
 
 class Settings(BaseModel):
@@ -60,12 +61,6 @@ def nearest(word: str, valid: list[str]) -> str | None:
     return f"did you mean '{near[0]}'?" if near else None
 
 
-def where_not_yaml(error: Exception) -> str:
-    """Return in a line what a YAML reader (or a decoder) says is wrong, and where."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return str(error).splitlines()[0] if mark is None else f"line {mark.line + 1}: {problem}"
-
-
 def parse(kind: type[S], data: Mapping[str, Any], where: str) -> S:
     """Validate data as settings of a kind; raises RecipeError naming the dotted key and the nearest valid one.
 
@@ -83,7 +78,7 @@ def parse(kind: type[S], data: Mapping[str, Any], where: str) -> S:
             raise RecipeError(
                 f"{where}: unknown key '{key}'.", expected="one of " + ", ".join(sorted(valid)), do=hint
             ) from None
-        found = None if first["type"] == "missing" else repr(first.get("input"))
+        found = None if first["type"] == "missing" else shortened(repr(first.get("input")))
         raise RecipeError(f"{where}: '{key}': {first['msg']}.", found=found) from None
 
 

@@ -6,3 +6,8 @@ from __future__ import annotations
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun: 1 case, 2 cases."""
     return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def shortened(text: str, length: int = 300) -> str:
+    """Return a text, cut off where it is longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mrsynth.core.errors import RecipeError
-from mrsynth.core.settings import where_not_yaml
 from mrsynth.core.types import b_of, contrast_name
+from mrsynth.core.yaml import parse_yaml, read_yaml_text
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.steps import complete_steps
@@ -69,26 +67,22 @@ class Plan:
 def _listed(text: str) -> list[Any]:
     """Return the list of steps in a file or in the text itself, names without settings as {name: {}}."""
     path = Path(text)
-    try:
-        if path.suffix in (".yaml", ".yml"):
-            steps = _of_file(path)
-        else:
-            steps = yaml.safe_load(text if text.lstrip().startswith(("[", "-")) else f"[{text}]")
-    except yaml.YAMLError as error:
-        raise RecipeError("--steps is not YAML.", found=where_not_yaml(error)) from error
+    steps = _of_file(path) if path.suffix in (".yaml", ".yml") else _of_text(text, "--steps")
     if not isinstance(steps, list) or not steps:
         raise RecipeError("--steps is no list of steps.", found=text, expected="e.g. 'register, resample, zscore'")
     return [{step: {}} if isinstance(step, str) else step for step in steps]
 
 
+def _of_text(text: str, where: str) -> Any:
+    """Return what --steps says: a YAML list, of which the brackets may be left out."""
+    return parse_yaml(text if text.lstrip().startswith(("[", "-")) else f"[{text}\n]", where)
+
+
 def _of_file(path: Path) -> Any:
     """Return what a file of steps holds: a YAML list, comments and all, or what --steps itself may say."""
+    text = read_yaml_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read.", found=str(error)) from error
-    try:
-        steps = yaml.safe_load(text)
-    except yaml.YAMLError:
+        steps = parse_yaml(text, str(path))
+    except RecipeError:
         steps = None
-    return steps if isinstance(steps, list) else yaml.safe_load(f"[{text}\n]")
+    return steps if isinstance(steps, list) else _of_text(text, str(path))

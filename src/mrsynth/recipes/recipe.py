@@ -11,8 +11,9 @@ import yaml
 from pydantic import Field
 
 from mrsynth.core.errors import RecipeError
-from mrsynth.core.settings import PredictSettings, Settings, nearest, parse, where_not_yaml
+from mrsynth.core.settings import PredictSettings, Settings, nearest, parse
 from mrsynth.core.types import contrast_name
+from mrsynth.core.yaml import parse_yaml, read_yaml
 from mrsynth.recipes.sections import (
     ConditionSettings,
     GameSettings,
@@ -95,12 +96,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     from mrsynth.steps import complete_steps  # here: `mrsynth --help` need not load it
 
     path, variants = _find(name)
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML.", found=where_not_yaml(error)) from error
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read.", found=error.strerror) from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a recipe.", found=type(data).__name__, expected="a mapping of sections")
     known = data.get("variants") or {}
@@ -140,10 +136,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise RecipeError(f"--set {text}: not an override.", expected="section.key=value, e.g. train.epochs=5")
-    try:
-        data: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text}: the value is not YAML.", found=value) from error
+    data: Any = parse_yaml(value, f"--set {text[:80]}: the value")
     for part in reversed(key.split(".")):
         data = {part: data}
     return dict(data)

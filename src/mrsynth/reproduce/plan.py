@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest, parse
 from mrsynth.io.run import Run
@@ -310,9 +308,9 @@ def require_unchanged(items: Iterable[Item]) -> None:
         if not isinstance(cell, Cell) or not Run(cell.run).recipe.exists():
             continue
         try:
-            before = parse(Recipe, yaml.safe_load(Run(cell.run).recipe.read_text(encoding="utf-8")), "the run")
+            before = parse(Recipe, read_yaml(Run(cell.run).recipe), "the run")
             began = _flat(_decides(before.model_dump(mode="json")))
-        except (RecipeError, ValueError, yaml.YAMLError) as error:
+        except (RecipeError, ValueError) as error:
             raise RecipeError(f"{Run(cell.run).recipe} is not a recipe of this version.", found=error) from error
         now = _flat(_decides(cell.recipe.model_dump(mode="json")))
         changed = [key for key in {**now, **began} if began.get(key) != now.get(key)]

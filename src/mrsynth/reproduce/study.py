@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from mrsynth.core.errors import RecipeError
-from mrsynth.core.settings import Settings, nearest, parse, where_not_yaml
+from mrsynth.core.settings import Settings, nearest, parse
+from mrsynth.core.yaml import read_yaml
 from mrsynth.reproduce.chart_settings import ChartSettings, check_charts
 from mrsynth.reproduce.data_settings import PartSettings, PhantomSettings, Where
 from mrsynth.reproduce.plate_settings import PlateSettings, check_plates
@@ -196,12 +196,7 @@ def load_study(name: str) -> Study:
                 do=nearest(name, list(known)),
             )
         path = known[name]
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML.", found=where_not_yaml(error)) from error
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read.", found=error.strerror) from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a study.", found=type(data).__name__, expected="a mapping of sections")
     study = parse(Study, data, f"study {path.stem}")

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from torch import Tensor
 
 from mrsynth.core.errors import InputError, ModelError
-from mrsynth.core.settings import where_not_yaml
 from mrsynth.core.types import b_of, contrast_name, in_order, is_contrast
+from mrsynth.core.yaml import read_yaml
 from mrsynth.io.run import Run
 from mrsynth.model import Contract
 from mrsynth.steps import complete_steps
@@ -172,10 +171,7 @@ def read_imputers(run: Path) -> dict[str, Path]:
     path = Run(run).imputers
     if not path.is_file():
         return {}
-    try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is not YAML.", found=where_not_yaml(error)) from error
+    data: Any = read_yaml(path, ModelError)
     if not isinstance(data, dict) or not all(isinstance(text, str) for pair in data.items() for text in pair):
         raise ModelError(f"{path} names no runs.", found=data, expected="lines of `contrast: run folder`")
     return {contrast_name(name): run / folder for name, folder in data.items()}
