@@ -11,6 +11,7 @@ from typing import Any
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest, parse
+from mrsynth.core.yaml import read_yaml
 from mrsynth.io.run import Run
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
