@@ -16,6 +16,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
 setup: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
@@ -34,8 +38,9 @@ check: dev
 bench: dev
 	$(BIN)/python -m benchmarks.run
 
-docs: dev
+docs: $(VENV)/.installed-docs
 	$(BIN)/python scripts/make_reference.py
+	$(BIN)/zensical build --clean --strict
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build site *.egg-info

@@ -6,22 +6,17 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import time
 
 import torch
 from torch import Tensor
 
-from benchmarks.machine import environment, peak_mib, row
+from benchmarks.machine import alone, environment, peak_mib, row, run_as_told, sized
 from mrsynth.losses.contextual import contextual
 
 FEATURES = 16
-EDGES = (64, 96)
-LARGE, ROWS = 448, 8
-TURNS = 2
+EDGES, LARGE, ROWS, TURNS = sized(((64, 96), 448, 8, 2), ((8,), 16, 4, 1))
 
 
 def plain(s: Tensor, r: Tensor) -> Tensor:
@@ -34,7 +29,9 @@ def plain(s: Tensor, r: Tensor) -> Tensor:
     return -(weight / weight.sum(1, keepdim=True)).max(dim=0).values.mean().log()
 
 
-def measure(form: str, edge: int) -> None:
+def measure(form: str, points: str) -> dict[str, float]:
+    """Run one form forward and backward on points × points synthetic points; of the large size, on a few rows."""
+    edge = int(points)
     draw = torch.Generator().manual_seed(0)
     r = torch.randn(1, FEATURES, edge, edge, generator=draw)
     s = r + 0.3 * torch.randn(r.shape, generator=draw)
@@ -44,31 +41,23 @@ def measure(form: str, edge: int) -> None:
     start = time.perf_counter()
     value = contextual(s, r) if form == "tiled" else plain(s[0].flatten(1).T, r[0].flatten(1).T)
     value.backward()
-    print(json.dumps({"s": time.perf_counter() - start, "mib": peak_mib() - before, "value": value.item()}))
-
-
-def run(form: str, edge: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.contextual_loss", form, str(edge)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return {"s": time.perf_counter() - start, "mib": peak_mib() - before, "value": value.item()}
 
 
 def main() -> None:
     place = environment("torch")
     for edge in EDGES:
-        turns = [{form: run(form, edge) for form in ("tiled", "plain")} for _ in range(TURNS)]
+        turns = [{form: alone("contextual_loss", form, edge) for form in ("tiled", "plain")} for _ in range(TURNS)]
         found = {f: {k: statistics.median(t[f][k] for t in turns) for k in ("s", "mib", "value")} for f in turns[0]}
         for form, one in found.items():
             row("contextual_loss", f"{form}, {edge}×{edge} points: forward and backward", one["s"], "s", **place)
             row("contextual_loss", f"{form}, {edge}×{edge} points: memory", one["mib"], "MiB", **place)
         apart = abs(found["tiled"]["value"] / found["plain"]["value"] - 1)
         row("contextual_loss", f"{edge}×{edge} points: relative difference of the values", apart, "", **place)
-    one, what = run("tiled", LARGE), f"tiled, {ROWS}×{LARGE} points against {LARGE}×{LARGE}"
+    one, what = alone("contextual_loss", "tiled", LARGE), f"tiled, {ROWS}×{LARGE} points against {LARGE}×{LARGE}"
     row("contextual_loss", f"{what}: forward and backward", one["s"], "s", **place)
     row("contextual_loss", f"{what}: memory", one["mib"], "MiB", **place)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        measure(sys.argv[1], int(sys.argv[2]))
-    else:
-        main()
+    run_as_told(main, measure)

@@ -5,23 +5,20 @@ Times are those of 16 of the slices, times ten: a slice costs the same wherever 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.machine import environment, in_turns, medians, peak_mib, row
+from benchmarks.machine import alone, environment, in_turns, medians, peak_mib, row, run_as_told, sized
 from mrsynth.core.image import Image
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.steps.resize import resize_slices
 from mrsynth.volume.predict import Inference, predict_volume
 
-EDGE, SLICES, TIMED, OWN_EDGE = 448, 160, 16, 256
+EDGE, SLICES, TIMED, OWN_EDGE = sized((448, 160, 16, 256), (64, 2, 2, 32))
 
 
 def network() -> nn.Module:
@@ -55,19 +52,17 @@ def bare(net: nn.Module, ct: np.ndarray) -> Callable[[], None]:
     return run
 
 
-def measure(which: str, slices: int) -> None:
-    """Run one way once, and print how much the process grew, weights and input beside it."""
-    net, ct = network(), head(slices)
+def measure(which: str, slices: str) -> dict[str, float]:
+    """Run one way once; how much the process grew, weights and input beside it."""
+    net, ct = network(), head(int(slices))
     with torch.inference_mode():
         net(torch.rand(1, 1, 32, 32))
     before = peak_mib()
     {"ours": ours, "bare": bare}[which](net, ct)()
-    print(json.dumps({"mib": peak_mib() - before}))
+    return {"mib": peak_mib() - before}
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        return measure(sys.argv[1], int(sys.argv[2]))
     place = environment("torch")
     keep_freed_memory()
     net, ct = network(), head(TIMED)
@@ -79,11 +74,8 @@ def main() -> None:
         ("ours", "memory beside weights and input; 1.25 GiB of it for slices side by side, the rest for the result"),
         ("bare", "… of the bare network, a slice at a time, its results not kept"),
     ):
-        command = [sys.executable, "-m", "benchmarks.ct_to_mr", which, str(SLICES)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        row("ct_to_mr", what, float(json.loads(done.stdout)["mib"]), "MiB", **place)
-    return None
+        row("ct_to_mr", what, alone("ct_to_mr", which, SLICES)["mib"], "MiB", **place)
 
 
 if __name__ == "__main__":
-    main()
+    run_as_told(main, measure)

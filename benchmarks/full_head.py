@@ -6,9 +6,6 @@ our memory. MONAI is compared with where it is installed.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -16,14 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.machine import environment, in_turns, medians, peak_mib, row
+from benchmarks.machine import alone, environment, in_turns, medians, peak_mib, row, run_as_told, sized
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.nets import build_net
 from mrsynth.volume.fold import fold_batch_norm
 from mrsynth.volume.predict import Inference, predict_volume
 
-HEAD, FULL_HEAD = (128, 128, 128), (192, 256, 192)
-PATCH = 64
+HEAD, FULL_HEAD = sized(((128, 128, 128), (192, 256, 192)), ((16, 16, 16), (16, 24, 16)))
+PATCH, WINDOW, PART = sized((64, 96, 64), (8, 16, 16))
 HOW = Inference(patch=[PATCH] * 3)
 
 
@@ -56,7 +53,7 @@ def bare(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], None]:
 def monai(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], object]:
     from monai.inferers import SlidingWindowInferer
 
-    inferer = SlidingWindowInferer(roi_size=(96, 96, 96), sw_batch_size=1, overlap=0.25, mode="gaussian")
+    inferer = SlidingWindowInferer(roi_size=(WINDOW,) * 3, sw_batch_size=1, overlap=0.25, mode="gaussian")
 
     def run() -> object:
         with torch.inference_mode():
@@ -66,25 +63,21 @@ def monai(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], object]:
 
 
 def memory_of(which: str, shape: tuple[int, ...]) -> float:
-    """Return the MiB that one prediction takes beside weights and volume, measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.full_head", which, *map(str, shape)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return float(json.loads(done.stdout)["mib"])
+    """Return the MiB that one prediction takes beside weights and volume."""
+    return alone("full_head", which, *shape)["mib"]
 
 
-def measure(which: str, shape: tuple[int, ...]) -> None:
-    """Run one way once, and print how much the process grew."""
-    net, inputs = network(), head(shape)
+def measure(which: str, *edges: str) -> dict[str, float]:
+    """Run one way once; how much the process grew."""
+    net, inputs = network(), head(tuple(map(int, edges)))
     with torch.inference_mode():
         net(torch.rand(1, 3, 8, 8, 8))  # what libraries set up at their first call is not the prediction's
     before = peak_mib()
     {"ours": ours, "bare": bare, "monai": monai}[which](net, inputs)()
-    print(json.dumps({"mib": peak_mib() - before}))
+    return {"mib": peak_mib() - before}
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        return measure(sys.argv[1], tuple(int(n) for n in sys.argv[2:]))
     with_monai = find_spec("monai") is not None
     place = environment("torch", *(["monai"] if with_monai else []))
     keep_freed_memory()  # for all of them
@@ -93,8 +86,8 @@ def main() -> None:
     ways += [monai(net, inputs)] if with_monai else []
     times = medians(in_turns(*ways, repeats=3))
     with torch.inference_mode():
-        whole = net(torch.from_numpy(np.stack([a[:64, :64, :64] for a in inputs]))[None])[0, 0].numpy()
-    parts = predict_volume(net, [a[:64, :64, :64] for a in inputs], HOW.model_copy(update={"memory_gib": 0.05}))
+        whole = net(torch.from_numpy(np.stack([a[:PART, :PART, :PART] for a in inputs]))[None])[0, 0].numpy()
+    parts = predict_volume(net, [a[:PART, :PART, :PART] for a in inputs], HOW.model_copy(update={"memory_gib": 0.05}))
     name = "hrfcn (cube, widths 16, 32, 64), 128³"
     row("full_head", f"{name}: seconds", times[0], "s", **place)
     row(
@@ -136,8 +129,7 @@ def main() -> None:
     row("full_head", "… 128³, bare network on cubes of 64³", memory_of("bare", HEAD), "MiB", **place)
     if with_monai:
         row("full_head", "… 128³, MONAI", memory_of("monai", HEAD), "MiB", **place)
-    return None
 
 
 if __name__ == "__main__":
-    main()
+    run_as_told(main, measure)

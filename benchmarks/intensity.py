@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.machine import environment, in_turns, medians, row
+from benchmarks.machine import environment, in_turns, medians, row, sized
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.steps import invert_steps, learn_steps, run_steps
 
-SHAPE = (240, 240, 155)
+SHAPE, RADII = sized(((240, 240, 155), (70, 85, 51)), ((24, 24, 16), (9, 10, 7)))
 STEPS = (
     {"zscore": {}},
     {"unit": {"lower_percentile": 1, "upper_percentile": 99}},
@@ -26,8 +26,7 @@ STEPS = (
 def head() -> tuple[Image, Image]:
     """Return a T1 of three noisy tissues in an ellipsoid as scans are stored (x fastest), and its mask."""
     rng = generator(0, "head")
-    radii = (70, 85, 51)
-    axes = [((np.arange(n) - n / 2) / r) ** 2 for n, r in zip(SHAPE, radii, strict=True)]
+    axes = [((np.arange(n) - n / 2) / r) ** 2 for n, r in zip(SHAPE, RADII, strict=True)]
     brain = axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :] <= 1
     tissue = rng.choice([300.0, 800.0, 1000.0], SHAPE) + rng.normal(0, 50, SHAPE)
     data = np.asfortranarray(np.where(brain, tissue, 0).astype(np.float32))

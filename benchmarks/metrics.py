@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
-from benchmarks.machine import environment, in_turns, medians, row
+from benchmarks.machine import environment, in_turns, medians, row, sized
 from mrsynth.core.tensors import Window, ssim_map
 from mrsynth.metrics import PRESETS, build_regions, evaluate_pair
 
-HEAD = (240, 240, 155)
-BRAIN_BOX = (144, 176, 144)
+HEAD = sized((240, 240, 155), (24, 24, 16))
+BRAIN_BOX = sized((144, 176, 144), (16, 18, 16))
 
 
 def phantom(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.machine import environment, in_turns, medians, row
+from benchmarks.machine import environment, in_turns, medians, row, sized
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.core.settings import PredictSettings
 from mrsynth.nets import build_net
 from mrsynth.volume.predict import Inference, predict_volume
 
-EDGE, NEIGHBOURS, AT_ONCE = 64, 3, 16
-FIFTEEN = PredictSettings(planes=("z", "y", "x"), rotations_deg=(0, 18, 36, 54, 72))
+EDGE, NEIGHBOURS, AT_ONCE = sized((64, 3, 16), (16, 3, 16))
+ROTATIONS_DEG: tuple[float, ...] = sized((0, 18, 36, 54, 72), (0, 36))
+FIFTEEN = PredictSettings(planes=("z", "y", "x"), rotations_deg=ROTATIONS_DEG)
 
 
 def head() -> list[np.ndarray]:

@@ -6,9 +6,7 @@ others one. POT (`pip install POT`) is measured twice: its batched solver with g
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +15,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from benchmarks.machine import environment, peak_mib, row
+from benchmarks.machine import alone, environment, peak_mib, row, run_as_told, sized
 from mrsynth.losses.noise import PatchWasserstein, patches
 
-SHAPE = (12, 1, 64, 64, 64)
-TURNS = {"exact": 3, "gaussian": 3, "POT batched": 3, "POT loop": 1, "ipot": 1}
+SHAPE = sized((12, 1, 64, 64, 64), (1, 1, 12, 12, 12))
+FULL_TURNS = {"exact": 3, "gaussian": 3, "POT batched": 3, "POT loop": 1, "ipot": 1}
+TURNS = {name: sized(turns, 1) for name, turns in FULL_TURNS.items()}
 
 
 def solver(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -42,7 +41,8 @@ def solver(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, y: loss(x, y, offsets=[(1, 2, 0)])
 
 
-def measure(name: str) -> None:
+def measure(name: str) -> dict[str, float]:
+    """Run one solver forward and backward."""
     draw = torch.Generator().manual_seed(0)
     x, y = (torch.randn(SHAPE, generator=draw) for _ in range(2))
     loss = solver(name)
@@ -54,7 +54,7 @@ def measure(name: str) -> None:
         value = loss(image, y[: len(image), :, : image.shape[2], : image.shape[3], : image.shape[4]])
         if value.requires_grad:
             value.backward()
-    print(json.dumps({"s": time.perf_counter() - start, "mib": peak_mib() - before, "value": value.item()}))
+    return {"s": time.perf_counter() - start, "mib": peak_mib() - before, "value": value.item()}
 
 
 def main() -> None:
@@ -65,8 +65,7 @@ def main() -> None:
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for turn in range(max(TURNS.values())):
         for name in (n for n in names if turn < TURNS[n]):
-            command = [sys.executable, "-m", "benchmarks.noise_loss", name]
-            runs[name].append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+            runs[name].append(alone("noise_loss", name))
     found = {n: {key: statistics.median(run[key] for run in taken) for key in taken[0]} for n, taken in runs.items()}
     wanted = {"ipot": "≥ 100", "POT batched": "≥ 3"}
     for name, one in found.items():
@@ -87,7 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
-    else:
-        main()
+    run_as_told(main, measure)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.machine import environment, peak_mib, row
+from benchmarks.machine import alone, environment, peak_mib, row, run_as_told, sized
 from mrsynth.core.jobs import Workers
 from mrsynth.io import read_cohort, write_image
 from mrsynth.phantom import simulate_subject
@@ -21,9 +18,10 @@ from mrsynth.phantom.draw import SubjectSettings
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
 
-STUDY = "register: {to: t1}, resample: {to: t1}, brain_mask, n4, zscore"
+BEHIND = sized("brain_mask, n4, zscore", "n4: {mask: otsu, iterations: [1]}")
+STUDY = f"register: {{to: t1}}, resample: {{to: t1}}, {BEHIND}"
 TINY = "register: {to: t1}, resample: {to: t1}, brain_mask: {source: given}, zscore"
-CASES = 200
+CASES, SUBJECTS, SPACINGS_MM = sized((200, 4, (1.0, 4.0)), (2, 1, (4.0, 4.0)))
 
 
 def write_scans(folder: Path, spacing_mm: float, subjects: int, rows: int) -> Path:
@@ -67,48 +65,35 @@ class Watch(threading.Thread):
             time.sleep(0.25)
 
 
-def run_once(table: Path, steps: str, out: Path, workers: int) -> None:
-    """Prepare a cohort and print seconds and memory as JSON (in a process of its own, whose peak is its own)."""
-    cohort = read_cohort(table)
+def measure(table: str, steps: str, out: str, workers: str) -> dict[str, float]:
+    """Prepare a cohort; seconds and memory."""
+    cohort = read_cohort(Path(table))
     watch = Watch()
     watch.start()
     start = time.perf_counter()
-    done = prepare(cohort, Plan.of_steps(steps, cohort), out, workers=Workers(workers))
+    done = prepare(cohort, Plan.of_steps(steps, cohort), Path(out), workers=Workers(int(workers)))
     seconds = time.perf_counter() - start
     watch.going = False
     assert not done.failed, done.failed
     quarter = max(1, len(watch.gib) // 4)
-    print(
-        json.dumps(
-            {
-                "seconds": seconds,
-                "peak_gib": peak_mib() / 1024,
-                "growth": statistics.mean(watch.gib[-quarter:]) / statistics.mean(watch.gib[quarter : 2 * quarter]),
-            }
-        )
-    )
-
-
-def measured(table: Path, steps: str, out: Path, workers: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.prepare", str(table), steps, str(out), str(workers)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    second = watch.gib[quarter : 2 * quarter] or watch.gib
+    growth = statistics.mean(watch.gib[-quarter:]) / statistics.mean(second)
+    return {"seconds": seconds, "peak_gib": peak_mib() / 1024, "growth": growth}
 
 
 def main() -> None:
-    if len(sys.argv) > 1:  # one run of `measured`
-        run_once(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
-        return
     place = environment("torch", "SimpleITK", "distributed")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "study").mkdir()
         (folder / "tiny").mkdir()
-        study = measured(write_scans(folder / "study", 1.0, 1, 1), STUDY, folder / "study-out", 1)
+        study = alone("prepare", write_scans(folder / "study", SPACINGS_MM[0], 1, 1), STUDY, folder / "study-out", 1)
         row("prepare", "study of 4 unregistered contrasts, 1 mm", study["seconds"], "s", "≤ 90 s", **place)
         row("prepare", "  peak memory", study["peak_gib"], "GiB", "≤ 3 GiB", **place)
-        table = write_scans(folder / "tiny", 4.0, 4, CASES)
-        one, two = (measured(table, TINY, folder / f"tiny-{n}", n) for n in (1, 2))
+        table = write_scans(folder / "tiny", SPACINGS_MM[1], SUBJECTS, CASES)
+        one, two = (
+            alone("prepare", table, TINY, folder / f"tiny-{turn}", n) for turn, n in enumerate(sized((1, 2), (1, 1)))
+        )
         row("prepare", f"{CASES} tiny cases, 1 worker", one["seconds"], "s", **place)
         row("prepare", f"{CASES} tiny cases, 2 workers", two["seconds"], "s", **place)
         row("prepare", "  2 workers against 1", one["seconds"] / two["seconds"], "×", "≥ 1.7", **place)
@@ -116,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_told(main, measure)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from benchmarks.machine import environment, in_turns, medians, peak_mib, row
+from benchmarks.machine import environment, in_turns, medians, peak_mib, row, sized
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.core.types import dwi_name
@@ -18,7 +18,10 @@ from mrsynth.phantom.examination import Truth
 from mrsynth.phantom.scanner import add_rician
 from mrsynth.steps import run_steps
 
-HEAD = SubjectSettings(profile="full", spacing_mm=1.0, stripped=False)
+HEAD = SubjectSettings(profile="full", spacing_mm=sized(1.0, 4.0), stripped=False)
+SOURCES = sized((("t1", "deepbet", "≤ 15 s"), ("ct", "watershed", "≤ 15 s")), (("ct", "watershed", "≤ 15 s"),))
+OTHER_CONTRASTS, CORRECTED = sized((("t1ce", "t2", "flair"), ("t1", "t2", "flair")), ((), ("t1",)))
+N4: dict[str, Any] = sized({}, {"iterations": [1], "shrink_mm": 8})
 
 
 def only(case: Case, *names: str) -> Case:
@@ -31,7 +34,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 def mask_rows(head: Case) -> None:
     truth = head.masks["brain"].data > 0
-    for contrast, source, wanted in (("t1", "deepbet", "≤ 15 s"), ("ct", "watershed", "≤ 15 s")):
+    for contrast, source, wanted in SOURCES:
         case = only(head, contrast)
         done: list[Case] = []
         seconds = medians(in_turns(lambda c=case, d=done: d.append(run_steps(c, [{"brain_mask": {}}])[0]), repeats=3))[
@@ -42,7 +45,7 @@ def mask_rows(head: Case) -> None:
         found = overlap(done[-1].masks["brain"].data > 0, truth)
         row("prepare_steps", f"Dice of that mask, {contrast} ({source})", found, "", **place)
     row("prepare_steps", "peak memory after the brain masks, phantom included", peak_mib(), "MiB", **place)
-    for contrast in ("t1ce", "t2", "flair"):
+    for contrast in OTHER_CONTRASTS:
         found = overlap(run_steps(only(head, contrast), [{"brain_mask": {}}])[0].masks["brain"].data > 0, truth)
         row("prepare_steps", f"Dice of a brain mask, {contrast} (deepbet)", found, "", **place)
 
@@ -58,7 +61,7 @@ def itk_default(image: Image, mask: np.ndarray) -> np.ndarray:
 
 def n4_rows(head: Case, truth: Truth) -> None:
     brain = head.masks["brain"].data > 0
-    for contrast in ("t1", "t2", "flair"):
+    for contrast in CORRECTED:
         image = head.images[contrast]
         case = replace(head, images={contrast: image})
         inside = brain & (image.data > 0)
@@ -66,7 +69,7 @@ def n4_rows(head: Case, truth: Truth) -> None:
         theirs: list[Any] = []
         seconds = medians(
             in_turns(
-                lambda c=case, o=ours: o.append(run_steps(c, [{"n4": {}}])[0]),
+                lambda c=case, o=ours: o.append(run_steps(c, [{"n4": N4}])[0]),
                 lambda i=image, m=inside, t=theirs: t.append(itk_default(i, m)),
                 repeats=2,
             )

@@ -1,21 +1,30 @@
-"""Runs every benchmark in a process of its own and writes benchmarks/RESULTS.md. `make bench`."""
+"""Runs every benchmark in a process of its own and writes benchmarks/RESULTS.md. `make bench`.
+
+`python -m benchmarks.run NAME …` prints the rows of some benchmarks and leaves RESULTS.md as it is.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import commit_of_clean_tree
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = (
     "# Measured speed and memory",
     "",
-    "Written by `make bench`. Machines are noisy: believe ratios, and medians more than single numbers.",
+    "Written by `make bench` in one run of one commit: {commit}. Machines are noisy: believe ratios, and medians more",
+    "than single numbers. ARCHITECTURE.md says what follows from them.",
     "",
-    "| benchmark | what | value | wanted | device | load | versions | commit |",
-    "|---|---|---|---|---|---|---|---|",
+)
+COLUMNS = (
+    "| benchmark | what | value | wanted | device | load | versions |",
+    "|---|---|---|---|---|---|---|",
 )
 BENCHMARKS = (
     "start",
@@ -39,33 +48,45 @@ BENCHMARKS = (
 
 
 def main() -> None:
-    """Run the chosen benchmarks (all by default); rows of the others stay as they are in RESULTS.md."""
-    chosen = sys.argv[1:] or BENCHMARKS
+    """Run the chosen benchmarks, or all of them for RESULTS.md."""
+    chosen = sys.argv[1:]
     if unknown := set(chosen) - set(BENCHMARKS):
         sys.exit(f"No benchmark named {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
-    for name in chosen:
+    if chosen:
+        print("\n".join([*COLUMNS, *map(as_line, measured(chosen))]))
+        return
+    commit = commit_of_clean_tree()
+    if commit is None:
+        sys.exit("RESULTS.md is written for one commit alone, and there are changes without one. Commit them first.")
+    rows = measured(BENCHMARKS)
+    if others := {row["commit"] for row in rows} - {commit}:
+        sys.exit(f"The tree changed while the benchmarks ran ({commit}, then {', '.join(others)}). RESULTS.md stays.")
+    RESULTS.write_text(document(commit, rows))
+
+
+def measured(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of these benchmarks, each run in a process of its own."""
+    rows: list[dict[str, Any]] = []
+    for name in names:
         print(f"{name} …", file=sys.stderr)
-        done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}"], check=True, stdout=subprocess.PIPE, text=True
-        )
-        rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        write(name, [as_line(row) for row in rows])
+        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        rows += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return rows
+
+
+def document(commit: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return RESULTS.md as text."""
+    return "\n".join([*HEAD, *COLUMNS, *map(as_line, rows)]).replace("{commit}", commit) + "\n"
 
 
 def as_line(row: dict[str, Any]) -> str:
     """Return a measurement as a line of the table."""
+    value = "not measured" if row["value"] is None else f"{row['value']:.3g} {row['unit']}"
     return (
-        f"| {row['benchmark']} | {row['what']} | {row['value']:.3g} {row['unit']} | {row['wanted']} | "
-        f"{row['device']} | {row['load']} | {row['versions']} | {row['commit']} |"
+        f"| {row['benchmark']} | {row['what']} | {value} | {row['wanted']} | "
+        f"{row['device']} | {row['load']} | {row['versions']} |"
     )
-
-
-def write(name: str, lines: list[str]) -> None:
-    """Write RESULTS.md with new lines for one benchmark and the old ones of the others."""
-    old = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-    found = {b: [line for line in old if line.startswith(f"| {b} |")] for b in BENCHMARKS}
-    found[name] = lines
-    RESULTS.write_text("\n".join([*HEAD, *(line for b in BENCHMARKS for line in found[b])]) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,16 @@ Each is measured in a fresh process, three times; the median counts. "first" inc
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import time
 
-from benchmarks.machine import environment, peak_mib, row
+from benchmarks.machine import alone, environment, peak_mib, row, run_as_told, sized
 
-ROWS = (("full", 1.0), ("brats", 2.0))
+ROWS = sized((("full", 1.0), ("brats", 2.0)), (("full", 4.0),))
 
 
-def measure(profile: str, spacing_mm: float) -> None:
+def measure(profile: str, spacing_mm: str) -> dict[str, float]:
+    """Simulate two subjects."""
     from mrsynth.phantom import SubjectSettings, simulate_subject
 
     settings = SubjectSettings.model_validate({"profile": profile, "spacing_mm": spacing_mm, "lesion": "glioma_high"})
@@ -26,14 +24,13 @@ def measure(profile: str, spacing_mm: float) -> None:
         start = time.perf_counter()
         simulate_subject(seed, settings)
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"first_s": seconds[0], "next_s": seconds[1], "peak_mib": peak_mib()}))
+    return {"first_s": seconds[0], "next_s": seconds[1], "peak_mib": peak_mib()}
 
 
 def main() -> None:
     place = environment("torch", "numpy")
     for profile, spacing_mm in ROWS:
-        command = [sys.executable, "-m", "benchmarks.simulate", profile, str(spacing_mm)]
-        runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(3)]
+        runs = [alone("simulate", profile, spacing_mm) for _ in range(sized(3, 1))]
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         wanted = "≤ 15 s" if (profile, spacing_mm) == ("full", 1.0) else ""
         what = f"a subject, profile {profile}, {spacing_mm:g} mm"
@@ -43,7 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        measure(sys.argv[1], float(sys.argv[2]))
-    else:
-        main()
+    run_as_told(main, measure)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.machine import environment, medians, row
+from benchmarks.machine import TOY, environment, medians, row, sized
 from mrsynth.core.image import Case
 from mrsynth.io import CaseRow, PreparedCohort, read_case
 from mrsynth.io.chunks import fill_box, open_chunked, write_chunked
@@ -29,13 +29,14 @@ from mrsynth.train.loader import Loader, Samples
 from mrsynth.train.patches import PatchSampler, PatchSet
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "brats"
-CASES, WORKERS, BATCH, SAMPLES = 6, 2, 4, 24
+CASES, WORKERS, BATCH, SAMPLES = sized((6, 2, 4, 24), (1, 0, 1, 1))
+EPOCH, SKIP, COUNTED, SPACING_MM = sized((400, 40, 200, 1.0), (2, 1, 2, 4.0))
 NAMES = ("t1", "t2", "flair", "t1ce")
 STEPS = [{"brain_mask": {"source": "auto"}}, {"zscore": {}}, {"unit": {}}]
 BOXES: dict[str, tuple[int | None, int | None, int | None]] = {
     "slice": (None, None, 1),
     "slab of 3 slices": (None, None, 3),
-    "cube of 64³": (64, 64, 64),
+    "cube of 64³": sized((64, 64, 64), (16, 16, 16)),
 }
 Start = tuple[int, int, int]
 
@@ -83,8 +84,8 @@ FORMATS: dict[str, Format] = {
 def prepared(folder: Path, phantom: bool) -> PreparedCohort:
     """Prepare cases of 240×240×155 voxels on a background of 0: phantoms, or real patients."""
     cohort = PreparedCohort.create(folder, recipe="bench", steps=[], contrasts=NAMES)
-    settings = SubjectSettings.model_validate({"profile": "brats", "spacing_mm": 1.0, "lesion": "glioma_high"})
-    sources: list[Any] = list(range(2)) if phantom else sorted(REAL.glob("BraTS2021*"))[:CASES]
+    settings = SubjectSettings.model_validate({"profile": "brats", "spacing_mm": SPACING_MM, "lesion": "glioma_high"})
+    sources: list[Any] = list(range(sized(2, 1))) if phantom else sorted(REAL.glob("BraTS2021*"))[:CASES]
     for source in sources:
         case = simulate_subject(source, settings) if phantom else read_case(source, NAMES)
         case, _ = run_steps(Case({n: case.image(n) for n in NAMES}), STEPS)
@@ -173,10 +174,10 @@ def read_rows(cohort: PreparedCohort, folder: Path, whose: str, place: dict[str,
         for state, taken in (("cold", cold), ("warm", warm)):
             for name, middle in zip(FORMATS, medians(taken), strict=True):
                 row("storage", f"{name}, {whose}: {kind}, {state}", 1e3 * middle, "ms", **place)
-        samples = box_set(cohort, kind, 400)
+        samples = box_set(cohort, kind, EPOCH)
         for name in FORMATS:
             batches = Loader(Stored(samples, folder, name), BATCH, PatchSampler(len(samples)), WORKERS)
-            speed = rate(endless(batches, lambda batch: len(batch[0])), 40, 200)
+            speed = rate(endless(batches, lambda batch: len(batch[0])), SKIP, COUNTED)
             row("storage", f"{name}, {whose}: {kind}, warm, {WORKERS} workers", speed, "samples/s", **place)
 
 
@@ -199,9 +200,9 @@ def rate(counts: Iterator[int], skip: int, samples: int) -> float:
 
 
 def mrsynth_rate(cohort: PreparedCohort, kind: str) -> float:
-    samples = box_set(cohort, kind, 400)
+    samples = box_set(cohort, kind, EPOCH)
     batches = Loader(samples, BATCH, PatchSampler(len(samples)), WORKERS)
-    return rate(endless(batches, lambda batch: len(batch[0])), 40, 400)
+    return rate(endless(batches, lambda batch: len(batch[0])), SKIP, 2 * COUNTED)
 
 
 def torchio_rate(files: dict[str, dict[str, Path]], size: tuple[int, ...]) -> float:
@@ -274,7 +275,7 @@ def loader_rows(cohort: PreparedCohort, folder: Path, place: dict[str, Any]) -> 
 def main() -> None:
     torch.set_num_threads(1)
     place = environment("blosc2", "numpy", *(name for name in ("zarr", "torchio", "monai") if find_spec(name)))
-    whose = ["phantom", *(["BraTS"] if REAL.is_dir() else [])]
+    whose = ["phantom", *(["BraTS"] if REAL.is_dir() and not TOY else [])]
     for name in whose:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
@@ -283,7 +284,7 @@ def main() -> None:
             if name != whose[-1]:
                 continue
             read_rows(cohort, folder, name, place)
-            if find_spec("torchio") and find_spec("monai"):
+            if find_spec("torchio") and find_spec("monai") and not TOY:
                 loader_rows(cohort, folder, place)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.machine import environment, in_turns, medians, peak_mib, row
+from benchmarks.machine import environment, in_turns, medians, peak_mib, row, sized
 from mrsynth.core.image import Image
 from mrsynth.io import write_image
 from mrsynth.model import save_model
@@ -18,7 +18,8 @@ from mrsynth.recipes.recipe import load_recipe
 from mrsynth.synthesize import load_model
 from mrsynth.synthesize.run import synthesize_files
 
-HEAD = (240, 240, 155)
+HEAD = sized((240, 240, 155), (48, 48, 12))
+EDGE, PASSES = sized((224, 9), (48, 1))  # 140 slices with brain
 
 
 def untrained_run(folder: Path) -> Path:
@@ -30,6 +31,8 @@ def untrained_run(folder: Path) -> Path:
         "target": recipe.task.target,
         "net": recipe.net.name,
         "net_settings": recipe.net.settings,
+        "patch": None,
+        "flags": False,
         "steps": recipe.prepare,
         "range": recipe.range,
         "intensity": [],
@@ -56,11 +59,11 @@ def main() -> None:
         synthesize_files(run, {"t1": folder / "t1.nii.gz"}, folder / "first.nii.gz")
         first = time.perf_counter() - start
         net = load_model(run).net
-        slices = torch.rand(16, 1, 224, 224).contiguous(memory_format=torch.channels_last)
+        slices = torch.rand(16, 1, EDGE, EDGE).contiguous(memory_format=torch.channels_last)
 
         def bare() -> None:
             with torch.inference_mode():
-                for _ in range(9):  # 140 slices with brain
+                for _ in range(PASSES):
                     net(slices)
 
         whole, alone = medians(

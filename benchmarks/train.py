@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.machine import environment, medians, row
+from benchmarks.machine import environment, medians, row, sized
 from mrsynth.core.image import Case, Image
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.io import CaseRow, PreparedCohort
@@ -21,7 +21,7 @@ from mrsynth.train.fit import fit
 from mrsynth.train.history import read_history
 from mrsynth.train.supervised import Supervised
 
-SLICES, BATCH, EPOCHS = 96, 32, 2
+EDGE, SLICES, BATCH, EPOCHS = sized((224, 96, 32, 2), (32, 4, 2, 1))
 
 
 def prepared(folder: Path) -> PreparedCohort:
@@ -29,7 +29,7 @@ def prepared(folder: Path) -> PreparedCohort:
     cohort = PreparedCohort.create(folder, recipe="bench", steps=[], contrasts=["t1", "t2"])
     draw = np.random.default_rng(0)
     for name, split, slices in (("a", "train", SLICES), ("b", "val", 1)):
-        shape = (224, 224, slices)
+        shape = (EDGE, EDGE, slices)
         images = {n: Image(draw.random(shape, dtype=np.float32), np.eye(4), n) for n in ("t1", "t2")}
         brain = {"brain": Image(np.ones(shape, np.uint8), np.eye(4), "brain")}
         cohort.write_case(CaseRow(name, name, split, {}), Case(images, brain), [], name)
@@ -39,7 +39,7 @@ def prepared(folder: Path) -> PreparedCohort:
 
 def with_data_path(cohort: PreparedCohort, folder: Path, in_memory_gb: float) -> float:
     """Return the steps a second of mrsynth's training (median epoch, the first left out)."""
-    settings = load_recipe("osman2022", [f"train.epochs={EPOCHS + 1}", "train.batch_size=32"]).train
+    settings = load_recipe("osman2022", [f"train.epochs={EPOCHS + 1}", f"train.batch_size={BATCH}"]).train
     sets = [SliceSet(cohort, s, (["t1"], "t2"), 0.1, in_memory_gb) for s in ("train", "val")]
     module = Supervised(build_net("unet2d"), build_loss({"mse": 1.0}), settings)
     fit(module, (sets[0], sets[1]), settings, folder)
@@ -51,7 +51,7 @@ def bare() -> float:
     """Return the steps a second of the bare network on random tensors that stay in memory."""
     net = build_net("unet2d").to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
-    x, y = torch.rand(BATCH, 1, 224, 224), torch.rand(BATCH, 1, 224, 224)
+    x, y = torch.rand(BATCH, 1, EDGE, EDGE), torch.rand(BATCH, 1, EDGE, EDGE)
     x = x.contiguous(memory_format=torch.channels_last)
     taken = []
     for _ in range((EPOCHS + 1) * SLICES // BATCH):
@@ -70,7 +70,7 @@ def main() -> None:
         bare_default = bare()
         keep_freed_memory()
         rates: dict[str, list[float]] = {"bare": [], "memory": [], "maps": []}
-        for turn in range(2):
+        for turn in range(sized(2, 1)):
             rates["bare"].append(bare())
             rates["memory"].append(with_data_path(cohort, Path(folder) / f"m{turn}", 8))
             rates["maps"].append(with_data_path(cohort, Path(folder) / f"d{turn}", 0))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.machine import environment, in_turns, medians, row
+from benchmarks.machine import environment, in_turns, medians, row, sized
 from mrsynth.core.image import Case, Image
 from mrsynth.core.memory import keep_freed_memory
 from mrsynth.io import CaseRow, PreparedCohort
@@ -27,14 +27,15 @@ from mrsynth.train.supervised import Supervised
 
 INPUTS = ["t1", "t2", "adc"]
 LOSS: LossTerms = {"mae": 1, "slice_ssim": 1, "enhancement_mae": {"weight": 1, "delta": 0.1}}
-SLAB, CUBE, BATCH, STEPS, EPOCHS = (64, 88, 3), (32, 32, 32), 3, 8, 2
+SLAB, CUBE, DEPTH = sized(((64, 88, 3), (32, 32, 32), 64), ((16, 16, 3), (16, 16, 16), 8))
+BATCH, STEPS, EPOCHS, THREADS = sized((3, 8, 2, (1, 2)), (1, 1, 1, (1,)))
 
 
 def prepared(folder: Path) -> PreparedCohort:
     """Write random cases as `mrsynth prepare` would: two to train on, one to validate."""
     cohort = PreparedCohort.create(folder, recipe="bench", steps=[], contrasts=[*INPUTS, "t1ce"])
     draw = np.random.default_rng(0)
-    shape = (*SLAB[:2], 64)
+    shape = (*SLAB[:2], DEPTH)
     for name, split in (("a", "train"), ("b", "train"), ("c", "val")):
         images = {n: Image(draw.random(shape, dtype=np.float32), np.eye(4), n) for n in (*INPUTS, "t1ce")}
         brain = {"brain": Image(np.ones(shape, np.uint8), np.eye(4), "brain")}
@@ -93,12 +94,12 @@ def main() -> None:
     base = load_recipe("osman2022", [f"train.epochs={EPOCHS + 1}", f"train.batch_size={BATCH}"]).train
     with tempfile.TemporaryDirectory() as folder:
         cohort = prepared(Path(folder) / "p")
-        for count in (1, 2):
+        for count in THREADS:
             for blocks in (1, 2):
                 with threads(count):
                     bare: list[float] = []
                     ours: dict[float, list[float]] = {8: [], 0: []}
-                    for turn in range(2):
+                    for turn in range(sized(2, 1)):
                         bare += in_turns(step_of(base, blocks, "slab", SLAB), repeats=STEPS)[0]
                         for memory, rates in ours.items():
                             run = Path(folder) / f"{count}-{blocks}-{turn}-{memory}"
@@ -116,7 +117,7 @@ def layouts(base: TrainSettings, place: dict[str, Any]) -> None:
     """Steps with channels last beside the default layout, and in bfloat16."""
     last, first = (base.model_copy(update={"channels_last": is_last}) for is_last in (True, False))
     half = last.model_copy(update={"precision": "bf16-mixed"})
-    for count in (1, 2):
+    for count in THREADS:
         for mode, size in (("slab", SLAB), ("cube", CUBE)):
             with threads(count):
                 steps = [step_of(settings, 1, mode, size) for settings in (first, last, half)]

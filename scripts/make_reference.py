@@ -1,4 +1,4 @@
-"""Writes docs/reference/cli.md from the command line itself. `make docs`."""
+"""Writes what the reference pages say of the code: docs/reference/cli.md and docs/reference/api/*.md. `make docs`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typer.testing import CliRunner
 
 from mrsynth.cli import app
 
-TARGET = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+PACKAGE = ROOT / "src" / "mrsynth"
 
 
-def main() -> None:
+def command_line() -> str:
+    """Return the page of the command line: what each command says of itself."""
     runner = CliRunner(env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
     verbs = list(get_command(app).commands)
     words = [[]] + [[verb] for verb in verbs] + [["recipes", verb] for verb in ("list", "show", "check")]
@@ -20,8 +23,35 @@ def main() -> None:
     for word in words:
         text = "\n".join(line.rstrip() for line in runner.invoke(app, [*word, "--help"]).output.strip().splitlines())
         parts.append(f"## {' '.join(['mrsynth', *word])}\n\n```\n{text}\n```\n")
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text("\n".join(parts))
+    return "\n".join(parts)
+
+
+def rooms() -> list[str]:
+    """Return the rooms of the package that Python code uses: all but the command line."""
+    found = [path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    return sorted(room for room in found if not room.startswith("_") and room != "cli")
+
+
+def api_page(room: str) -> str:
+    """Return the page of a room, which mkdocstrings fills from its docstrings."""
+    return f"# mrsynth.{room}\n\n::: mrsynth.{room}\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page and its text."""
+    return {REFERENCE / "cli.md": command_line()} | {
+        REFERENCE / "api" / f"mrsynth.{room}.md": api_page(room) for room in rooms()
+    }
+
+
+def main() -> None:
+    """Write the pages; remove those of rooms that are gone."""
+    wanted = pages()
+    (REFERENCE / "api").mkdir(parents=True, exist_ok=True)
+    for old in set((REFERENCE / "api").glob("*.md")) - set(wanted):
+        old.unlink()
+    for path, text in wanted.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":
