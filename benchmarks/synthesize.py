@@ -38,10 +38,10 @@ def untrained_run(folder: Path) -> Path:
         "intensity": [],
         "began": {"data_fingerprint": "", "started": "2026-01-01T00:00:00+00:00", "start": None},
         "training": {
-            **{"recipe": recipe.name, "title": "", "paper": "", "translation": "", "inputs": recipe.task.inputs},
-            **{"target": recipe.task.target, "seed": 0, "n_cases": {"train": 0, "val": 0, "test": 0}, "patients": {}},
-            **{"scans": [], "epochs": 0, "best_epoch": 0, "best_val_loss": 0.0, "device": "CPU", "commit": "unknown"},
-            **{"versions": {}, "parameters": 0, "seconds": 0.0, "samples": {"kind": "slices", "train": 0, "val": 0}},
+            "recipe": recipe.name, "title": "", "paper": "", "translation": "", "inputs": recipe.task.inputs,
+            "target": recipe.task.target, "seed": 0, "n_cases": {"train": 0, "val": 0, "test": 0}, "patients": {},
+            "scans": [], "epochs": 0, "best_epoch": 0, "best_val_loss": 0.0, "device": "CPU", "commit": "unknown",
+            "versions": {}, "parameters": 0, "seconds": 0.0, "samples": {"kind": "slices", "train": 0, "val": 0},
         },
     }
     save_model(folder / "model", build_net(recipe.net.name, **recipe.net.settings).state_dict(), contract, "")
