@@ -24,13 +24,13 @@ SPLITS = ("train", "train", "train", "val", "test")
 SMALL = (
     f"prepare={STEPS!r}",
     "net.settings={width: 6, scales: 2}",
-    "wgan.critic.settings={width: 4, scales: 2}",
+    "method.critic.settings={width: 4, scales: 2}",
     "samples.patch={size: [8, 8, 8], per_epoch: 12, within: brain}",
     "train.batch_size=2",
     "train.epochs=2",
     "train.learning_rate=0.001",
-    "wgan.learning_rate=0.001",
-    "wgan.critic_steps=3",
+    "method.learning_rate=0.001",
+    "method.critic_steps=3",
     "train.workers=0",
     "train.accelerator=cpu",
 )

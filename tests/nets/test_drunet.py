@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.nets import build_net, count_parameters
-from mrsynth.nets.drunet import DRUNet, UpBasic, UpBottleneck, encoder_file, load_encoder, twice
+from mrsynth.nets.drunet import DRUNet, UpBasic, UpBottleneck, twice
 from mrsynth.nets.resnet import DEPTHS
+from mrsynth.nets.weights import weights_file
 from mrsynth.volume.stream import stream
 from mrsynth.volume.trace import trace
 
@@ -115,7 +116,7 @@ def test_encoder_equals_resnet_layer_by_layer(depth: int, training: bool, tmp_pa
     net, state = random_resnet(depth)
     classifier = {"fc.weight": torch.zeros(1000, 8), "fc.bias": torch.zeros(1000)}
     save_file({**state, **classifier}, tmp_path / "resnet.safetensors")
-    load_encoder(net, tmp_path / "resnet.safetensors")
+    net.begin_with(tmp_path / "resnet.safetensors")
     x = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         pairs = zip(net.encoder.train(training)(x), reference_resnet(state, x, training), strict=True)
@@ -240,7 +241,7 @@ def test_filters_as_they_act_on_the_scan():
         net = DRUNet(18, inputs=inputs, imagenet=imagenet)
         flat = torch.full((1, inputs, 7, 7), 0.5)
         with torch.no_grad():
-            first, second = (F.conv2d(net.photograph(x), net.encoder.conv1.weight) for x in (flat, flat + picture))
+            first, second = (F.conv2d(net.imagenet_input(x), net.encoder.conv1.weight) for x in (flat, flat + picture))
         torch.testing.assert_close(
             (second - first)[0, :, 0, 0], (net.image_filters() * picture).sum((1, 2)), rtol=1e-4, atol=1e-4
         )
@@ -265,15 +266,15 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     ):
         torch.save(change, path)
         with pytest.raises(ModelError, match=expected):
-            load_encoder(net, path)
+            net.begin_with(path)
     counters = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     torch.save(counters, path)
-    load_encoder(net, path)
+    net.begin_with(path)
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="cannot be read"):
-        load_encoder(net, path)
+        net.begin_with(path)
     with pytest.raises(ModelError, match="cannot be read"):
-        load_encoder(net, tmp_path / "none.safetensors")
+        net.begin_with(tmp_path / "none.safetensors")
 
 
 def test_imagenets_mean_and_sd():
@@ -288,7 +289,7 @@ def test_imagenets_mean_and_sd():
     with torch.no_grad():
         torch.testing.assert_close(net(x), plain(normalised), rtol=1e-3, atol=1e-3)
     three = torch.rand(2, 3, 32, 32)
-    shown = build_net("drunet", depth=18, inputs=3, imagenet=True).photograph(three)
+    shown = build_net("drunet", depth=18, inputs=3, imagenet=True).imagenet_input(three)
     torch.testing.assert_close(shown, (three - mean[:, None, None]) / sd[:, None, None])
     with pytest.raises(RecipeError, match="inputs must be 1 or 3"):
         build_net("drunet", depth=18, inputs=2, imagenet=True)
@@ -317,15 +318,15 @@ def test_it_streams():
 def test_the_cache_is_named_where_weights_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     net = DRUNet(34)
-    with pytest.raises(ModelError, match=r"ImageNet weights of resnet34(.|\n)*encoder_weights=null"):
-        encoder_file(net, "cache")
+    with pytest.raises(ModelError, match=r"ImageNet weights of resnet34"):
+        weights_file(str(net.public_weights), "cache")
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(net.encoder.state_dict(), folder / "resnet34-b627a593.pth")
     with pytest.raises(ModelError, match="damaged or another file"):
-        encoder_file(net, "cache")
+        weights_file(str(net.public_weights), "cache")
     torch.save(net.encoder.state_dict(), tmp_path / "own.pt")
-    load_encoder(net, encoder_file(net, str(tmp_path / "own.pt")))
+    net.begin_with(weights_file(str(net.public_weights), str(tmp_path / "own.pt")))
 
 
 def test_wrong_sizes_and_depths_are_refused():

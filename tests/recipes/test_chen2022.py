@@ -66,7 +66,7 @@ def test_other_systems_have_their_own_losses_and_one_stage():
         assert not stages_in_order(recipe.train)
         weights = {n: s["weight"] if isinstance(s, dict) else s for n, s in recipe.loss.items()}
         assert weights["enhancement_mae"] == weights["slice_ssim"] == 0
-    assert load_recipe("chen2022/decnn").game is None
+    assert load_recipe("chen2022/decnn").method.kind == "supervised"
     assert load_recipe("chen2022/impute-t2").translation == "t1-t2"
 
 

@@ -38,7 +38,7 @@ def test_the_recipe_is_as_the_paper_says():
     assert (contextual["bandwidth"], contextual["epsilon"]) == (0.5, 1e-5)
     paper = load_recipe("li2022/imagenet")
     features = paper.loss["contextual"]["features"]  # type: ignore[index]
-    assert (paper.encoder_weights, features["network"], features["layer"]) == ("cache", "vgg19", "conv5_4")
+    assert (paper.net.weights, features["network"], features["layer"]) == ("cache", "vgg19", "conv5_4")
 
 
 @pytest.mark.parametrize("size", ["small", "smoke"])

@@ -46,7 +46,7 @@ def test_the_recipe_is_as_far_as_the_paper_is_known():
     assert len(recipe.predict.planes) * len(recipe.predict.rotations_deg) == 15
     assert recipe.predict.rotations_deg == (0, 18, 36, 54, 72)
     assert {"mae", "slice_ssim", "perceptual", "enhancement_mae"} == set(recipe.loss)
-    assert recipe.game is not None
+    assert recipe.method.kind == "adversarial"
     shapes = [step["resample"]["shape"] for step in recipe.prepare if "resample" in step]
     assert shapes == [[256, 256, 256]]
 
@@ -72,7 +72,7 @@ def test_smaller_sizes_fit_the_network_in_every_plane(size: str):
         ("chen2022", ["predict.planes=[z, x]"], "for networks that see slices"),
         (
             "osman2022",
-            ["samples.neighbours=1", "net.settings.inputs=6", "missing={drop: 0.3, flags: true}"],
+            ["samples.neighbours=1", "net.settings.inputs=6", "method.missing={drop: 0.3, flags: true}"],
             "slices are not dropped",
         ),
         ("chen2022/ours2d/dropout", ["predict.rotations_deg=[0, 18]"], "slices are not dropped"),

@@ -20,6 +20,7 @@ from mrsynth.model import load_contract
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.phantom.cohort import DOSE_STRATA, cohort_members
 from mrsynth.phantom.scanner import site_profile
+from mrsynth.recipes.methods import WganSettings
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.synthesize import Doses
 from mrsynth.synthesize.run import synthesize_cohort, synthesize_files
@@ -32,11 +33,10 @@ class TestRecipe:
         recipe = load_recipe("pinetz2023")
         assert (recipe.task.inputs, recipe.task.target) == (["t1", "t1ce"], "t1ld")
         assert count_parameters(build_net(recipe.net.name, **recipe.net.settings)) == 1_812_088
-        train, wgan, condition, patch = recipe.train, recipe.wgan, recipe.condition, recipe.samples.patch
-        assert wgan is not None
-        assert condition is not None
+        train, wgan, patch = recipe.train, recipe.method, recipe.samples.patch
+        assert isinstance(wgan, WganSettings)
         assert patch is not None
-        assert (condition.dose, condition.smoothing) == ((0.05, 0.5), 0.05)
+        assert (wgan.condition.dose, wgan.condition.smoothing) == ((0.05, 0.5), 0.05)
         assert (wgan.weight, wgan.penalty, wgan.critic_steps, wgan.embedding) == (1, 100, 5, "separate")
         assert (train.learning_rate, train.betas, train.batch_size) == (1e-4, (0.5, 0.9), 12)
         assert (wgan.learning_rate, wgan.betas) == (1e-4, (0.5, 0.9))
@@ -59,15 +59,15 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("override", "named"),
         [
-            ("wgan=null", "go together"),
-            ("condition=null", "go together"),
+            ("method={kind: supervised}", "go together"),
+            ("method.condition=null", "condition"),
             ("net={name: unet3d, settings: {inputs: 2, mode: cube}}", "go together"),
-            ("wgan.critic={name: critic_patch, settings: {}}", "cannot be its critic"),
-            ("missing={drop: 0.1, flags: false}", "cannot be trained with missing"),
+            ("method.critic={name: critic_patch, settings: {}}", "cannot be its critic"),
+            ("method.missing={drop: 0.1, flags: false}", "unknown key 'missing'"),
             ("train.devices=2", "several devices"),
             ("samples.patch.size=[64, 64, 8]", "too small for the critic"),
             ("samples.patch.per_epoch=48", "no step of the generator"),
-            ("condition.dose=[0.5, 0.1]", "least and the largest"),
+            ("method.condition.dose=[0.5, 0.1]", "least and the largest"),
             ("task.inputs=[t1]", "standard dose"),
         ],
     )

@@ -14,7 +14,10 @@ from mrsynth.recipes.sections import SampleSettings
 
 SIX = ["t1-t2", "t2-t1", "t1-flair", "flair-t1", "t2-flair", "flair-t2"]
 
-GAME = "game={critic: {name: %s, settings: {}}, weight: 1, features: 0, style: 0, learning_rate: 1, betas: [0, 1]}"
+GAME = (
+    "method={kind: adversarial, critic: {name: %s, settings: {}}, weight: 1, features: 0, style: 0, learning_rate: 1,"
+    " betas: [0, 1]}"
+)
 
 
 @pytest.mark.parametrize("name", list(list_recipes()))
@@ -94,12 +97,20 @@ def test_a_recipe_survives_being_written(tmp_path: Path):
         ("osman2022", ["net.name=unet2"], "did you mean 'unet2d'"),
         ("osman2022", ["net.settings.width=[1]"], "unexpected keyword"),
         ("osman2022", ["net.settings.inputs=2"], "do not fit the task"),
-        ("osman2022", ["missing={drop: 0.3, flags: true}"], "net.settings.inputs=2"),
-        ("osman2022", ["missing={drop: 1, flags: true}"], "missing.drop"),
-        ("osman2022", ["game={critic: {name: critic_path, settings: {}}}"], "game.weight"),
-        ("osman2022", ["game={weigth: 1}"], r"'game.weigth'[\s\S]*one of betas, critic, features[\s\S]*'weight'"),
+        ("osman2022", ["method.missing={drop: 0.3, flags: true}"], "net.settings.inputs=2"),
+        ("osman2022", ["method.missing={drop: 1, flags: true}"], "missing.drop"),
+        ("osman2022", [GAME % "critic_patch", "method.weight=-1"], r"method: 'weight'"),
+        (
+            "osman2022",
+            ["method.kind=adversarial", "method.weigth=1"],
+            r"'weigth'[\s\S]*one of betas, critic[\s\S]*'weight'",
+        ),
+        ("osman2022", ["method.kind=adverserial"], "did you mean 'adversarial'"),
+        ("osman2022", ["method=null"], "does not say how the network is trained"),
+        ("osman2022", ["game={weight: 1}"], "--set method.kind=adversarial"),
+        ("osman2022", ["encoder_weights=cache"], "--set net.weights"),
         ("osman2022", [GAME % "critic_path"], "did you mean 'critic_patch'"),
-        ("osman2022", [GAME % "critic_patch", "missing={drop: 0.3, flags: false}"], "set game or missing to null"),
+        ("osman2022", [GAME % "critic_patch", "method.missing={drop: 0.3, flags: false}"], "unknown key 'missing'"),
         ("osman2022", ["samples.patch={size: [8, 8, 8], per_epoch: 4, within: brain}"], r"expected: slices \(x, y\)"),
         ("osman2022", ["net={name: hrfcn}", "net.settings=null"], "net.settings"),
         ("osman2022", ["train.stages={a: {from_epoch: 120, learning_rate: 1, loss: {}}}"], "no epoch is left"),

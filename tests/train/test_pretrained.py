@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     torch.save(DRUNet(18).encoder.state_dict(), folder / "own.pt")
     train(
-        drunet(folder, f"encoder_weights={folder / 'own.pt'}"),
+        drunet(folder, f"net.weights={folder / 'own.pt'}"),
         tiny_prepared(folder / "p"),
         folder / "run",
     )
@@ -76,7 +76,7 @@ def test_the_encoder_begins_with_the_weights_given(tmp_path: Path):
     torch.save(given, tmp_path / "own.pt")
     recipe = drunet(
         tmp_path,
-        f"encoder_weights={tmp_path / 'own.pt'}",
+        f"net.weights={tmp_path / 'own.pt'}",
         "train.learning_rate=1.0e-12",
         "loss={mse: 1, contextual: {weight: 0}}",
     )
@@ -112,13 +112,13 @@ def test_what_is_not_there_is_said_before_anything_is_trained(tmp_path: Path, mo
     vgg = "loss.contextual.features={network: vgg19, layer: conv5_4, weights: cache}"
     for override, message in (
         (vgg, "ImageNet weights of vgg19"),
-        ("encoder_weights=cache", "ImageNet weights of resnet18"),
+        ("net.weights=cache", "ImageNet weights of resnet18"),
     ):
         with pytest.raises(ModelError, match=message):
             train(drunet(tmp_path, override), prepared, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
     with pytest.raises(RecipeError, match="has no encoder"):
-        load_recipe(str(tiny_recipe(tmp_path)), ["encoder_weights=cache"])
+        load_recipe(str(tiny_recipe(tmp_path)), ["net.weights=cache"])
 
 
 def test_figure_9_of_a_run(run: Path):

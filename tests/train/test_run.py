@@ -15,8 +15,9 @@ from mrsynth.model import load_contract
 from mrsynth.nets import build_net
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.train.history import read_history
+from mrsynth.train.method import method_of
 from mrsynth.train.patches import PatchSet
-from mrsynth.train.run import train, training_samples
+from mrsynth.train.run import train
 from tiny import tiny_prepared, tiny_recipe
 
 BOXES = (
@@ -66,7 +67,7 @@ def test_a_model_of_boxes_says_so(folder: Path, prepared: PreparedCohort, tmp_pa
 
 def test_validation_boxes_are_a_quarter_and_stay_the_same(folder: Path, prepared: PreparedCohort) -> None:
     patch = "samples.patch={size: [8, 8, 2], per_epoch: 40, within: brain}"
-    train_set, val_set = training_samples(recipe_of(folder, patch), prepared)
+    train_set, val_set = method_of(recipe_of(folder, patch)).samples(prepared)
     assert isinstance(train_set, PatchSet)
     assert isinstance(val_set, PatchSet)
     assert (len(train_set), len(val_set)) == (40, 10)

@@ -17,8 +17,8 @@ from mrsynth.train.run import train
 from tiny import tiny_prepared, tiny_recipe
 
 GAME = (
-    "game={critic: {name: critic_patch, settings: {inputs: 1, widths: [4, 8]}}, weight: 0.01, features: 0, style: 0,"
-    " learning_rate: 0.001, betas: [0.5, 0.999]}"
+    "method={kind: adversarial, critic: {name: critic_patch, settings: {inputs: 1, widths: [4, 8]}}, weight: 0.01,"
+    " features: 0, style: 0, learning_rate: 0.001, betas: [0.5, 0.999]}"
 )
 BOXES = (
     "net={name: hrfcn, settings: {inputs: 1, mode: slab, widths: [2, 2, 2], blocks: 1, norm: none}}",

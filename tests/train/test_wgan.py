@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from mrsynth.core.errors import CohortError, MrsynthError
 from mrsynth.io import PreparedCohort
-from mrsynth.train.doses import DoseSet
 from mrsynth.train.fit import NOISE, FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Loader
-from mrsynth.train.run import training_module, training_samples
+from mrsynth.train.method import method_of
+from mrsynth.train.patches import DoseSet
 from mrsynth.train.wgan import Wgan
 from quiet_trainer import fit_batches
 from tiny_doses import STRATA, dose_prepared, dose_recipe
@@ -35,7 +35,7 @@ def quiet(tests: Any) -> Any:
 
 
 def module(*overrides: str) -> Wgan:
-    made = training_module(dose_recipe("train.epochs=40", *overrides))
+    made = method_of(dose_recipe("train.epochs=40", *overrides)).module()
     assert isinstance(made, Wgan)
     return made
 
@@ -93,7 +93,7 @@ class TestGame:
         """Without the game, artificial doses change nothing of the generator; the real ones do."""
         found = []
         for given, doses in ((batches(3), "[0.05, 0.5]"), (batches(3), "[0.4, 0.5]"), (batches(3), "[0.05, 0.5]")):
-            wgan = module("wgan.weight=0", f"condition.dose={doses}")
+            wgan = module("method.weight=0", f"method.condition.dose={doses}")
             if len(found) == 2:
                 given[2][2][:, 0] += 0.05
             train(wgan, given, tmp_path)
@@ -104,7 +104,7 @@ class TestGame:
     def test_the_critic_is_told_smoothed_doses(self, tmp_path: Path):
         seen: dict[float, list[Tensor]] = {}
         for smoothing in (0.0, 0.05):
-            wgan, told = module(f"condition.smoothing={smoothing}"), seen.setdefault(smoothing, [])
+            wgan, told = module(f"method.condition.smoothing={smoothing}"), seen.setdefault(smoothing, [])
             wgan.critic.register_forward_pre_hook(lambda _, args, told=told: told.append(args[3].detach().clone()))
             train(wgan, batches(1), tmp_path)
         assert torch.equal(seen[0.0][0], CONDITION)  # the first call is that of the real images
@@ -115,7 +115,7 @@ class TestGame:
             assert torch.equal(real[:, 1], fake[:, 1])
 
     def test_shared_embeddings_are_trained_by_both(self, tmp_path: Path):
-        wgan = module("wgan.embedding=shared")
+        wgan = module("method.embedding=shared")
         assert wgan.critic.embedding is wgan.net.embedding
         before = weights(wgan.net.embedding)
         train(wgan, batches(1), tmp_path)  # a step of the critic alone
@@ -123,20 +123,20 @@ class TestGame:
         assert not same(before, between)
         separate = module()
         assert separate.critic.embedding is not separate.net.embedding
-        wgan = module("wgan.embedding=shared", "wgan.critic_steps=1", "wgan.learning_rate=1e-12")
+        wgan = module("method.embedding=shared", "method.critic_steps=1", "method.learning_rate=1e-12")
         before = weights(wgan.net.embedding)
         train(wgan, batches(1), tmp_path)
         assert all((value - before[name]).abs().max() > 1e-5 for name, value in wgan.net.embedding.named_parameters())
 
     def test_content_and_contrast_are_learned(self, tmp_path: Path):
-        wgan = module("wgan.critic_steps=1", "wgan.weight=0", "train.learning_rate=0.003")
+        wgan = module("method.critic_steps=1", "method.weight=0", "train.learning_rate=0.003")
         first = train(wgan, batches(2), tmp_path)
         last = train(wgan, batches(2), tmp_path, epochs=8)
         assert last["train_loss"] < first["train_loss"] / 2
         assert last["val_loss"] < first["val_loss"]
 
     def test_the_critic_tells_real_from_synthetic_while_the_generator_is_held(self, tmp_path: Path):
-        wgan = module("train.learning_rate=1e-12", "wgan.penalty=1", "wgan.learning_rate=0.003")
+        wgan = module("train.learning_rate=1e-12", "method.penalty=1", "method.learning_rate=0.003")
         first = train(wgan, batches(2), tmp_path)
         last = train(wgan, batches(2), tmp_path, epochs=8)
         assert last["critic_gap"] > max(first["critic_gap"], 0.05)
@@ -144,12 +144,12 @@ class TestGame:
     def test_validation_is_the_same_in_every_epoch_and_for_every_content_loss(self, tmp_path: Path):
         given, values = batches(1), []
         for loss in ("loss={}", "loss={patch_wasserstein: {weight: 0}, mae: 1}"):
-            wgan = module(loss, "train.learning_rate=1e-12", "wgan.learning_rate=1e-12")
+            wgan = module(loss, "train.learning_rate=1e-12", "method.learning_rate=1e-12")
             values += [train(wgan, given, tmp_path, epochs=epochs)["val_loss"] for epochs in (1, 2)]
         assert values == pytest.approx([values[0]] * 4, rel=1e-5)
 
     def test_one_norm_is_a_sum_over_voxels(self, tmp_path: Path):
-        wgan = module("loss={patch_wasserstein: {weight: 0}, mae: 1}", "wgan.critic_steps=1", "wgan.weight=0")
+        wgan = module("loss={patch_wasserstein: {weight: 0}, mae: 1}", "method.critic_steps=1", "method.weight=0")
         heads: list[Tensor] = []
         wgan.net.register_forward_hook(lambda *args: heads.append(args[2][0].detach()))
         given = batches(1)
@@ -184,8 +184,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
 
 def run(prepared: PreparedCohort, folder: Path, epochs: int, *overrides: str, resume: bool = False) -> FitResult:
     recipe = dose_recipe(f"train.epochs={epochs}", "samples.patch.per_epoch=6", *overrides)
-    samples = training_samples(recipe, prepared)
-    return fit(training_module(recipe), samples, recipe.train, folder, resume=resume)
+    samples = method_of(recipe).samples(prepared)
+    return fit(method_of(recipe).module(), samples, recipe.train, folder, resume=resume)
 
 
 class TestRun:
@@ -193,7 +193,7 @@ class TestRun:
     def test_a_resumed_run_equals_one_that_was_never_stopped(
         self, prepared: PreparedCohort, tmp_path: Path, embedding: str
     ):
-        shared = f"wgan.embedding={embedding}"
+        shared = f"method.embedding={embedding}"
         whole = run(prepared, tmp_path / "whole", 2, shared)
         run(prepared, tmp_path / "parts", 1, shared)
         resumed = run(prepared, tmp_path / "parts", 2, shared, resume=True)

@@ -1,5 +1,6 @@
 """nets: networks as the papers have them; `build_net(name, **settings)` is the way in."""
 
+from mrsynth.nets.protocol import Network
 from mrsynth.nets.registry import build_net, count_parameters
 
-__all__ = ["build_net", "count_parameters"]
+__all__ = ["Network", "build_net", "count_parameters"]

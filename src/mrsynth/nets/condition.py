@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+CONDITION = ("dose", "b0_tesla")
+"""What the networks are told, in this order: the dose as a fraction of the full one, the field strength in tesla."""
+
 FEATURES = 128
 """Width of the embedding (supplement, implementation details)."""
 

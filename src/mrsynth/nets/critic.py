@@ -6,18 +6,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrsynth.nets.condition import SLOPE, ConditionalResidual, Convolution, Embedding
+from mrsynth.nets.condition import CONDITION, SLOPE, ConditionalResidual, Convolution, Embedding
+from mrsynth.nets.protocol import Network
 
 BLOCKS = 2
 """Conditional residual blocks a scale."""
 
 
-class Critic(nn.Module):
+class Critic(Network):
     """Score of a residual, real or synthesized, given what it belongs to; higher for real. No normalisation.
 
     Two conditional residual blocks a scale; 12 features at the finest, doubled after each 2× max-pooling; a 3³
     convolution to one channel and the mean over space. embedding: one that is shared with the generator.
     """
+
+    told = CONDITION
+    judges = "scores"
+    inputs = 3  # residual, native, standard
 
     def __init__(self, width: int = 12, scales: int = 5, embedding: Embedding | None = None) -> None:
         super().__init__()

@@ -9,14 +9,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.blocks import Mode, Norm, normalisation, per_axis
+from mrsynth.nets.protocol import Network
 
 
-class PatchCritic(nn.Module):
+class PatchCritic(Network):
     """4×4 convolutions with LeakyReLU(0.2) to one logit a patch (Isola et al. 2017, supplement 6.1.2).
 
     inputs: channels of the condition. widths: feature maps; all but the last layer halve the mode's axes. Patches of
     16 voxels: (64, 128), as MedGAN has them; 70: (64, 128, 256, 512), Pix2Pix. No normalisation in the first layer.
     """
+
+    first_weights = "dcgan"
+    judges = "patches"
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class PatchCritic(nn.Module):
         super().__init__()
         if not widths:
             raise ValueError("expected 1 width at least")
+        self.inputs = inputs
         layer, kernel = (nn.Conv2d if mode == "2d" else nn.Conv3d), per_axis(mode, 4, 3)
         self.layers = nn.ModuleList()
         for k, (before, width) in enumerate(zip([inputs + 1, *widths[:-1]], widths, strict=True)):

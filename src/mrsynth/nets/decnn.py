@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.blocks import ConvNormReLU, Mode, Norm, convolution, per_axis
-from mrsynth.nets.context import AutoContext
+from mrsynth.nets.cascade import AutoContext
+from mrsynth.nets.protocol import Network
 
 
 class Embedding(nn.Module):
@@ -24,8 +25,10 @@ class Embedding(nn.Module):
         return self.transform(self.embed(torch.cat([x, self.tentative(x)], dim=1)))
 
 
-class DECNN(nn.Module):
+class DECNN(Network):
     """Feature maps, embedding blocks, one convolution to the image; full resolution throughout, linear output."""
+
+    first_weights = "he_normal"
 
     def __init__(
         self, inputs: int = 3, mode: Mode = "2d", width: int = 64, embeddings: int = 3, norm: Norm = "batch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.core.errors import ModelError
+from mrsynth.nets.protocol import Network
 from mrsynth.nets.resnet import DEPTHS, EXPANSION, Basic, Bottleneck, ResNetEncoder, conv
 from mrsynth.nets.vgg import IMAGENET_MEAN, IMAGENET_SD
-from mrsynth.nets.weights import read_state, weights_file
+from mrsynth.nets.weights import read_state
 
 STRIDE = 32
 
@@ -69,7 +70,7 @@ class UpBasic(nn.Module):
         return torch.relu(self.after(twice(self.before(x))) + twice(self.project(x)))
 
 
-class Photograph(nn.Module):
+class ImageNetInput(nn.Module):
     """One channel, or three, of values in [0, 1] → three channels less ImageNet's mean, over its SD."""
 
     weight: Tensor
@@ -87,22 +88,24 @@ class Photograph(nn.Module):
         return nn.functional.conv2d(x, self.weight, self.bias)
 
 
-class DRUNet(nn.Module):
+class DRUNet(Network):
     """Double ResNet U-Net: image (b, inputs, x, y) → (b, outputs, x, y) in (0, 1).
 
     depth: 18, 34, 50, 101 or 152. The decoder has the encoder's numbers of blocks in reverse (3, 23, 4, 3 for 101): in
     each stage the first joins the skip (the "cate" block), the last is an up block. x and y must be multiples of 32.
     imagenet: the image comes as photographs do: one channel is repeated to three, and they are brought to ImageNet's
-    mean and SD ("Training details"); three channels are neighbouring slices. load_encoder puts ImageNet weights into
-    the encoder.
+    mean and SD ("Training details"); three channels are neighbouring slices. `begin_with` puts ImageNet
+    weights into the encoder.
     """
+
+    first_weights = "he_normal"
 
     def __init__(self, depth: int = 101, inputs: int = 3, outputs: int = 1, imagenet: bool = False) -> None:
         super().__init__()
         if imagenet and inputs not in (1, 3):
             raise ValueError(f"ImageNet's mean and SD are of 3 channels: inputs must be 1 or 3, not {inputs}")
-        self.inputs, self.stride, self.depth = inputs, STRIDE, depth
-        self.photograph = Photograph(inputs) if imagenet else nn.Identity()
+        self.inputs, self.stride, self.public_weights = inputs, STRIDE, f"resnet{depth}"
+        self.imagenet_input = ImageNetInput(inputs) if imagenet else nn.Identity()
         self.encoder = ResNetEncoder(depth, 3 if imagenet else inputs)
         blocks, bottleneck = DEPTHS[depth]
         coarse_first = self.encoder.widths[::-1]
@@ -124,17 +127,52 @@ class DRUNet(nn.Module):
         """Return the image before the sigmoid, for a loss with logits (BCE, equation 2)."""
         if x.shape[-1] % STRIDE or x.shape[-2] % STRIDE:
             raise ValueError(f"in-plane size {tuple(x.shape[-2:])} is not a multiple of {STRIDE}")
-        *skips, x = self.encoder(self.photograph(x))
+        *skips, x = self.encoder(self.imagenet_input(x))
         for number, stage in enumerate(self.decoder):
             x = stage(torch.cat([x, skips[-number]], dim=1) if number else x)
         return self.head(twice(x))
+
+    def begin_with(self, weights: Path) -> None:
+        """Put a ResNet's weights into the encoder, as torchvision or timm store them (safetensors or a state dict).
+
+        Args:
+            weights: the file. Its classifier (fc.*) is left out, every other name and shape must fit.
+
+        Raises:
+            ModelError: names the first tensor that does not fit, or says why the file cannot be read.
+        """
+        kept = {name: value for name, value in read_state(weights).items() if not name.startswith("fc.")}
+        own = self.encoder.state_dict()
+        # timm drops the counters of batches; nothing depends on them.
+        missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
+        strange = [name for name in kept if name not in own]
+        other = [name for name in kept if name in own and kept[name].shape != own[name].shape]
+        for names, problem in (
+            (missing, "it has no"),
+            (strange, "the encoder has no"),
+            (other, "sizes differ of"),
+        ):
+            if names:
+                raise ModelError(
+                    f"The weights {weights} do not fit the encoder: {problem} '{names[0]}'.",
+                    found=f"{len(names)} of {len(own)} tensors that do not fit",
+                    expected="a ResNet of the same depth and input channels, as torchvision or timm name its weights",
+                    do="set the network's depth to that of the weights",
+                )
+        self.encoder.load_state_dict(kept, strict=False)
+
+    def drawn_layers(self) -> Mapping[str, nn.Module]:
+        """Return the encoder's last layer and the decoder's (Figure 9)."""
+        return {"lowest": self.encoder.layer4, "last": self.decoder[-1]}
 
     def image_filters(self) -> Float[Tensor, "64 7 7"]:
         """Return the first layer's filters as they act on an image of values in [0, 1] that all inputs show alike.
 
         With `imagenet` each of the three channels is divided by its SD before the layer sees it.
         """
-        seen = self.photograph.weight.sum(1) if isinstance(self.photograph, Photograph) else torch.ones(1, 1, 1)
+        seen = (
+            self.imagenet_input.weight.sum(1) if isinstance(self.imagenet_input, ImageNetInput) else torch.ones(1, 1, 1)
+        )
         return (self.encoder.conv1.weight * seen).sum(1).detach()
 
 
@@ -158,37 +196,3 @@ def _stage(skip: int, width: int, finer: int, count: int, bottleneck: bool) -> n
     up: Callable[[int, int], nn.Module] = UpBottleneck if bottleneck else UpBasic
     before = [width + skip, *[width] * (count - 2)]
     return nn.Sequential(*(block(inputs, width) for inputs in before), up(width, finer))
-
-
-def encoder_file(net: DRUNet, weights: str) -> Path:
-    """Return the file of an encoder's weights: its path, or for "cache" (or "download") torchvision's ResNet of this
-    depth in PyTorch's cache. Raises ModelError that says how to get it."""
-    instead = "or start from drawn weights, as without ImageNet: --set encoder_weights=null"
-    return weights_file(f"resnet{net.depth}", weights, instead)
-
-
-def load_encoder(net: DRUNet, path: Path) -> None:
-    """Put a ResNet's weights, as torchvision or timm store them (safetensors or a state dict), into the encoder.
-
-    The classifier (fc.*) is left out, every other name and shape must fit; raises ModelError that names the first that
-    does not, or says why the file cannot be read.
-    """
-    kept = {name: value for name, value in read_state(path).items() if not name.startswith("fc.")}
-    own = net.encoder.state_dict()
-    # timm drops the counters of batches; nothing depends on them.
-    missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
-    strange = [name for name in kept if name not in own]
-    other = [name for name in kept if name in own and kept[name].shape != own[name].shape]
-    for names, problem in (
-        (missing, "it has no"),
-        (strange, "the encoder has no"),
-        (other, "sizes differ of"),
-    ):
-        if names:
-            raise ModelError(
-                f"The weights {path} do not fit the encoder: {problem} '{names[0]}'.",
-                found=f"{len(names)} of {len(own)} tensors that do not fit",
-                expected="a ResNet of the same depth and input channels, as torchvision or timm name its weights",
-                do="set the network's depth to that of the weights",
-            )
-    net.encoder.load_state_dict(kept, strict=False)

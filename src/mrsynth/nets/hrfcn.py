@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.blocks import ConvNormReLU, Mode, Norm, ResBlock, convolution, crop_to, pad_to_multiple, per_axis
+from mrsynth.nets.protocol import Network
 
 STAGE_3 = {1: (1, 2), 2: (2, 1), 4: (4, 1)}
 """F31 = φ(F21 ⊕ U2 F22), F32 = φ(F22 ⊕ D2 F21), F33 = φ(F23 ⊕ D4 F21): which branches each branch hears."""
@@ -18,7 +19,7 @@ STAGE_4 = {1: (1, 2, 4), 2: (1, 2, 4), 4: (1, 2, 4)}
 """F41 = φ(F31 ⊕ U2 F32 ⊕ U4 F33), F42 = φ(D2 F31 ⊕ F32 ⊕ U2 F33), F43 = φ(D4 F31 ⊕ D2 F32 ⊕ F33)."""
 
 
-class HRFCN(nn.Module):
+class HRFCN(Network):
     """Three branches at 1×, 2× and 4× that keep their resolution and exchange what they found.
 
     inputs: channels; with separate stems each takes per_stem of them: 1, a contrast, or 2, a contrast and the flag that
@@ -26,6 +27,9 @@ class HRFCN(nn.Module):
     "cube" scales all axes, "2d" is the paper's "Ours (2D)". widths: feature maps at 1×, 2×, 4×. blocks: ResBlocks in
     each FCN module φ. Ablations (Table V): A stems="single"; B branches=(1,); C branches=(2, 4); D fusion=False.
     """
+
+    first_weights = "he_normal"
+    stride: tuple[int, ...]
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.blocks import HALVED, Mode, Norm
-from mrsynth.nets.context import AutoContext
+from mrsynth.nets.cascade import AutoContext
+from mrsynth.nets.protocol import Network
 from mrsynth.nets.ublock import UBlock
 
 
@@ -35,8 +36,11 @@ class LocalFusion(nn.Module):
         return (x * weight).sum(dim=1, keepdim=True)
 
 
-class LAGenerator(nn.Module):
+class LAGenerator(Network):
     """Locality-adaptive fusion to one image, then a U-block; tanh at its end."""
+
+    first_weights = "dcgan"
+    stride: tuple[int, ...]
 
     def __init__(
         self, inputs: int, mode: Mode, widths: Sequence[int], cell: int, cells: Sequence[int], norm: Norm

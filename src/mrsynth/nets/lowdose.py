@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.attention import LocalAttention
-from mrsynth.nets.condition import SLOPE, ConditionalResidual, Convolution, Embedding
+from mrsynth.nets.condition import CONDITION, SLOPE, ConditionalResidual, Convolution, Embedding
+from mrsynth.nets.protocol import Network
 
 
 class Scale(nn.Module):
@@ -25,12 +26,16 @@ class Scale(nn.Module):
         return self.attention(x)
 
 
-class LowDose(nn.Module):
+class LowDose(Network):
     """U-Net of conditional residual blocks: 12 features at the finest scale, doubled after each 2× max-pooling.
 
     The result is the residual to the native image: low dose = native + residual. width: features at the finest scale.
     embedding: one that is shared with the critic; by default its own.
     """
+
+    told = CONDITION
+    inputs = 3  # noise, native, standard
+    stride: int
 
     def __init__(self, width: int = 12, scales: int = 4, embedding: Embedding | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The table of networks: name → class. Defaults are the paper's."""
+"""The table of networks: name → class. Defaults are the paper's; what a network needs it says itself (protocol.py)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from mrsynth.nets.critic_patch import PatchCritic
 from mrsynth.nets.decnn import decnn
 from mrsynth.nets.drunet import DRUNet
 from mrsynth.nets.hrfcn import HRFCN
-from mrsynth.nets.initial import Scheme, initialise
+from mrsynth.nets.initial import initialise
 from mrsynth.nets.lagan import lagan
 from mrsynth.nets.lowdose import LowDose
+from mrsynth.nets.protocol import Network
 from mrsynth.nets.unet import UNet2d
 from mrsynth.nets.unet25d import UNet25d
 from mrsynth.nets.unet_deep import UNetDeep
 
-NETS: Mapping[str, Callable[..., nn.Module]] = {
+NETS: Mapping[str, Callable[..., Network]] = {
     "unet2d": UNet2d,  # osman2022
     "hrfcn": HRFCN,  # chen2022
     # chen2022 §IV-A: "2×" and "1.5×" the depth of the originals
@@ -42,27 +43,20 @@ NETS: Mapping[str, Callable[..., nn.Module]] = {
     "drunet": DRUNet,  # li2022
 }
 
-FIRST_WEIGHTS: Mapping[str, Scheme] = {
-    "unet2d": "he_uniform",  # osman2022 §2.4
-    "hrfcn": "he_normal",  # as the next three: chen2022 is silent
-    "unet2d_deep": "he_normal",
-    "unet3d": "he_normal",
-    "decnn": "he_normal",
-    "pix2pix": "dcgan",
-    "lagan": "dcgan",
-    "medgan": "dcgan",
-    "critic_patch": "dcgan",
-    "unet25d": "he_normal",  # as the next: pasumarthi2021 is silent
-    "drunet": "he_normal",  # where no ImageNet weights are loaded
-}
-"""How `build_net` draws the first weights; a network that does not stand here draws or loads its own."""
 
+def build_net(name: str, *, generator: torch.Generator | None = None, **settings: Any) -> Network:
+    """Build a network by name and draw its first weights as it says (`Network.first_weights`).
 
-def build_net(name: str, *, generator: torch.Generator | None = None, **settings: Any) -> nn.Module:
-    """Build a network by name; settings: its constructor's arguments; left out, they are the paper's.
+    Args:
+        name: of the table `NETS`.
+        generator: draws the first weights; None takes torch's own.
+        settings: the constructor's arguments; left out, they are the paper's.
 
-    generator: draws the first weights of a network of FIRST_WEIGHTS; None takes torch's own.
-    Raises RecipeError that names the nearest network or says which setting is wrong.
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        RecipeError: names the nearest network, or says which setting is wrong.
     """
     if name not in NETS:
         raise RecipeError(
@@ -72,7 +66,9 @@ def build_net(name: str, *, generator: torch.Generator | None = None, **settings
         net = NETS[name](**settings)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"Network {name}: {error}.", found=settings) from error
-    return initialise(net, FIRST_WEIGHTS[name], generator) if name in FIRST_WEIGHTS else net
+    if net.first_weights is not None:
+        initialise(net, net.first_weights, generator)
+    return net
 
 
 def count_parameters(net: nn.Module) -> int:

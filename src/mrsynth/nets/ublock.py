@@ -9,18 +9,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.blocks import Mode, Norm, crop_to, normalisation, pad_to_multiple, per_axis
+from mrsynth.nets.protocol import Network
 
 DROPPED = 3
 """The deepest decoder layers with 50 % dropout (Isola et al. 2017, supplement 6.1.1). Training only: a prediction is
 deterministic here, where the original drops at test time too."""
 
 
-class UBlock(nn.Module):
+class UBlock(Network):
     """One 4×4 convolution of stride 2 a level down, one transposed up, concatenated skips; linear output.
 
     widths: feature maps of the encoder's levels; each halves the mode's axes. Axes that are not halved have kernel 3.
     No normalisation in the first level, the deepest (one voxel there has no statistics) and the output.
     """
+
+    stride: tuple[int, ...]
 
     def __init__(
         self, inputs: int, outputs: int, widths: Sequence[int], mode: Mode = "2d", norm: Norm = "batch"

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mrsynth.nets.protocol import Network
+
 
 class ConvBlock(nn.Sequential):
     """Two 3×3 convolutions with ReLU, zero padding; dropout between them (§2.3: after the first ReLU)."""
@@ -22,13 +24,16 @@ class ConvBlock(nn.Sequential):
         )
 
 
-class UNet2d(nn.Module):
+class UNet2d(Network):
     """U-Net with max-pooling, nearest upsampling, concatenated skips and a 1×1 convolution with tanh.
 
     The paper's numbers: 19 convolutions, widths 16–256, about 2.0 M parameters. Two convolutions in each of nine blocks
     and the 1×1 give 19 and 1 962 337; with one convolution in the deepest block (as a sentence of §2.3 says) it would
     be 18 and 1.37 M, so the counts are followed. `build_net` draws He-uniform weights and zero biases (§2.4).
     """
+
+    first_weights = "he_uniform"
+    stride: int
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mrsynth.nets.protocol import Network
+
 
 class Convolutions(nn.Sequential):
     """3×3 convolutions with ReLU, zero padding, without normalisation."""
@@ -17,13 +19,16 @@ class Convolutions(nn.Sequential):
         super().__init__(*layers)
 
 
-class UNet25d(nn.Module):
+class UNet25d(Network):
     """2.5-D U-Net: 7 slices of the native and 7 of the low-dose scan (14 channels) → the middle slice at standard dose.
 
     32 filters at first, doubled after each of three 2× max-poolings, three 3×3 convolutions a level, no normalisation,
     nearest upsampling, concatenated skips, a linear 1×1 output. The centre block is residual: its first convolution
     widens, the other two add to that.
     """
+
+    first_weights = "he_normal"
+    stride: int
 
     def __init__(self, inputs: int = 14, outputs: int = 1, width: int = 32, poolings: int = 3) -> None:
         super().__init__()

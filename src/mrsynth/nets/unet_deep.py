@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrsynth.nets.blocks import ConvNormReLU, Mode, Norm, convolution, crop_to, pad_to_multiple, per_axis
+from mrsynth.nets.protocol import Network
 
 
-class UNetDeep(nn.Module):
+class UNetDeep(Network):
     """U-Net with max-pooling, transposed convolutions (kernel and stride 2) and concatenated skips; linear output.
 
     convolutions: a block; the originals have two, so that the paper's "2×" and "1.5× depth" (§IV-A) are four and
@@ -21,6 +22,9 @@ class UNetDeep(nn.Module):
     transposed one halves it (Ronneberger et al. 2015, §2). mode: the axes that are pooled. Zero padding instead of
     shrinking maps.
     """
+
+    first_weights = "he_normal"
+    stride: tuple[int, ...]
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
-"""The recipe's sections that say how a network is trained: samples, network, game, missing, train."""
+"""Sections of a recipe: samples, network, train with its stages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import Plane, Settings
@@ -44,71 +44,15 @@ class SampleSettings(Settings):
 
 
 class NetSettings(Settings):
-    """A network by name and its constructor's arguments."""
+    """A network by name and its constructor's arguments.
+
+    weights: weights that others trained, for the part of the network that takes them (DRUNet's encoder): "cache" for
+    torchvision's file in PyTorch's cache, or a path; null for drawn ones.
+    """
 
     name: str
     settings: dict[str, Any]
-
-
-class GameSettings(Settings):
-    """The critic that the network is trained against, beside the recipe's loss.
-
-    weight: of the adversarial term. features, style: weights of the feature and style losses on the critic's maps, 0 to
-    leave them out. learning_rate, betas: Adam's, for the critic.
-    """
-
-    critic: NetSettings
-    weight: float = Field(ge=0)
-    features: float = Field(ge=0)
-    style: float = Field(ge=0)
-    learning_rate: float = Field(gt=0)
-    betas: tuple[float, float]
-
-
-class ConditionSettings(Settings):
-    """What the network is told beside the images: the dose of a case and its field strength (pinetz2023).
-
-    dose: artificial doses are drawn evenly from here, as fractions of the full one; what lies outside is refused in
-    synthesis. smoothing: standard deviation of what is added to the real dose that the critic is told.
-    """
-
-    dose: tuple[float, float]
-    smoothing: float = Field(ge=0)
-
-    @field_validator("dose")
-    @classmethod
-    def _ordered(cls, dose: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= dose[0] < dose[1] <= 1:
-            raise ValueError("expected the least and the largest dose, in [0, 1]")
-        return dose
-
-
-class WganSettings(Settings):
-    """The Wasserstein game with gradient penalty that a network with a condition is trained in (pinetz2023, eq. 1).
-
-    embedding: of dose and field, one for each network or one for both (Table 3). weight, penalty: λ_GAN and λ_GP; λ_C
-    is the weight of the recipe's `loss`. critic_steps: batches of the critic for each step of the generator.
-    learning_rate, betas: Adam's, for the critic.
-    """
-
-    critic: NetSettings
-    embedding: Literal["separate", "shared"]
-    weight: float = Field(ge=0)
-    penalty: float = Field(ge=0)
-    critic_steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    betas: tuple[float, float]
-
-
-class MissingSettings(Settings):
-    """Modality dropout, so that one model takes any subset of its inputs.
-
-    drop: probability with which each input of a sample is left out (at least one stays). flags: the network is also
-    told which inputs are there, one more channel an input.
-    """
-
-    drop: float = Field(ge=0, lt=1)
-    flags: bool
+    weights: str | None = None
 
 
 class StageSettings(Settings):

@@ -23,7 +23,6 @@ from mrsynth.io.columns import read_history
 from mrsynth.io.run import Run
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
-from mrsynth.nets.drunet import DRUNet
 from mrsynth.reproduce.chart_settings import ChartSettings
 from mrsynth.reproduce.dose_charts import dose_chart
 from mrsynth.reproduce.plan import Cell, Item, Job
@@ -133,15 +132,15 @@ def line_through_fluid(scans: Scans, contrasts: Sequence[str]) -> Line:
 
 
 def learned(label: str, cell: Cell, case: str) -> Learned | None:
-    """Return what Figure 9 of li2022 shows of a cell's network; None where it is no DRUNet, or where the case is not
-    among the prepared ones. A filter is that which acts on the scan, of several input channels their sum."""
+    """Return what Figure 9 of li2022 shows of a cell's network; None where it has no layers to draw, or where
+    the case is not among the prepared ones. A filter is that which acts on the scan, of several channels their sum."""
     contract, prepared = load_contract(cell.run), PreparedCohort.open(cell.prepared)
     net = build_net(contract.net, **contract.net_settings)
-    if not isinstance(net, DRUNet) or case not in prepared.cases():
+    if not net.drawn_layers() or case not in prepared.cases():
         return None
     load_weights(cell.run, contract, net)
     maps: dict[str, Tensor] = {}
-    for name, layer in (("lowest", net.encoder.layer4), ("last", net.decoder[-1])):
+    for name, layer in net.drawn_layers().items():
         layer.register_forward_hook(lambda _, __, output, name=name: maps.__setitem__(name, output[0]))
     with torch.inference_mode():
         output = net(_slice(contract, prepared, case))[0, 0]

@@ -10,28 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.core.errors import RecipeError
-from mrsynth.core.settings import nearest, parse
-from mrsynth.core.yaml import read_yaml
+from mrsynth.core.settings import nearest
 from mrsynth.io.run import Run
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
 from mrsynth.reproduce.data_settings import PartSettings
 from mrsynth.reproduce.study import CellSettings, JobSettings, Scale, Study
 
-TRAINED = (
-    "task",
-    "prepare",
-    "range",
-    "samples",
-    "net",
-    "encoder_weights",
-    "loss",
-    "game",
-    "missing",
-    "condition",
-    "wgan",
-    "train",
-)
+TRAINED = ("task", "prepare", "range", "samples", "net", "loss", "method", "train")
 """Sections of a recipe that decide a model's weights."""
 
 LATER = ("epochs", "patience", "stages")
@@ -309,7 +295,7 @@ def require_unchanged(items: Iterable[Item]) -> None:
         if not isinstance(cell, Cell) or not Run(cell.run).recipe.exists():
             continue
         try:
-            before = parse(Recipe, read_yaml(Run(cell.run).recipe), "the run")
+            before = load_recipe(str(Run(cell.run).recipe))
             began = _flat(_decides(before.model_dump(mode="json")))
         except (RecipeError, ValueError) as error:
             raise RecipeError(f"{Run(cell.run).recipe} is not a recipe of this version.", found=error) from error

@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mrsynth.core.errors import RecipeError
+from mrsynth.losses import build_loss
+from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.features import feature_loss, style_loss
 from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
 from mrsynth.losses.pixel import Loss
 from mrsynth.nets.critic_patch import PatchCritic
-from mrsynth.recipes.sections import GameSettings, TrainSettings
-from mrsynth.train.finite import check_finite
-from mrsynth.train.layout import channels_last, weights_channels_last
-from mrsynth.train.supervised import Supervised
+from mrsynth.recipes.methods import AdversarialSettings
+from mrsynth.recipes.sections import TrainSettings
+from mrsynth.train.method import Method
+from mrsynth.train.supervised import Supervised, channels_last, check_finite, weights_channels_last
 
 
 class Adversarial(Supervised):
@@ -32,15 +33,13 @@ class Adversarial(Supervised):
     def __init__(
         self,
         net: nn.Module,
-        critic: nn.Module,
+        critic: PatchCritic,
         loss: Loss,
-        game: GameSettings,
+        game: AdversarialSettings,
         settings: TrainSettings,
         neighbours: int = 0,
     ) -> None:
         super().__init__(net, loss, settings, neighbours=neighbours)
-        if not isinstance(critic, PatchCritic):
-            raise RecipeError("This network cannot be a critic here.", found=game.critic.name, expected="critic_patch")
         self.critic, self.game = critic, game
         if settings.channels_last:
             weights_channels_last(critic)
@@ -93,6 +92,18 @@ class Adversarial(Supervised):
             optimiser.step()
 
     def configure_optimizers(self) -> Any:
-        """Adam for the generator (the recipe's `train`), then Adam for the critic (its `game`)."""
+        """Adam for the generator (the recipe's `train`), then Adam for the critic (its `method`)."""
         critic = torch.optim.Adam(self.critic.parameters(), lr=self.game.learning_rate, betas=self.game.betas)
         return [super().configure_optimizers(), critic]
+
+
+class AdversarialMethod(Method[AdversarialSettings]):
+    """Slices or boxes, a network and the critic it plays against."""
+
+    def module(self, features: FeatureSource | None = None) -> Adversarial:
+        """Return network and critic with the loss; features: networks for the loss."""
+        recipe = self.recipe
+        loss = build_loss(recipe.loss, recipe.task.inputs, features)
+        net = self.drawn(recipe.net, "weights")
+        critic: Any = self.drawn(self.settings.critic, "critic")
+        return Adversarial(net, critic, loss, self.settings, recipe.train, recipe.samples.neighbours)

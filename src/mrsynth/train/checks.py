@@ -14,19 +14,7 @@ from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import StageSettings, stages_in_order
 from mrsynth.steps import complete_steps
 
-SECTIONS = (
-    "task",
-    "net",
-    "encoder_weights",
-    "prepare",
-    "range",
-    "loss",
-    "samples",
-    "game",
-    "missing",
-    "condition",
-    "wgan",
-)
+SECTIONS = ("task", "net", "prepare", "range", "loss", "samples", "method")
 """What must be the same in all parts of a run."""
 
 TRAINED = tuple(

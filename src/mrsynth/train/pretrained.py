@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from mrsynth.core.errors import ModelError
 from mrsynth.core.files import atomic_file, sha256_file
 from mrsynth.core.progress import remark
@@ -17,7 +15,7 @@ from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Encoder, FeatureNetwork, Run
 from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
 from mrsynth.losses.registry import LOSSES
-from mrsynth.nets.drunet import DRUNet, encoder_file, load_encoder
+from mrsynth.nets import Network
 from mrsynth.nets.weights import weights_file
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.sections import LossTerms, stage_terms, stages_in_order
@@ -25,6 +23,8 @@ from mrsynth.train.features import feature_source, load_features, network_file, 
 
 DRAWN_ENCODER = "Encoder: first weights drawn, not ImageNet's as in the paper."
 """What is said of a network that could have begun with weights of others."""
+
+DRAWN_INSTEAD = "or start from drawn weights, as without ImageNet: --set net.weights=null"
 
 
 def run_features(recipe: Recipe, prepared: PreparedCohort, run: Run) -> FeatureSource:
@@ -75,19 +75,26 @@ def describe_features(recipe: Recipe, prepared: PreparedCohort, folder: Path) ->
     return found
 
 
-def begin_encoder(net: nn.Module, weights: str | None) -> Encoder | None:
-    """Put weights of others into a network's encoder, None for none; returns the file and its SHA-256, for the record.
+def begin_encoder(net: Network, weights: str | None) -> Encoder | None:
+    """Put weights of others into the part of a network that takes them; where there are none the console says so.
 
-    weights: the recipe's `encoder_weights`. Where there are none the console says so. Raises ModelError
-    that says how to get them where they are not there, or what does not fit.
+    Args:
+        net: the network.
+        weights: the recipe's `net.weights`, None for none.
+
+    Returns:
+        What was asked for, the file and its SHA-256, for the run's record; None where nothing was put in.
+
+    Raises:
+        ModelError: says how to get weights that are not there, or what does not fit.
     """
-    if not isinstance(net, DRUNet):
+    if net.public_weights is None:
         return None
     if weights is None:
         remark(DRAWN_ENCODER)
         return None
-    path = encoder_file(net, weights)
-    load_encoder(net, path)
+    path = weights_file(net.public_weights, weights, DRAWN_INSTEAD)
+    net.begin_with(path)
     return Encoder(weights=weights, file=path.name, sha256=sha256_file(path))
 
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import mrsynth
 from mrsynth.core.files import atomic_file, write_text
 from mrsynth.core.locks import is_helper, one_writer
-from mrsynth.core.seeds import derive_seed
 from mrsynth.core.types import is_contrast
 from mrsynth.drawing.figures import LIGHT, learning_png
 from mrsynth.io import PreparedCohort
@@ -24,27 +22,16 @@ from mrsynth.io.columns import read_history as read_curves
 from mrsynth.io.overwrite import require_place
 from mrsynth.io.run import Began, Run, RunRecord, Training
 from mrsynth.io.run import Samples as SampleCount
-from mrsynth.losses import build_loss
-from mrsynth.losses.feature_terms import FeatureSource
-from mrsynth.losses.registry import build_terms
 from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
-from mrsynth.model import Condition, Contract, save_model
-from mrsynth.nets import build_net, count_parameters
+from mrsynth.model import Contract, save_model
+from mrsynth.nets import count_parameters
 from mrsynth.recipes.recipe import Recipe, dump_recipe
-from mrsynth.train.adversarial import Adversarial
-from mrsynth.train.batches import SliceSet, Slicing
 from mrsynth.train.checks import check_prepared, check_run, check_start
-from mrsynth.train.doses import DoseSet, condition_of
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
-from mrsynth.train.loader import Samples
-from mrsynth.train.missing import ModalityDropout
-from mrsynth.train.patches import PatchSet
+from mrsynth.train.method import method_of
 from mrsynth.train.pretrained import DRAWN_ENCODER, begin_encoder, describe_features, run_features
-from mrsynth.train.rotations import Rotated
 from mrsynth.train.stages import build_stages
-from mrsynth.train.supervised import Supervised
-from mrsynth.train.wgan import Wgan
 
 
 @one_writer("train", unless=is_helper)
@@ -72,10 +59,11 @@ def train(
     if start is not None:
         check_start(recipe, prepared, start)
     began = _begin(recipe, prepared, run, resume, start)
-    samples = training_samples(recipe, prepared)
+    method = method_of(recipe)
+    samples = method.samples(prepared)
     features = run_features(recipe, prepared, run)
-    module = training_module(recipe, features)
-    encoder = begin_encoder(module.net, recipe.encoder_weights)
+    module: Any = method.module(features)
+    encoder = begin_encoder(module.net, recipe.net.weights)
     stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
     go_on = resume or start is not None
     result = fit(module, samples, recipe.train, out, stages=stages, resume=go_on)
@@ -95,7 +83,8 @@ def train(
     with atomic_file(run.curves) as temporary:
         temporary.write_bytes(learning_png(read_curves(run.history), LIGHT))
     contract = {**contract_of(recipe, prepared), "began": began, "training": training}
-    return save_model(run.model, result.weights, contract, card(recipe, training))
+    drawn = module.net.public_weights is not None and encoder is None
+    return save_model(run.model, result.weights, contract, card(recipe, training, drawn))
 
 
 def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
@@ -107,14 +96,13 @@ def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
         "net": recipe.net.name,
         "net_settings": recipe.net.settings,
         "patch": recipe.samples.patch.size if recipe.samples.patch else None,
-        "flags": recipe.missing is not None and recipe.missing.flags,
         "voxels_mm": prepared.voxels_mm("train"),
         "neighbours": recipe.samples.neighbours,
         "predict": recipe.predict,
-        "condition": trained_condition(recipe, prepared),
         "steps": prepared.steps,
         "range": recipe.range,
         "intensity": median_intensity(prepared, recipe.task.target),
+        **method_of(recipe).contract(prepared),
     }
 
 
@@ -137,58 +125,6 @@ def _begin(recipe: Recipe, prepared: PreparedCohort, run: Run, resume: bool, sta
     )
     RunRecord(began=began).write(run.record)
     return began
-
-
-def training_samples(recipe: Recipe, prepared: PreparedCohort) -> tuple[Samples, Samples]:
-    """Return the training and validation samples that the recipe asks for: slices or boxes.
-
-    Boxes are validated on a quarter as many as an epoch trains, the same ones in every epoch.
-    """
-    contrasts, memory = (recipe.task.inputs, recipe.task.target), recipe.train.in_memory_gb
-    patch = recipe.samples.patch
-    if patch is None:
-        least, slicing = recipe.samples.min_brain_fraction, Slicing(recipe.samples.planes, recipe.samples.neighbours)
-        train_set, val_set = (
-            SliceSet(prepared, split, contrasts, least, memory, slicing) for split in ("train", "val")
-        )
-        return (Rotated(train_set) if recipe.samples.rotate90 else train_set), val_set
-    fewer = patch.model_copy(update={"per_epoch": max(1, patch.per_epoch // 4)})
-    seed, kind = recipe.train.seed, PatchSet if recipe.condition is None else DoseSet
-    return (
-        kind(prepared, "train", contrasts, patch, seed, memory),
-        kind(prepared, "val", contrasts, fewer, seed, memory),
-    )
-
-
-def trained_condition(recipe: Recipe, prepared: PreparedCohort) -> Condition | None:
-    """Return the doses and fields that a conditional network is trained on, None for any other."""
-    if recipe.condition is None:
-        return None
-    fields = [condition_of(prepared, case)[1] for case in prepared.cases("train")]
-    return Condition(dose=recipe.condition.dose, b0_tesla=(min(fields), max(fields)))
-
-
-def training_module(recipe: Recipe, features: FeatureSource | None = None) -> Supervised | Adversarial | Wgan:
-    """Return the recipe's network, its first weights drawn, with what trains it; features: networks for its losses."""
-    loss, seed = build_loss(recipe.loss, recipe.task.inputs, features), recipe.train.seed
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(seed, "weights"))
-        net = build_net(recipe.net.name, **recipe.net.settings)
-        if recipe.game is not None:
-            torch.manual_seed(derive_seed(seed, "critic"))
-            critic = build_net(recipe.game.critic.name, **recipe.game.critic.settings)
-            return Adversarial(net, critic, loss, recipe.game, recipe.train, recipe.samples.neighbours)
-        if recipe.condition is not None and recipe.wgan is not None:
-            torch.manual_seed(derive_seed(seed, "critic"))
-            settings: dict[str, Any] = {**recipe.wgan.critic.settings}
-            if recipe.wgan.embedding == "shared":
-                settings["embedding"] = net.embedding
-            critic = build_net(recipe.wgan.critic.name, **settings)
-            terms = build_terms(recipe.loss, recipe.task.inputs, features)
-            return Wgan(net, critic, terms, recipe.condition, recipe.wgan, recipe.train)
-    missing = recipe.missing
-    dropout = ModalityDropout(missing.drop, missing.flags, recipe.range[0]) if missing is not None else None
-    return Supervised(net, loss, recipe.train, dropout, recipe.samples.neighbours)
 
 
 def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> None:
@@ -277,30 +213,27 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _taken(recipe: Recipe, training: Training) -> str:
+def _taken(training: Training, encoder_drawn: bool) -> str:
     """Return the card's lines on networks that were trained before, and on an encoder that began without one."""
     taken = [f"{loss} through {f.network} {f.layer} ({f.weights})" for loss, f in training.features.items()]
     taken += [f"encoder begun with {training.encoder.file}"] if training.encoder else []
-    drawn = f"* {DRAWN_ENCODER}\n" if recipe.net.name == "drunet" and not training.encoder else ""
+    drawn = f"* {DRAWN_ENCODER}\n" if encoder_drawn else ""
     return (f"* Taken from other networks: {'; '.join(taken)}; SHA-256 in run.json.\n" if taken else "") + drawn
 
 
-def card(recipe: Recipe, training: Training) -> str:
-    """Return the model card in Markdown."""
-    n = training.n_cases
-    any_subset = ", of which any but one may be missing" if recipe.missing is not None else ""
-    if recipe.condition is not None:
-        any_subset += ", at a dose from {:g} to {:g} that it is told".format(*recipe.condition.dose)
+def card(recipe: Recipe, training: Training, encoder_drawn: bool = False) -> str:
+    """Return the model card in Markdown; encoder_drawn: it could have begun with weights of others."""
+    n, note = training.n_cases, method_of(recipe).note()
     return f"""# {recipe.name}: {recipe.translation}
 
 {recipe.title}. Research software, not a medical device: its images are synthetic.
 
-* Makes **{recipe.task.target}** from **{", ".join(recipe.task.inputs)}**{any_subset}; values in {list(recipe.range)}.
+* Makes **{recipe.task.target}** from **{", ".join(recipe.task.inputs)}**{note}; values in {list(recipe.range)}.
 * Method: {recipe.paper}
 * Trained on {n["train"]} cases, {n["val"]} for validation, {n["test"]} held out, split by patient.
   Training patients: {", ".join(training.patients["train"])}.
 * {training.epochs} epochs on {training.device}, best validation loss {training.best_val_loss:.6g} in epoch
   {training.best_epoch}; seed {training.seed}; commit {training.commit}; torch {training.versions["torch"]}.
-{_taken(recipe, training)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline. Do not
-  use it on images unlike these.
+{_taken(training, encoder_drawn)}* Quality: see metrics.csv and report.html of the run, beside the identity baseline.
+  Do not use it on images unlike these.
 """

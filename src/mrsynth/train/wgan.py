@@ -11,15 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.core.seeds import derive_seed, generator
+from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Run
 from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
+from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.noise import PatchWasserstein
-from mrsynth.losses.registry import Term
+from mrsynth.losses.registry import Term, build_terms
 from mrsynth.metrics.regions import ENHANCES
-from mrsynth.recipes.sections import ConditionSettings, TrainSettings, WganSettings
-from mrsynth.train.finite import check_finite
-from mrsynth.train.layout import weights_channels_last
+from mrsynth.model import Condition
+from mrsynth.recipes.methods import WganSettings
+from mrsynth.recipes.sections import TrainSettings
+from mrsynth.train.method import Method
+from mrsynth.train.patches import DoseSet, condition_of
 from mrsynth.train.sample_panel import Row, write_panel
+from mrsynth.train.supervised import check_finite, weights_channels_last
 
 YARDSTICK = PatchWasserstein(reduction="mean")
 """What validation measures, whatever the content loss: the distance of the values in patches of 4³."""
@@ -62,13 +67,12 @@ class Wgan(L.LightningModule):
         net: nn.Module,
         critic: nn.Module,
         terms: Sequence[Term],
-        condition: ConditionSettings,
         wgan: WganSettings,
         settings: TrainSettings,
     ) -> None:
         super().__init__()
         self.net, self.critic, self.terms = net, critic, list(terms)
-        self.condition, self.wgan, self.settings = condition, wgan, settings
+        self.condition, self.wgan, self.settings = wgan.condition, wgan, settings
         shared = {id(parameter) for parameter in net.parameters()}
         self.critics_own = [parameter for parameter in critic.parameters() if id(parameter) not in shared]
         if settings.channels_last:
@@ -101,7 +105,7 @@ class Wgan(L.LightningModule):
             self._write_panel(scans, noise, synthetic)
 
     def configure_optimizers(self) -> Any:
-        """Adam for the generator (the recipe's `train`), then Adam for the critic (its `wgan`)."""
+        """Adam for the generator (the recipe's `train`), then Adam for the critic (its `method`)."""
         train, wgan = self.settings, self.wgan
         return [
             torch.optim.Adam(self.net.parameters(), lr=train.learning_rate, betas=train.betas),
@@ -207,3 +211,28 @@ class Wgan(L.LightningModule):
         names = ("native", "low dose", "synthetic", *(f"at {dose:g}" for dose in PANEL_DOSES), "standard")
         folder = Run(Path(self.trainer.default_root_dir)).samples
         write_panel(folder / f"epoch-{self.current_epoch:05d}.png", names, rows)
+
+
+class WganMethod(Method[WganSettings]):
+    """Boxes with dose and field, a generator that is told them and a critic that scores its residuals."""
+
+    boxes = DoseSet
+
+    def module(self, features: FeatureSource | None = None) -> Wgan:
+        """Return generator and critic with the content loss; features: networks for the loss."""
+        recipe, settings = self.recipe, self.settings
+        net: Any = self.drawn(recipe.net, "weights")
+        shared = {"embedding": net.embedding} if settings.embedding == "shared" else {}
+        critic = self.drawn(settings.critic, "critic", **shared)
+        terms = build_terms(recipe.loss, recipe.task.inputs, features)
+        return Wgan(net, critic, terms, settings, recipe.train)
+
+    def contract(self, prepared: PreparedCohort) -> dict[str, Any]:
+        """Return the doses and fields that it was trained on."""
+        fields = [condition_of(prepared, case)[1] for case in prepared.cases("train")]
+        condition = Condition(dose=self.settings.condition.dose, b0_tesla=(min(fields), max(fields)))
+        return super().contract(prepared) | {"condition": condition}
+
+    def note(self) -> str:
+        """Return which doses it can make."""
+        return ", at a dose from {:g} to {:g} that it is told".format(*self.settings.condition.dose)

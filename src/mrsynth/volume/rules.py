@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mrsynth.nets.neighbourhood import HEAD, look_around
+from mrsynth.nets.attention import HEAD, look_around
 from mrsynth.volume.layers import Apply, CannotStreamError, Recorder
 from mrsynth.volume.rows import AXIS, Repeat, Same, Spread, Window
 from mrsynth.volume.rows_clamped import Linear, Repeated
@@ -138,7 +138,7 @@ def repeated_border(recorder: Recorder, out: Tensor, x: Tensor, sides: list[int]
 
 
 def attention(recorder: Recorder, out: Tensor, x: Tensor) -> None:
-    """neighbourhood.look_around: a row and its two neighbours. Beside them there are 27 weights a voxel and head,
+    """attention.look_around: a row and its two neighbours. Beside them there are 27 weights a voxel and head,
     before and after the softmax, and two products."""
     channels, voxels = out.shape[1], out[0, 0, 0].numel()
     recorder.note(

@@ -1,0 +1,92 @@
+"""The schema of a recipe: one method as one page of YAML."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, SerializeAsAny
+
+from mrsynth.core.settings import PredictSettings, Settings
+from mrsynth.recipes.sections import NetSettings, SampleSettings, TrainSettings
+
+
+class TaskSettings(Settings):
+    """Which contrasts go in and which comes out."""
+
+    inputs: list[str] = Field(min_length=1)
+    target: str
+
+
+class EvaluateSettings(Settings):
+    """How predictions are judged. presets: the metric presets that `mrsynth evaluate` and `mrsynth reproduce` use.
+    data_range: of PSNR and SSIM, in the images' units; null: the width of the recipe's range."""
+
+    presets: list[str] = Field(min_length=1)
+    data_range: float | None = Field(default=None, gt=0)
+
+
+class PublishedTable(Settings):
+    """The paper's own numbers: translation → metric → (mean, SD or null)."""
+
+    source: str
+    n: int
+    translations: dict[str, dict[str, tuple[float, float | None]]]
+
+
+class MethodSettings(Settings):
+    """A way of training, as a recipe's section `method` names it by its `kind`; the table is `methods.METHODS`.
+
+    Attributes:
+        TRAINED_BY: the class that trains so, "module:class", a `train.method.Method`: recipes are read without it.
+        TELLS: what the network is told beside the images (`Network.told`).
+        kind: the word by which a recipe asks for it.
+    """
+
+    TRAINED_BY: ClassVar[str]
+    TELLS: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+
+    def channels(self, images: int) -> int:
+        """Return the channels of the network's input.
+
+        Args:
+            images: inputs times slices of each.
+        """
+        return images
+
+    def check(self, recipe: Recipe) -> None:
+        """Check that the rest of a recipe fits this way of training; its network, samples and losses are valid.
+
+        Args:
+            recipe: the recipe whose section this is.
+
+        Raises:
+            RecipeError: says what does not fit.
+        """
+
+
+class Recipe(Settings):
+    """One method. The YAML file is the only home of its numbers: no number has a default."""
+
+    name: str
+    title: str
+    paper: str
+    task: TaskSettings
+    contrasts: list[str]
+    prepare: list[dict[str, dict[str, Any]]]
+    range: tuple[float, float]
+    samples: SampleSettings
+    net: NetSettings
+    loss: dict[str, float | dict[str, Any]]
+    method: SerializeAsAny[MethodSettings]
+    train: TrainSettings
+    predict: PredictSettings = PredictSettings()  # runs that are older lack it
+    evaluate: EvaluateSettings
+    variants: dict[str, dict[str, Any]]
+    published: PublishedTable | None
+
+    @property
+    def translation(self) -> str:
+        """The task as one word, e.g. t1-t2."""
+        return "+".join(self.task.inputs) + "-" + self.task.target
