@@ -27,7 +27,7 @@ BOXES = (
     "train.batch_size=3",
 )
 STAGE = "train.stages.second={from_epoch: 2, learning_rate: 0.001, loss: {mse: %s}}"
-FLAGS = ("missing={drop: 0.5, flags: true}", "net.settings.inputs=2", "net.settings.per_stem=2")
+FLAGS = ("method.missing={drop: 0.5, flags: true}", "net.settings.inputs=2", "net.settings.per_stem=2")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_run_begun_from_another_runs_first_stage_equals_one_that_was_trained_w
     [
         ([STAGE % 1, "train.seed=9"], "train.seed"),
         ([STAGE % 1, "loss.mse=2"], "loss"),
-        ([STAGE % 1, "missing={drop: 0.1, flags: false}"], "missing"),
+        ([STAGE % 1, "method.missing={drop: 0.1, flags: false}"], "method"),
         ([(STAGE % 1).replace("from_epoch: 2", "from_epoch: 1")], "train.stages"),
         ([], "train.stages"),
     ],
@@ -134,7 +134,7 @@ def test_what_is_no_stage_is_refused(folder: Path, prepared: PreparedCohort, tmp
 @pytest.mark.parametrize(
     ("change", "section"),
     [
-        ("missing={drop: 0.1, flags: false}", "missing"),
+        ("method.missing={drop: 0.1, flags: false}", "method"),
         ("train.stages.second.learning_rate=1", "train.stages"),
         ("train.learning_rate=1e-7", "train.learning_rate"),  # the checkpoint's would win, the record tell this one
         ("train.betas=[0.5, 0.9]", "train.betas"),
