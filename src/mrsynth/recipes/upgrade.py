@@ -41,17 +41,19 @@ def _section(data: Mapping[str, Any], kind: str) -> dict[str, Any]:
     for name, of in OLD.items():
         if name not in data:
             continue
-        if data[name] is None:
+        if not isinstance(data[name], Mapping | None):  # refused where the recipe is read
+            changed[name] = data[name]
+        elif data[name] is None:
             if kind == of != "supervised":
                 method = {"kind": "supervised"}
             elif name == "missing" and kind == of:
                 method["missing"] = None
-            continue
-        if of != kind:
-            method["kind"] = of
-        method |= {name: data[name]} if name in ("missing", "condition") else data[name]
+        else:
+            method |= {"kind": of} if of != kind else {}
+            method |= {name: data[name]} if name in ("missing", "condition") else data[name]
     if method:
         changed["method"] = method
-    if "encoder_weights" in data:
-        changed["net"] = {**(changed.get("net") or {}), "weights": data["encoder_weights"]}
+    net = changed.get("net", {})
+    if "encoder_weights" in data and isinstance(net, Mapping):
+        changed["net"] = {**net, "weights": data["encoder_weights"]}
     return changed
