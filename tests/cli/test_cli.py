@@ -96,7 +96,9 @@ def test_cohort_evaluation_and_report(world: Path, monkeypatch: pytest.MonkeyPat
     assert "identity" in capsys.readouterr().out
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["preset"] == ["osman2022", "default"]
-    assert {row["predictor"] for row in metrics["summary"]} == {"model", "identity", "training_mean"}
+    assert {row["predictor"] for row in metrics["summary"]} == {
+        "model", "identity", "training_mean", "table_mean", "table_smooth", "filter",
+    }  # fmt: skip
     assert all({"region", "data_range", "n", "dimension"} <= set(row) for row in metrics["summary"])
     assert metrics["published"]["psnr"] == [29.45, 1.72]
     assert run(monkeypatch, "report", folder) == 0

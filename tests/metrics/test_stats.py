@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mrsynth.core.errors import InputError
-from mrsynth.metrics import MetricRecord, beats_baseline, independent_t, paired_tests, summarise
-from mrsynth.metrics.stats import paired_t, wilcoxon
+from mrsynth.metrics import MetricRecord, best_rivals, independent_t, paired_tests, summarise
+from mrsynth.metrics.stats import paired_t, paired_with_best, wilcoxon
 
 ONE = MetricRecord("psnr", 20.0, "brain", 1.0, 3, "voxels", "none", "c0", "t2", "default", "model", "none", 100)
 
@@ -188,16 +188,37 @@ def test_independent_t_is_scipys_and_small_groups_are_defined() -> None:
     assert independent_t(np.ones(3), np.zeros(3))["reason"] == "both groups are constant"
 
 
-def test_who_beats_the_baseline() -> None:
-    better = cohort([22, 24], [20, 21]) + cohort([0.2, 0.3], [0.1, 0.1], "mae")
-    summary = summarise(better, generator())
-    assert beats_baseline(summary, "psnr", "brain")
-    assert not beats_baseline(summary, "mae", "brain")
-    other = [replace(r, contrast="t1", value=-(r.value or 0)) for r in better]
-    assert not beats_baseline(summarise(better + other, generator()), "psnr", "brain")
-    with pytest.raises(InputError, match="cannot compare"):
-        beats_baseline(summary, "psnr", "lesion")
-    with pytest.raises(InputError, match="cannot compare"):
-        beats_baseline(summary, "psnr", "brain", baseline="training_mean")
-    with pytest.raises(InputError, match="no direction"):
-        beats_baseline(summary, "cnr", "brain")
+def rivals(model: list[float], **others: list[float]) -> list[MetricRecord]:
+    """Records of a model and of named rivals, PSNR in the brain."""
+    return [
+        replace(one, predictor=name)
+        for name, values in {"model": model, **others}.items()
+        for one in cohort(values, values)
+        if one.predictor == "model"
+    ]
+
+
+def test_the_best_rival_of_each_group_is_named_by_its_mean_and_direction() -> None:
+    records = rivals([25.0, 26], identity=[20.0, 21], table_mean=[24.0, 24], second_scan=[30.0, 30])
+    records += [replace(r, metric="mae") for r in records]
+    best = best_rivals(summarise(records, generator())).set_index("metric")["predictor"]
+    assert best["psnr"] == "table_mean"  # a second scan is a ceiling, no rival
+    assert best["mae"] == "identity"
+
+
+def test_a_rival_of_fewer_patients_is_passed_over() -> None:
+    records = rivals([25.0, 26, 27], identity=[20.0, 21, 22], table_mean=[29.0])
+    assert list(best_rivals(summarise(records, generator()))["predictor"]) == ["identity"]
+    assert best_rivals(summarise(rivals([25.0]), generator())).empty
+
+
+def test_the_model_is_tested_against_the_best_rival_of_each_region() -> None:
+    brain = rivals([25.0, 26, 27], identity=[20.0, 22, 21], table_mean=[24.0, 24, 24], filter=[23.0, 23, 23])
+    lesion = [replace(r, region="lesion#1") for r in rivals([9.0, 8, 7], identity=[5.0, 6, 3], filter=[10.0, 10, 9])]
+    records = brain + lesion
+    table = paired_with_best(records, generator(), best=best_rivals(summarise(records, generator())))
+    assert set(zip(table["region"], table["b"], strict=True)) == {("brain", "table_mean"), ("lesion-wise", "filter")}
+    assert row(table, test="paired t", region="brain")["mean_difference"] == pytest.approx(2)
+    assert (table["p_holm"] >= table["p"]).all()
+    only = rivals([1.0, 2], identity=[0.0, 0])
+    assert paired_with_best(only, generator(), best=best_rivals(summarise(only, generator()))).empty

@@ -65,7 +65,7 @@ def test_of_many_cases_some_are_shown_evenly_from_the_worst_to_the_best(make_run
 def test_model_ahead_is_green_and_nothing_is_red(make_run: MakeRun) -> None:
     html = page(make_run(MODEL, IDENTITY))
     assert verdict_class(html) == "good"
-    assert "The model beats the identity baseline." in html
+    assert "The model beats every simple rival." in html
     assert 'class="bad' not in html
     assert "3 patients" in html
 
@@ -73,13 +73,26 @@ def test_model_ahead_is_green_and_nothing_is_red(make_run: MakeRun) -> None:
 def test_identity_ahead_is_red_in_verdict_tables_and_cases(make_run: MakeRun) -> None:
     html = page(make_run(IDENTITY, MODEL))
     assert verdict_class(html) == "bad"
-    assert "does not beat the identity baseline" in html
+    assert "does not beat its best simple rival, the identity" in html
     assert html.count('<td class="bad') > 12
     assert html.count("behind identity</span>") == 3
 
 
 def test_a_tie_does_not_beat_identity(make_run: MakeRun) -> None:
     assert verdict_class(page(make_run(MODEL, MODEL))) == "bad"
+
+
+def test_a_model_ahead_of_the_identity_and_behind_a_table_of_voxels_is_red(make_run: MakeRun) -> None:
+    run = make_run(MODEL, IDENTITY)
+    metrics = json.loads((run / "metrics.json").read_text())
+    for row in [row for row in metrics["summary"] if row["predictor"] == "identity" and row["metric"] == "ssim"]:
+        metrics["summary"].append({**row, "predictor": "table_mean", "mean": 0.999})
+        metrics["summary"].append({**row, "predictor": "second_scan", "mean": 1.0})  # a ceiling, no rival
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    html = page(run)
+    assert verdict_class(html) == "bad"
+    assert "The model does not beat its best simple rival, the voxel table, mean." in html
+    assert "All simple rivals" in html
 
 
 def test_other_metrics_behind_make_the_verdict_mixed(make_run: MakeRun) -> None:
@@ -91,7 +104,7 @@ def test_other_metrics_behind_make_the_verdict_mixed(make_run: MakeRun) -> None:
     (run / "metrics.json").write_text(json.dumps(metrics))
     html = page(run)
     assert verdict_class(html) == "mixed"
-    assert "does not beat the identity in PSNR" in html
+    assert "does not beat the best rival in PSNR (dB) (the identity)" in html
 
 
 def test_names_are_text_and_never_markup(make_run: MakeRun) -> None:

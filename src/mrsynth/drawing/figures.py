@@ -1,4 +1,4 @@
-"""The charts: learning curves (Fig. 3 of Osman & Tamam 2022) and each case under the model and under the identity."""
+"""The charts: learning curves (Fig. 3 of Osman & Tamam 2022) and each case under the model and its best rival."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mrsynth.drawing.panels import figure_png
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a chart. good/bad: the model ahead of the identity baseline, and behind it."""
+    """Colours of a chart. good/bad: the model ahead of its best simple rival, and behind it."""
 
     ground: str
     ink: str
@@ -83,32 +83,33 @@ def learning_png(history: pd.DataFrame, theme: Theme) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """One metric over cases. model, identity: (case,) values in the same order, NaN where missing."""
+    """One metric over cases. model, rival: (case,) values in the same order, NaN where missing; name: the rival's."""
 
     title: str
     model: np.ndarray
-    identity: np.ndarray
+    rival: np.ndarray
     higher_is_better: bool
+    name: str = "identity"
 
 
 def strips_png(strips: Sequence[Strip], theme: Theme) -> bytes:
-    """Return small multiples as PNG bytes: per metric a line a case from its identity value to its model value.
+    """Return small multiples as PNG bytes: per metric a line a case from the rival's value to the model's.
 
-    Lines of cases in which the model is behind the identity are red. Infinite values cannot be drawn and are counted.
+    Lines of cases in which the model is behind the rival are red. Infinite values cannot be drawn and are counted.
     """
     figure, axes = chart_axes(2.3 * len(strips) + 0.4, 3.3, len(strips), theme)
     for ax, strip in zip(axes, strips, strict=True):
-        pairs = np.stack([strip.identity, strip.model]).astype(float)
+        pairs = np.stack([strip.rival, strip.model]).astype(float)
         drawn = np.isfinite(pairs).all(axis=0)
         gain = pairs[1] - pairs[0] if strip.higher_is_better else pairs[0] - pairs[1]
-        for (identity, model), ahead in zip(pairs[:, drawn].T, gain[drawn] > 0, strict=True):
+        for (rival, model), ahead in zip(pairs[:, drawn].T, gain[drawn] > 0, strict=True):
             color = theme.good if ahead else theme.bad
-            ax.plot([0, 1], [identity, model], color=color, alpha=0.55, linewidth=1.2, marker="o", markersize=4.5)
+            ax.plot([0, 1], [rival, model], color=color, alpha=0.55, linewidth=1.2, marker="o", markersize=4.5)
         if drawn.any():
             for x, mean in enumerate(pairs[:, drawn].mean(axis=1)):
                 ax.plot([x - 0.16, x + 0.16], [mean, mean], color=theme.ink, linewidth=2.6, solid_capstyle="butt")
         ax.set_xlim(-0.35, 1.35)
-        ax.set_xticks([0, 1], ["identity", "model"], color=theme.ink)
+        ax.set_xticks([0, 1], [strip.name, "model"], color=theme.ink)
         ax.set_title(strip.title, color=theme.ink, fontsize=10.5, pad=9)
         if not drawn.all():
             text = f"{int((~drawn).sum())} of {drawn.size} not drawn"

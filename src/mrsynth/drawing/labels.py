@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-PREDICTORS = ("model", "identity", "training_mean")
 FIRST_METRICS = ("ssim", "psnr", "mae", "mse")
 METRIC_NAMES = {
     "ssim": "SSIM",
@@ -24,7 +23,18 @@ METRIC_NAMES = {
     "enhancement_percent_truth": "enhancement of the truth (%)",
     "enhancement_percent_error": "enhancement error (%)",
 }
-PREDICTOR_NAMES = {"model": "model", "identity": "identity", "training_mean": "training mean"}
+PREDICTOR_NAMES = {
+    "model": "model",
+    "identity": "identity",
+    "training_mean": "training mean",
+    "table_mean": "voxel table, mean",
+    "table_loss": "voxel table, loss",
+    "table_smooth": "smoothed table",
+    "filter": "linear filter",
+    "dose_line": "dose line",
+    "second_scan": "second scan",
+}
+PREDICTORS = tuple(PREDICTOR_NAMES)
 TEST_NAMES = {"paired_t": "paired t", "t": "paired t", "wilcoxon": "Wilcoxon", "independent_t": "independent t"}
 MISSING = "–"
 

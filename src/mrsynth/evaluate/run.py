@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from mrsynth.core.errors import InputError, ModelError
@@ -23,7 +22,8 @@ from mrsynth.evaluate.score_case import PairWork
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.predictions import read_predictions
 from mrsynth.metrics import HIGHER_IS_BETTER, MetricRecord, is_metrics_table, paired_tests, summarise, write_records
-from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
+from mrsynth.metrics.rivals import load_rivals
+from mrsynth.metrics.stats import best_rivals, paired_with_best
 from mrsynth.model import Contract, load_contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
 
@@ -43,23 +43,23 @@ def evaluate_run(
 
     Only patients are judged that the model was not trained on, nor one that imputed an input of theirs. The truth is
     each case's own target on its own grid, its intensities normalised by the steps that the model was trained under;
-    beside the model stand the identity and training-mean baselines of the training split. A case that cannot be judged
+    beside the model stand the simple rivals of the training split (metrics/rivals.py). A case that cannot be judged
     does not stop the others: metrics.json names it, with the reason, under left_out, as it does a case that synthesize
-    could not predict. Where a case lacks the input that the identity takes, the identity's values are missing there,
-    with the reason. Of a series of doses each image is judged against the patient's scan at its dose, where there is
+    could not predict. Where a case lacks an input that a rival takes, the rival's values are missing there, with the
+    reason. Of a series of doses each image is judged against the patient's scan at its dose, where there is
     one; the enhancement over the doses goes to dose_response.png and .csv in any case. Returns the path of
     metrics.json. Raises InputError where no case at all can be judged.
     """
     out = out or run
     contract, recipe = load_contract(run), load_recipe(str(run / "recipe.yaml"))
     index = _read_index(predictions, contract)
-    baselines = read_baselines(run / "baselines.npz")
+    rivals = load_rivals(run / "baselines.npz")
     patients = {row.patient for row in unseen(cohort, index, contract)}
     theirs = [row for row in cohort.rows if row.patient in patients]
     examined = by_examination(theirs)
     own = {row.case: row for row in theirs}
     pairs = [(own[row.case], case, file) for row, case, file in truths_of(index, examined)]
-    work = PairWork(predictions, index, own, baselines, presets, contract, recipe, out / "panels")
+    work = PairWork(predictions, index, own, rivals, presets, contract, recipe, out / "panels")
     records, panels, failed = _judged(work, pairs)
     response = attempt(lambda: write_response(run, predictions, examined, cohort, out))
     if isinstance(response, Failure):
@@ -164,28 +164,19 @@ def unseen(cohort: Cohort, index: Mapping[str, Any], contract: Contract) -> list
     return rows
 
 
-def read_baselines(path: Path) -> tuple[LinearIdentity, TrainingMean]:
-    """Read the baselines that training left beside the model; raises ModelError where they are missing."""
-    if not path.is_file():
-        raise ModelError(f"{path} is missing.", expected="the baselines of the training split", do="train again")
-    with np.load(path, allow_pickle=False) as stored:
-        parts: dict[str, dict[str, np.ndarray]] = {"identity": {}, "mean": {}}
-        for key in stored.files:
-            baseline, _, name = key.partition(".")
-            parts[baseline][name] = stored[key]
-    return LinearIdentity.from_dict(parts["identity"]), TrainingMean.from_dict(parts["mean"])
-
-
 def summary_of(records: Sequence[MetricRecord], patients: Mapping[str, str], bootstrap_seed: int = 0) -> dict[str, Any]:
     """Return the summary and the paired tests of a set of records, as metrics.json holds them."""
     summary = summarise(records, generator(bootstrap_seed, "summary"), patients)
-    tests = paired_tests(records, generator(bootstrap_seed, "tests"), patients)
+    tests = [
+        paired_tests(records, generator(bootstrap_seed, "tests"), patients),
+        paired_with_best(records, generator(bootstrap_seed, "rivals"), patients, best=best_rivals(summary)),
+    ]
     return {
         "preset": list(dict.fromkeys(record.preset for record in records)),
         "n_cases": len({record.case for record in records}),
         "n_patients": len({patients[record.case] for record in records}),
         "summary": _rows(summary),
-        "tests": _rows(tests),
+        "tests": [row for table in tests for row in _rows(table)],
         "higher_is_better": dict(HIGHER_IS_BETTER),
     }
 

@@ -1,4 +1,4 @@
-"""One predicted case against its truth: the model beside the baselines, under every preset."""
+"""One predicted case against its truth: the model beside its simple rivals, under every preset."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from mrsynth.io.predictions import grid_of
 from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair
-from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
 from mrsynth.metrics.regions import ENHANCES
+from mrsynth.metrics.rivals import RivalCase, Rivals
 from mrsynth.model import Contract
 from mrsynth.recipes.recipe import Recipe
 
 
 def candidates_of(
-    truth: Truth, prediction: np.ndarray, identity: LinearIdentity, mean: TrainingMean, contract: Contract
-) -> dict[str, np.ndarray]:
-    """Return the images to judge by predictor, without the identity where the case lacks the input that it takes."""
+    truth: Truth, prediction: np.ndarray, rivals: Rivals, contract: Contract
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the images to judge by predictor, clipped to the model's range, and why a rival has none."""
     inputs = {name: image.data for name, image in truth.inputs.items()}
-    found = {"model": prediction}
-    if identity.nearest in inputs:
-        found["identity"] = np.clip(identity.predict(inputs, truth.brain), *contract.range)
-    return {**found, "training_mean": mean.predict(truth.brain)}
+    row = truth.row
+    case = RivalCase(inputs, truth.brain, truth.target.spacing_mm, dose=row.dose, b0_tesla=row.b0_tesla)
+    made, lacking = rivals.images(case)
+    return {"model": prediction, **{name: np.clip(one, *contract.range) for name, one in made.items()}}, lacking
 
 
 def without_value(records: Sequence[MetricRecord], predictor: str, why: str) -> list[MetricRecord]:
@@ -82,7 +82,7 @@ class PairWork:
     predictions: Path
     index: Mapping[str, Any]
     rows: Mapping[str, CaseRow]
-    baselines: tuple[LinearIdentity, TrainingMean]
+    rivals: Rivals
     presets: Sequence[str]
     contract: Contract
     recipe: Recipe
@@ -92,7 +92,6 @@ class PairWork:
         """Return the records of a pair (see `truths_of`) and its entry among the panels; raises InputError where it
         cannot be judged."""
         row, case, file = pair
-        identity, mean = self.baselines
         self._require_its_scans(case)
         _require_scan(row, self.contract.target)
         like = grid_of(self.index, case, self.contract.inputs[0])
@@ -100,10 +99,10 @@ class PairWork:
         prediction = read_prediction(prediction_path(self.predictions, file), self.contract.target)
         if error := grid_error(row.case, truth.target, prediction):
             raise error
-        candidates = candidates_of(truth, prediction.data, identity, mean, self.contract)
+        candidates, lacking = candidates_of(truth, prediction.data, self.rivals, self.contract)
         records = judge(truth, candidates, self.presets, self.contract, self.recipe)
-        if "identity" not in candidates:
-            records += without_value(records, "identity", f"{identity.nearest}, the nearest input, is missing")
+        for rival, why in lacking.items():
+            records += without_value(records, rival, why)
         data_range = data_range_of(self.contract, self.recipe)
         return records, write_panel(truth, candidates, self.panels, self.contract, data_range)
 

@@ -16,7 +16,7 @@ from mrsynth.metrics.record import (
     write_records,
 )
 from mrsynth.metrics.regions import build_regions
-from mrsynth.metrics.stats import beats_baseline, independent_t, paired_tests, summarise
+from mrsynth.metrics.stats import best_rivals, independent_t, paired_tests, summarise
 
 __all__ = [
     "COLUMNS",
@@ -26,7 +26,7 @@ __all__ = [
     "MetricRecord",
     "PairInfo",
     "TrainingMean",
-    "beats_baseline",
+    "best_rivals",
     "build_regions",
     "evaluate_pair",
     "frame_records",

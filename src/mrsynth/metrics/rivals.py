@@ -2,7 +2,7 @@
 
     identity        a line of the nearest input                training_mean   the mean training image
     table_mean      the mean target for a voxel's inputs       table_loss      what the recipe's own loss prefers there
-    table_smooth    a table of smoothed inputs and depth       filter          a linear 3×3×3 filter of all inputs
+    table_smooth    of one input: smoothed, and by depth        filter          a linear 3×3×3 filter of all inputs
     dose_line       native + k(dose, field) · (other − native)
 
 A model that does not beat the best of them has learned nothing that a histogram does not tell.
@@ -134,7 +134,9 @@ class RivalFit:
         self._mean.update(target, brain)
         share = self._chosen(brain, TABLE_VOXELS)
         raw = {f"table:{name}": image[brain][share] for name, image in inputs.items()}
-        smooth = {f"smooth:{n}": f[share] for n, f in smoothed(inputs, brain, case.edges_mm).items()}
+        smooth = {}
+        if len(inputs) == 1:  # a table of several inputs has no cells to spare, and blurs what it need not
+            smooth = {f"smooth:{n}": f[share] for n, f in smoothed(inputs, brain, case.edges_mm).items()}
         for name, values in {**raw, **smooth, "target": target[brain][share]}.items():
             self._samples.setdefault(name, []).append(values.astype(np.float32))
         self._filter.update(inputs, target, brain, self._chosen(brain, FILTER_VOXELS), case.edges_mm)
@@ -159,7 +161,8 @@ class RivalFit:
             if loss.local and loss.native in raw:
                 weight = 1 + loss.local * (target - raw[loss.native] > loss.delta)
             tables["table_loss"] = VoxelTable.fit(raw, target, weight, loss.kind)
-        tables["table_smooth"] = VoxelTable.fit(smooth, target, ones, "squared")
+        if smooth:
+            tables["table_smooth"] = VoxelTable.fit(smooth, target, ones, "squared")
         return Rivals(self._identity, self._mean, tables, self._filter, self._dose_line)
 
     def _chosen(self, brain: np.ndarray, budget: int) -> np.ndarray:

@@ -6,6 +6,7 @@ the region `lesion-wise` (their rank by size means nothing across patients).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -19,12 +20,16 @@ from statsmodels.stats.multitest import multipletests
 from mrsynth.core.errors import InputError
 from mrsynth.metrics.metrics import HIGHER_IS_BETTER
 from mrsynth.metrics.record import MetricRecord, records_frame
+from mrsynth.metrics.rivals import RIVALS
 
 RESAMPLES = 2000
 """Bootstrap resamples of a 95 % percentile interval (Efron and Tibshirani 1993, chapter 13)."""
 
 GROUP = ["predictor", "metric", "region", "contrast", "preset", "fit", "dimension", "data_range"]
 """What makes values comparable: a summary has one row for each."""
+
+
+LESION = re.compile(r"^lesion#\d+$")
 
 
 class Outcome(NamedTuple):
@@ -161,32 +166,52 @@ def independent_t(x: np.ndarray, y: np.ndarray, confidence: float = 0.95) -> dic
     }
 
 
-def beats_baseline(
-    summary: pd.DataFrame,
-    metric: str,
-    region: str,
-    *,
-    preset: str = "default",
-    fit: str = "none",
-    baseline: str = "identity",
-) -> bool:
-    """Say whether the model's mean is better than the baseline's, for every contrast of the summary.
+def best_rivals(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return of each group the summary row of the rival with the best mean.
 
-    Raises InputError where the summary lacks either value or the metric has no direction.
+    Args:
+        summary: of `summarise`, or what metrics.json holds of it.
+
+    Returns:
+        At most one row for each metric with a direction, region, contrast, preset and fit. A rival that has fewer than
+        half of the patients of another one is passed over: its mean is of other patients.
     """
-    if metric not in HIGHER_IS_BETTER:
-        raise InputError(f"{metric} has no direction.", expected="one of " + ", ".join(HIGHER_IS_BETTER))
-    wanted = {"metric": metric, "region": region, "preset": preset, "fit": fit}
-    rows = summary[np.logical_and.reduce([summary[name] == value for name, value in wanted.items()])]
-    means = rows.pivot_table(index="contrast", columns="predictor", values="mean", dropna=False)
-    if not {"model", baseline} <= set(means.columns) or means[["model", baseline]].isna().any(axis=None):
-        raise InputError(
-            f"the summary cannot compare the model with {baseline}.",
-            found=f"values of {', '.join(map(str, means.columns)) or 'nobody'}",
-            expected=f"a mean of model and of {baseline} for {metric} in {region}, preset {preset}, fit {fit}",
-        )
-    gain = means["model"] - means[baseline]
-    return bool(((gain > 0) if HIGHER_IS_BETTER[metric] else (gain < 0)).all())
+    rows = summary[summary["predictor"].isin(RIVALS) & summary["metric"].isin(HIGHER_IS_BETTER)]
+    rows = rows[rows["mean"].notna()]
+    if rows.empty:
+        return rows
+    keys = [name for name in GROUP[1:] if name in rows]
+    rows = rows[2 * rows["n"] >= rows.groupby(keys, dropna=False)["n"].transform("max")]
+    badness = rows["mean"].where(~rows["metric"].map(HIGHER_IS_BETTER).astype(bool), -rows["mean"]).astype(float)
+    return rows.loc[badness.groupby([rows[key] for key in keys], sort=False, dropna=False).idxmin()]
+
+
+def paired_with_best(
+    records: Iterable[MetricRecord],
+    generator: np.random.Generator,
+    patient_of: Mapping[str, str] | None = None,
+    *,
+    best: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the paired tests of the model against the best rival of each group, where that is not the identity.
+
+    Args:
+        records: of all predictors.
+        generator: for the bootstrap intervals.
+        patient_of: patient of each case; None takes each case as a patient.
+        best: of `best_rivals`.
+
+    Returns:
+        Rows as those of `paired_tests`, corrected over themselves.
+    """
+    records, place = list(records), attrgetter(*(name for name in GROUP[1:] if name != "region"))
+    parts = []
+    for rival, rows in best[best["predictor"] != "identity"].groupby("predictor", sort=False):
+        own = rows[[name for name in GROUP[1:] if name != "region"]].itertuples(index=False, name=None)
+        keys = set(zip(rows["region"], own, strict=True))
+        there = [r for r in records if (LESION.sub("lesion-wise", r.region), place(r)) in keys]
+        parts.append(paired_tests(there, generator, patient_of, b=str(rival)))
+    return _holm(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame()
 
 
 class _Draws:
@@ -215,7 +240,7 @@ def _by_patient(records: Iterable[MetricRecord], patient_of: Mapping[str, str] |
         if lost:
             raise InputError("cases without a patient.", found=", ".join(lost), expected="a patient for every case")
     frame["patient"] = frame["case"] if patient_of is None else frame["case"].map(dict(patient_of))
-    frame["region"] = frame["region"].str.replace(r"^lesion#\d+$", "lesion-wise", regex=True)
+    frame["region"] = frame["region"].str.replace(LESION, "lesion-wise", regex=True)
     frame["n_infinite"] = np.isinf(frame["value"])
     frame["n_missing"] = frame["value"].isna()
     frame["value"] = frame["value"].where(np.isfinite(frame["value"]))

@@ -30,21 +30,30 @@ from mrsynth.drawing.panels import (
 )
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
-from mrsynth.report.case_tables import case_tables, cases_table
 from mrsynth.report.inputs import DoseResponse, RunFolder, read_run
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.scores import (
     CaseScore,
     Headline,
     comparisons,
-    find,
     headline,
     ranked_cases,
+    rival_at,
+    rows_at,
     spread,
     value_of,
     verdict,
 )
-from mrsynth.report.tables import published_preset, published_text, region_tables, summary_tables, tests_table
+from mrsynth.report.tables import (
+    case_tables,
+    cases_table,
+    published_preset,
+    published_text,
+    region_tables,
+    rivals_tables,
+    summary_tables,
+    tests_table,
+)
 
 PICTURES = 13
 """Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
@@ -125,7 +134,11 @@ def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
         "summary": summary_tables(folder),
         "published": _published_note(folder),
         "regions": region_tables(folder),
-        "details": [table for table in (tests_table(folder), gaps_table(folder.records)) if table],
+        "details": [
+            *rivals_tables(folder),
+            *(table for table in (tests_table(folder), gaps_table(folder.records)) if table),
+        ],
+        "rival": plain(rival_at(folder, at)),
         "response": _response(folder.response),
         "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
         "best": best_epoch(history) if history is not None else None,
@@ -163,22 +176,19 @@ def _response(response: DoseResponse | None) -> dict[str, Any] | None:
 
 
 def _key_numbers(folder: RunFolder, at: Headline) -> list[dict[str, str]]:
-    """Return the cards: of each headline metric the model's mean, its interval, the identity's mean, and the tone."""
+    """Return the cards: of each headline metric the model's mean, its interval, its best rival's mean, and the tone."""
     cards = []
-    for metric, (model, identity, ahead) in comparisons(folder, at).items():
+    for metric, one in comparisons(folder, at).items():
         if metric not in FIRST_METRICS and metric != at.metric:
             continue
-        place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
-        row = find(folder.summary, metric=metric, predictor="model", **place)
-        digits = decimals(model)
-        bounds = interval(row["ci_low"], row["ci_high"], digits) if row is not None else ""
+        row, digits = rows_at(folder, at, metric)["model"], decimals(one.model)
         cards.append(
             {
                 "name": f"{metric_name(metric)} {arrow(folder.higher_is_better.get(metric))}".strip(),
-                "value": number(model, digits),
-                "interval": bounds,
-                "identity": number(identity, digits),
-                "tone": {True: "good", False: "bad", None: ""}[ahead],
+                "value": number(one.model, digits),
+                "interval": interval(row["ci_low"], row["ci_high"], digits),
+                "rival": f"{plain(one.rival)} {number(one.rival_mean, digits)}",
+                "tone": {True: "good", False: "bad", None: ""}[one.ahead],
             }
         )
     return cards
@@ -214,25 +224,24 @@ def _published_note(folder: RunFolder) -> str:
 
 
 def _strips(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> list[Strip]:
-    """Return the paired values of the headline's metrics over the cases; nothing without an identity baseline."""
+    """Return the paired values of the headline's metrics over the cases; nothing without a rival."""
     strips = []
     for metric in FIRST_METRICS:
         here = replace(at, metric=metric)
-        model, identity = (
-            np.array([value_of(folder, here, score.case, who) for score in cases]) for who in ("model", "identity")
+        best = rival_at(folder, here)
+        model, rival = (
+            np.array([value_of(folder, here, score.case, who) for score in cases]) for who in ("model", best)
         )
         higher = folder.higher_is_better.get(metric, metric in ("ssim", "psnr"))
-        if np.isfinite(model).any() and np.isfinite(identity).any():
-            strips.append(Strip(f"{metric_name(metric)} {arrow(higher)}", model, identity, higher))
+        if np.isfinite(model).any() and np.isfinite(rival).any():
+            strips.append(Strip(f"{metric_name(metric)} {arrow(higher)}", model, rival, higher, plain(best)))
     return strips
 
 
 def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limit: float) -> dict[str, Any]:
     """Return one case for the template: its name, rank, pictures and tables (the headline's preset open)."""
     tables = sorted(case_tables(folder, score.case), key=lambda table: not table.title.startswith(f"{at.preset} ·"))
-    behind = (
-        score.model < score.identity if folder.higher_is_better.get(at.metric, True) else score.model > score.identity
-    )
+    behind = score.model < score.rival if folder.higher_is_better.get(at.metric, True) else score.model > score.rival
     return {
         "rank": rank,
         "name": score.case,

@@ -1,4 +1,4 @@
-"""What the numbers say: the headline metric, whether the model beats the identity, and the cases, worst first."""
+"""What the numbers say: the headline metric, whether the model beats its best rival, and the cases, worst first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mrsynth.drawing.labels import FIRST_METRICS, decimals, in_order, metric_name, number, p_value, plain
+from mrsynth.drawing.labels import FIRST_METRICS, PREDICTORS, decimals, in_order, metric_name, number, p_value, plain
 from mrsynth.drawing.panels import Panel
+from mrsynth.metrics.stats import best_rivals
 from mrsynth.report.inputs import RunFolder
 
 FEW_PATIENTS = 10
@@ -60,28 +61,34 @@ def better(a: float, b: float, higher: bool | None) -> bool | None:
     return a > b if higher else a < b
 
 
-def beats_identity(folder: RunFolder, rows: Mapping[str, pd.Series], higher: bool | None) -> bool | None:
-    """Say whether the model is better than the identity, from the summary rows of both, by predictor.
+def best_rival(rows: Mapping[str, pd.Series]) -> str:
+    """Return the simple rival with the best mean, from the summary rows by predictor; identity where none is known."""
+    best = best_rivals(pd.DataFrame([*rows.values()])) if rows else pd.DataFrame()
+    return "identity" if best.empty else str(best["predictor"].iloc[0])
+
+
+def beats(folder: RunFolder, rows: Mapping[str, pd.Series], rival: str, higher: bool | None) -> bool | None:
+    """Say whether the model is better than a rival, from the summary rows by predictor.
 
     By their means; where one has values that the other lacks (another input is missing, a perfect match), by the mean
     difference over what both have, as their means are then of other cases.
     """
-    gap = paired_gap(folder, rows)
+    gap = paired_gap(folder, rows, rival)
     if not math.isnan(gap):
         return better(gap, 0.0, higher)
-    return better(mean_of(rows.get("model")), mean_of(rows.get("identity")), higher)
+    return better(mean_of(rows.get("model")), mean_of(rows.get(rival)), higher)
 
 
-def paired_gap(folder: RunFolder, rows: Mapping[str, pd.Series]) -> float:
-    """Return the mean of model − identity over what both have, where one of them has values that the other lacks; NaN
+def paired_gap(folder: RunFolder, rows: Mapping[str, pd.Series], rival: str) -> float:
+    """Return the mean of model − rival over what both have, where one of them has values that the other lacks; NaN
     where both have the same, or no test holds it."""
-    if not {"model", "identity"} <= set(rows):
+    if not {"model", rival} <= set(rows):
         return math.nan
-    model, identity = rows["model"], rows["identity"]
-    if all(model[name] == identity[name] for name in ("n", "n_infinite", "n_missing")):
+    model, other = rows["model"], rows[rival]
+    if all(model[name] == other[name] for name in ("n", "n_infinite", "n_missing")):
         return math.nan
     place = {name: str(model[name]) for name in ("preset", "metric", "region", "fit")}
-    test = find(folder.tests, **place, a="model", b="identity")
+    test = find(folder.tests, **place, a="model", b=rival)
     return math.nan if test is None else float(test["mean_difference"])
 
 
@@ -94,95 +101,91 @@ def mean_of(row: pd.Series | None) -> float:
 
 def find(table: pd.DataFrame | None, **keys: str) -> pd.Series | None:
     """Return the first row whose columns have these values, None where there is none."""
-    if table is None or any(name not in table for name in keys):
-        return None
-    rows = table[np.logical_and.reduce([table[name] == value for name, value in keys.items()])]
+    rows = find_all(table, **keys)
     return None if rows.empty else rows.iloc[0]
 
 
-def comparisons(folder: RunFolder, at: Headline) -> dict[str, tuple[float, float, bool | None]]:
-    """Return by metric the means of model and identity beside the headline, and whether the model is better."""
+def find_all(table: pd.DataFrame | None, **keys: str) -> pd.DataFrame:
+    """Return the rows whose columns have these values; none without a table or a column."""
+    if table is None or any(name not in table for name in keys):
+        return pd.DataFrame()
+    return table[np.logical_and.reduce([table[name] == value for name, value in keys.items()])]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The model's mean beside that of its best simple rival. ahead: whether it is better, None where nobody can say."""
+
+    model: float
+    rival: str
+    rival_mean: float
+    ahead: bool | None
+
+
+def comparisons(folder: RunFolder, at: Headline) -> dict[str, Comparison]:
+    """Return by metric how the model stands against its best rival beside the headline."""
     found = {}
-    if folder.summary is None:
-        return {}
-    place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
-    metrics = in_order([at.metric, *folder.higher_is_better], (at.metric, *FIRST_METRICS))
-    for metric in metrics:
-        rows = _both(folder, metric, place)
-        model, identity = (mean_of(rows.get(who)) for who in ("model", "identity"))
+    for metric in in_order([at.metric, *folder.higher_is_better], (at.metric, *FIRST_METRICS)):
+        rows = rows_at(folder, at, metric)
+        model, rival = mean_of(rows.get("model")), best_rival(rows)
         if not math.isnan(model):
-            ahead = beats_identity(folder, rows, folder.higher_is_better.get(metric))
-            found[metric] = (model, identity, ahead)
+            ahead = beats(folder, rows, rival, folder.higher_is_better.get(metric))
+            found[metric] = Comparison(model, rival, mean_of(rows.get(rival)), ahead)
     return found
 
 
-def _both(folder: RunFolder, metric: str, place: Mapping[str, str]) -> dict[str, pd.Series]:
-    """Return the summary rows of model and identity, those that there are."""
-    rows = {who: find(folder.summary, metric=metric, predictor=who, **place) for who in ("model", "identity")}
+def rows_at(folder: RunFolder, at: Headline, metric: str) -> dict[str, pd.Series]:
+    """Return the summary rows of a metric beside the headline, by predictor."""
+    place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
+    rows = {who: find(folder.summary, metric=metric, predictor=who, **place) for who in PREDICTORS}
     return {who: row for who, row in rows.items() if row is not None}
 
 
+def rival_at(folder: RunFolder, at: Headline) -> str:
+    """Return the best rival at a place."""
+    return best_rival(rows_at(folder, at, at.metric))
+
+
 def verdict(folder: RunFolder, at: Headline) -> Verdict:
-    """Say whether the model beats the identity baseline at the headline, and where another metric disagrees."""
+    """Say whether the model beats its best simple rival at the headline, and where another metric disagrees."""
     if folder.records.empty:
         return Verdict("unknown", "Nothing could be judged.", ("These patients have no true scan of what was made.",))
     compared = comparisons(folder, at)
-    model, identity, ahead = compared.get(at.metric, (math.nan, math.nan, None))
-    if ahead is None:
-        reason = "It needs the means of model and identity and the metric's direction, from metrics.json."
-        return Verdict("unknown", "It is not known whether the model beats the identity baseline.", (reason,))
-    digits = decimals(max((abs(x) for x in (model, identity) if math.isfinite(x)), default=0.0))
-    name = metric_name(at.metric)
-    patients = folder.n_patients
+    here = compared.get(at.metric)
+    if here is None or here.ahead is None:
+        reason = "It needs the means of model and rivals and the metric's direction, from metrics.json."
+        return Verdict("unknown", "It is not known whether the model beats its simple rivals.", (reason,))
+    digits = decimals(max((abs(x) for x in (here.model, here.rival_mean) if math.isfinite(x)), default=0.0))
+    name, patients = metric_name(at.metric), folder.n_patients
     count = "an unknown number of patients" if patients is None else f"{patients} patient{'s' if patients != 1 else ''}"
-    where = f"{count}; {at.region}, preset {at.preset}"
-    text = [f"Mean {name} of the model {number(model, digits)}, of the identity {number(identity, digits)} ({where})."]
-    text += _gap_sentence(folder, at, digits) + _test_sentence(folder, at)
+    text = [
+        f"Mean {name} of the model {number(here.model, digits)}, of the best simple rival, the {plain(here.rival)}, "
+        f"{number(here.rival_mean, digits)} ({count}; {at.region}, preset {at.preset})."
+    ]
+    text += _gap_sentence(folder, at, here.rival, digits) + _test_sentence(folder, at, here.rival)
     if patients is not None and patients < FEW_PATIENTS:
         text.append(f"With fewer than {FEW_PATIENTS} patients, intervals and tests are rough.")
-    behind = [
-        metric for metric, (_, _, is_better) in compared.items() if is_better is False and metric in FIRST_METRICS
-    ]
-    if ahead and behind:
-        text.append("It does not beat the identity in " + ", ".join(map(metric_name, behind)) + ".")
-    mean = mean_of(
-        find(
-            folder.summary,
-            metric=at.metric,
-            predictor="training_mean",
-            fit="none",
-            preset=at.preset,
-            contrast=at.contrast,
-            region=at.region,
-        )
-    )
-    if better(mean, model, folder.higher_is_better.get(at.metric)):
-        text.append(f"The training-mean image scores better than the model: {name} {number(mean, digits)}.")
-    if not ahead:
-        return Verdict("bad", "The model does not beat the identity baseline.", tuple(text))
-    tone, title = ("mixed", f"The model beats the identity baseline in {name}, but not in every metric.")
-    return Verdict(
-        tone if behind else "good", title if behind else "The model beats the identity baseline.", tuple(text)
-    )
+    if not here.ahead:
+        return Verdict("bad", f"The model does not beat its best simple rival, the {plain(here.rival)}.", tuple(text))
+    behind = {m: one for m, one in compared.items() if one.ahead is False and m in FIRST_METRICS}
+    if not behind:
+        return Verdict("good", "The model beats every simple rival.", tuple(text))
+    where = ", ".join(f"{metric_name(metric)} (the {plain(one.rival)})" for metric, one in behind.items())
+    text.append(f"It does not beat the best rival in {where}.")
+    return Verdict("mixed", f"The model beats every simple rival in {name}, but not in every metric.", tuple(text))
 
 
-def _gap_sentence(folder: RunFolder, at: Headline, digits: int) -> list[str]:
+def _gap_sentence(folder: RunFolder, at: Headline, rival: str, digits: int) -> list[str]:
     """Return what decides where the two means are of other cases."""
-    place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
-    gap = paired_gap(folder, _both(folder, at.metric, place))
-    words = f"Where both have a value, model − identity is {number(gap, digits, sign=True)} in the mean; this counts."
-    return [] if math.isnan(gap) else [words]
+    gap = number(found := paired_gap(folder, rows_at(folder, at, at.metric), rival), digits, sign=True)
+    words = f"Where both have a value, model − {plain(rival)} is {gap} in the mean; this counts."
+    return [] if math.isnan(found) else [words]
 
 
-def _test_sentence(folder: RunFolder, at: Headline) -> list[str]:
+def _test_sentence(folder: RunFolder, at: Headline, rival: str) -> list[str]:
     """Return what the paired tests of the headline say, each with its Holm-corrected p or why there is none."""
-    if folder.tests is None:
-        return []
-    table = folder.tests
-    keys = {"preset": at.preset, "metric": at.metric, "region": at.region, "fit": "none", "a": "model", "b": "identity"}
-    if any(name not in table for name in keys):
-        return []
-    rows = table[np.logical_and.reduce([table[name] == value for name, value in keys.items()])]
+    keys = {"preset": at.preset, "metric": at.metric, "region": at.region, "fit": "none", "a": "model", "b": rival}
+    rows = find_all(folder.tests, **keys)
     parts, reasons = [], []
     for _, row in rows.iterrows():
         if math.isnan(row["p_holm"]):
@@ -195,12 +198,12 @@ def _test_sentence(folder: RunFolder, at: Headline) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class CaseScore:
-    """One case: its value of the headline metric by predictor, and its panels."""
+    """One case: the model's and the best rival's value of the headline metric, and its panels."""
 
     case: str
     patient: str
     model: float
-    identity: float
+    rival: float
     panels: tuple[Panel, ...]
 
 
@@ -212,12 +215,12 @@ def value_of(folder: RunFolder, at: Headline, case: str, predictor: str) -> floa
 def ranked_cases(folder: RunFolder, at: Headline) -> list[CaseScore]:
     """Return every case that has a record or a panel, the worst first; a case without a value comes before all."""
     higher = folder.higher_is_better.get(at.metric, at.metric in ("ssim", "psnr"))
-    scores = []
+    best, scores = rival_at(folder, at), []
     for case in dict.fromkeys([*folder.records["case"], *(panel.case for panel in folder.panels)]):
         panels = tuple(panel for panel in folder.panels if panel.case == case)
         patient = next((str(panel.meta["patient"]) for panel in panels if panel.meta.get("patient")), "")
-        model, identity = (value_of(folder, at, case, who) for who in ("model", "identity"))
-        scores.append(CaseScore(str(case), patient, model, identity, panels))
+        model, rival = (value_of(folder, at, case, who) for who in ("model", best))
+        scores.append(CaseScore(str(case), patient, model, rival, panels))
     return sorted(scores, key=lambda s: (not math.isnan(s.model), (s.model if higher else -s.model), s.case))
 
 

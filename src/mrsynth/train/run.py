@@ -22,7 +22,6 @@ from mrsynth.io.columns import read_history as read_curves
 from mrsynth.io.overwrite import require_place
 from mrsynth.io.run import Began, Run, RunRecord, Training
 from mrsynth.io.run import Samples as SampleCount
-from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
 from mrsynth.model import Contract, save_model
 from mrsynth.nets import count_parameters
 from mrsynth.recipes.recipe import Recipe, dump_recipe
@@ -31,6 +30,7 @@ from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.method import method_of
 from mrsynth.train.pretrained import DRAWN_ENCODER, begin_encoder, describe_features, run_features
+from mrsynth.train.rivals import write_baselines
 from mrsynth.train.stages import build_stages
 
 
@@ -127,22 +127,6 @@ def _begin(recipe: Recipe, prepared: PreparedCohort, run: Run, resume: bool, sta
     return began
 
 
-def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> None:
-    """Fit the identity and training-mean baselines on the training split and save them beside the model."""
-    task = recipe.task
-    identity, mean = LinearIdentity(), TrainingMean()
-    for case in prepared.cases("train"):
-        brain = np.asarray(prepared.array(case, "brain")) > 0
-        target = np.asarray(prepared.array(case, task.target))
-        identity.update({name: np.asarray(prepared.array(case, name)) for name in task.inputs}, target, brain)
-        mean.update(target, brain)
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            **{f"identity.{k}": v for k, v in identity.to_dict().items()},
-            **{f"mean.{k}": v for k, v in mean.to_dict().items()},
-        )
 
 
 def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:
