@@ -64,14 +64,19 @@ class RunFolder:
         return dict(zip(keys, map(float, self.records["value"]), strict=True))
 
 
+def require_folder(run: Path) -> None:
+    """Raise InputError where there is no folder."""
+    if not run.is_dir():
+        raise InputError(f"{run} is not a run folder.", expected="the folder that `mrsynth train --out` wrote")
+
+
 def read_run(run: Path) -> RunFolder:
     """Read what a run folder holds for its report.
 
     Raises InputError where metrics.csv is missing or any of the files cannot be understood.
     """
     run = Path(run)
-    if not run.is_dir():
-        raise InputError(f"{run} is not a run folder.", expected="the folder that `mrsynth train --out` wrote")
+    require_folder(run)
     missing: list[str] = []
 
     def optional(name: str, consequence: str) -> Path | None:

@@ -30,7 +30,7 @@ from mrsynth.drawing.panels import (
 )
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
-from mrsynth.report.inputs import DoseResponse, RunFolder, read_run
+from mrsynth.report.inputs import DoseResponse, RunFolder, read_run, require_folder
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.scores import (
     CaseScore,
@@ -59,7 +59,6 @@ PICTURES = 13
 """Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
 
 
-@one_writer("report", "run")
 def build_report(run: Path, pictures: int = PICTURES) -> Path:
     """Write RUN/report.html from the files of a run folder and return its path.
 
@@ -67,6 +66,12 @@ def build_report(run: Path, pictures: int = PICTURES) -> Path:
     cases. Needs metrics.csv; every other part that the folder lacks is named in the page. Raises InputError for a file
     that cannot be understood, OutputError where the page cannot be written.
     """
+    require_folder(run)  # before the lock, which would make it
+    return _build(run, pictures)
+
+
+@one_writer("report", "run")
+def _build(run: Path, pictures: int) -> Path:
     folder = read_run(run)
     html = render("page.html.j2", **_context(folder, pictures))
     path = folder.path / "report.html"
