@@ -127,8 +127,6 @@ def _begin(recipe: Recipe, prepared: PreparedCohort, run: Run, resume: bool, sta
     return began
 
 
-
-
 def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:
     """Return each intensity step's record of the target with the median over the training cases for each number (of
     lists of numbers, for each of their places).
