@@ -13,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from mrsynth.core.errors import ModelError
-from mrsynth.core.files import atomic_folder
+from mrsynth.core.folders import atomic_folder
 from mrsynth.io.contract import Condition, Contract
 from mrsynth.io.run import Model
 

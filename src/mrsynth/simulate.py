@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from mrsynth.core.files import atomic_folder
+from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Case
 from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import track

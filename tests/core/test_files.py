@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from mrsynth.core import files
 from mrsynth.core.errors import OutputError
-from mrsynth.core.files import atomic_file, atomic_folder, printable, safe_name, sha256_file, write_json, write_text
+from mrsynth.core.files import atomic_file, printable, safe_name, sha256_file, write_json, write_text
+from mrsynth.core.folders import atomic_folder
 
 NEEDS_FULL_DEVICE = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 
@@ -200,3 +201,30 @@ def test_hashing_ends(tmp_path: Path) -> None:
     for endless in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(OSError, match="not a file"):
             sha256_file(endless)
+
+
+def test_what_is_renamed_lies_on_the_disk_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(files, "synced", lambda path: order.append("folder" if path.is_dir() else "file"))
+    original = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *a: order.append("rename") or original(*a))  # type: ignore[func-returns-value]
+    files.write_text(tmp_path / "a", "x")
+    assert order == ["file", "rename", "folder"]
+
+
+def test_a_disk_that_fails_when_it_is_asked_to_hold_a_file_is_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(OutputError, match="no space left"):
+        files.write_text(tmp_path / "a", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_have_the_modes_that_the_user_asks_for(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files.write_text(tmp_path / "a", "x")
+        with atomic_folder(tmp_path / "b"):
+            pass
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in "ab"] == [0o600, 0o700]

@@ -40,28 +40,38 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Missing parent folders are made; of a link the link is replaced, not what it points to. Raises OutputError if the
     file cannot be written (disk full, no permission, a pipe or device of that name).
     """
-    temporary = _beside(path)
+    temporary = beside(path)
     _require_replaceable(path)
-    with _removed_on_failure(path, temporary):
+    with removed_on_failure(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if not _is_unfinished(path):  # what an unfinished folder holds is synced with it
+            synced(temporary)
         temporary.replace(path)
+        if not _is_unfinished(path):
+            synced(path.parent)
 
 
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder to fill; when the block ends well it becomes `path`, in place of an older one.
+def synced(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder: a crash of the machine then loses neither."""
+    if path.is_symlink():
+        return
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except OSError:  # made without the right to read it
+        return
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):  # others: this file system cannot
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(number)
 
-    Raises OutputError if the folder cannot be written.
-    """
-    temporary, old = _beside(path), _beside(path)
-    with _removed_on_failure(path, temporary):
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    remove(old)
+
+def _is_unfinished(path: Path) -> bool:
+    """Say whether a file is made inside a folder that is itself unfinished."""
+    return any(part.startswith(TEMPORARY_PREFIX) for part in path.parts[:-1])
 
 
 def write_text(path: Path, text: str) -> None:
@@ -212,14 +222,14 @@ def _require_replaceable(path: Path) -> None:
         )
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
     """Return a free temporary name in the folder of path, with its suffixes (some writers look at them)."""
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix
     return path.parent / f"{TEMPORARY_PREFIX}{_machine_mark()}-{os.getpid()}-{uuid.uuid4().hex[:12]}{suffix}"
 
 
 @contextmanager
-def _removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
+def removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
     """Remove the temporary on any failure, Ctrl-C included, and turn the system's write errors into OutputError."""
     try:
         yield

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from mrsynth.core.errors import MrsynthError, OutputError
 from mrsynth.core.files import remove_left, safe_name
+from mrsynth.core.folders import settle
 from mrsynth.core.machine import is_running, machine, process_start
 from mrsynth.core.records import Record
 
@@ -98,6 +99,8 @@ def writing(folder: Path, verb: str) -> Iterator[None]:
     """
     with _locked(folder / LOCK, verb, f"{folder}"):
         remove_left(folder)
+        for one in (folder, *(p for p in folder.glob("*") if p.is_dir() and not p.is_symlink())):
+            settle(one)
         yield
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from mrsynth.core.errors import OutputError
-from mrsynth.core.files import NOTHING, atomic_folder, kind_of
+from mrsynth.core.files import NOTHING, kind_of
+from mrsynth.core.folders import atomic_folder
 from mrsynth.export.bundle import write_bundle
 from mrsynth.export.onnx_folder import write_onnx
 from mrsynth.model import load_contract, load_weights

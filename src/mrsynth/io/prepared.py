@@ -24,7 +24,7 @@ import mrsynth
 from mrsynth.core.errors import CohortError, OutputError
 from mrsynth.core.files import remove, remove_left, safe_name, write_json, write_text
 from mrsynth.core.image import Case, Image, edges_mm
-from mrsynth.core.locks import LOCK
+from mrsynth.core.ownership import is_named
 from mrsynth.io.chunks import fill_box
 from mrsynth.io.cohort import SPLITS, CaseRow
 from mrsynth.io.prepared_case import load_array, load_image, load_record, open_array, save_case
@@ -96,7 +96,7 @@ class PreparedCohort:
         if (
             folder.exists()
             and _read_header(folder) is None
-            and (not folder.is_dir() or any(p.name != LOCK for p in folder.iterdir()))
+            and (not folder.is_dir() or not all(is_named(p.name) for p in folder.iterdir()))
         ):
             raise OutputError(
                 f"{folder}: is no place for a prepared cohort.",

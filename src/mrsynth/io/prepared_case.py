@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrsynth.core.errors import CohortError
-from mrsynth.core.files import atomic_folder, write_json
+from mrsynth.core.files import write_json
+from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Case, Image, Native
 from mrsynth.core.types import MASKS
 from mrsynth.io.chunks import SUFFIX, fill_box, open_chunked, write_chunked

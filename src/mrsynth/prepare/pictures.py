@@ -14,7 +14,8 @@ from scipy import ndimage
 from skimage.feature import canny
 from skimage.transform import resize
 
-from mrsynth.core.files import atomic_folder, safe_name, write_json
+from mrsynth.core.files import safe_name, write_json
+from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Case, Image
 from mrsynth.drawing.display import display
 from mrsynth.prepare.warnings import flags_of

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, MRImageStorage
 
 from mrsynth.core.errors import InputError, OutputError
-from mrsynth.core.files import NOTHING, atomic_folder, kind_of
+from mrsynth.core.files import NOTHING, kind_of
+from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Image
 from mrsynth.io.dicom.derived import derived_uid
 from mrsynth.io.dicom.enhanced import enhanced
