@@ -1,4 +1,4 @@
-"""What all tests share: the runtime check of tensor shapes, and where the real patients are."""
+"""What all tests share: how many examples hypothesis draws, checked tensor shapes, where the real patients are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Lightning and matplotlib look at these when imported.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -16,6 +17,13 @@ import torch
 from jaxtyping import install_import_hook
 
 from mrsynth.core.progress import hush
+
+# Few examples while developing, many where CI decides (the environment variable CI). A test whose examples are dear
+# says itself how many.
+for name, examples in (("dev", 25), ("ci", 400)):
+    unusual = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    settings.register_profile(name, max_examples=examples, deadline=None, suppress_health_check=unusual)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # Tests run side by side: threads of one would wait for those of the other.
 torch.set_num_threads(1)

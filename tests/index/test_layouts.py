@@ -61,6 +61,7 @@ def test_a_stripped_image_is_not_taken_for_its_mask() -> None:
     assert "stripped t1 or a brain mask" in guess.reason
 
 
+@settings(max_examples=100)
 @given(st.text(max_size=40))
 def test_any_file_name_is_answered(stem: str) -> None:
     guess, before = parse_name(Path("/x") / (stem.replace("/", "").replace("\0", "") + ".nii.gz"))
@@ -344,7 +345,7 @@ FILE = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(

@@ -36,7 +36,6 @@ def affines(draw: st.DrawFn) -> np.ndarray:
     return affine.astype(np.float32).astype(float)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SAME_FOLDER)
 @given(
     affine=affines(), codes=st.sampled_from([(1, 1), (2, 1), (1, 0), (0, 2), (0, 0), (4, 4)]), seed=st.integers(0, 9)
 )
@@ -53,7 +52,6 @@ def test_writing_what_was_read_restores_grid_and_voxels(
         np.testing.assert_array_equal(after.header[field], before.header[field])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SAME_FOLDER)
 @given(affine=affines())
 def test_reading_moves_no_voxel(tmp_path: Path, affine: np.ndarray) -> None:
     image = read_image(save(tmp_path / "a.nii", affine=affine), "t1")
@@ -302,7 +300,6 @@ def test_a_size_that_no_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     packed=st.booleans(),
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), max_size=4),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=SAME_FOLDER)
 def test_damaged_bytes_give_an_image_or_an_input_error(
     tmp_path: Path, data: st.DataObject, packed: bool, flips: list[tuple[int, int]]
 ) -> None:
@@ -323,7 +320,6 @@ def test_damaged_bytes_give_an_image_or_an_input_error(
 
 
 @given(block=st.binary(max_size=400))
-@settings(max_examples=100, deadline=None, suppress_health_check=SAME_FOLDER)
 def test_any_bytes_after_a_magic_number(tmp_path: Path, block: bytes) -> None:
     content = bytearray(block.ljust(800, b"\0"))
     content[344:348] = b"n+1\0"

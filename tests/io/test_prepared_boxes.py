@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrsynth.core.errors import CohortError, OutputError
@@ -42,7 +42,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
     return PreparedCohort.open(cohort.folder)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     start=st.tuples(*[st.integers(-40, 80)] * 3),
     size=st.tuples(*[st.integers(1, 40)] * 3),
@@ -110,7 +109,6 @@ def test_no_file_stays_open(prepared: PreparedCohort) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_gets_a_sentence_or_is_read(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrsynth.core.image import Image
@@ -18,7 +18,6 @@ def test_between_knots_linear_and_beyond_them_straight_on():
     np.testing.assert_allclose(found, [-20, 0, 5, 10, 15, 20, 30])
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     x=st.lists(st.integers(0, 30), min_size=2, max_size=20),
     resolution=st.sampled_from([0.0, 1.5, 4.0]),

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from mrsynth.index.find import index_folder
 from mrsynth.io import PreparedCohort, write_cohort
 from mrsynth.train.history import read_history
@@ -63,12 +61,10 @@ def test_training_goes_on_after_ctrl_c(tmp_path: Path):
 
 
 def test_preparing_goes_on_after_ctrl_c(tmp_path: Path):
-    recipe, out, cases = tiny_recipe(tmp_path), tmp_path / "p", 40
+    recipe, out, cases = tiny_recipe(tmp_path), tmp_path / "p", 60
     write_cohort(index_folder(tiny_scans(tmp_path / "scans", cases)), tmp_path / "c.csv")
     words = ["prepare", tmp_path / "c.csv", "--recipe", recipe, "-o", out, "--quiet"]
     code, said = interrupt(words, lambda: len(list(out.glob("cases/*/record.json"))) >= 2)
-    if code == 0:
-        pytest.skip("the preparation was over before Ctrl-C arrived")
     assert code == 130
     assert "Traceback" not in said
     finished = {p.parent for p in out.glob("cases/*/record.json")}

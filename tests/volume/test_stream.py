@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -94,7 +94,6 @@ def test_the_planned_memory_is_what_the_tensors_take():
         Repeated(1, 500),
     ],
 )
-@settings(max_examples=60, deadline=None)
 @given(there=st.integers(8, 60), count=st.integers(1, 20))
 def test_rows_that_are_ready_need_nothing_that_is_not_there(rows: Rows, there: int, count: int):
     ready = rows.ready(there)
@@ -102,7 +101,6 @@ def test_rows_that_are_ready_need_nothing_that_is_not_there(rows: Rows, there: i
     assert rows.needs(0, ready + 1)[1] > there
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     length=st.integers(1, 40),
     rows=st.integers(1, 45),

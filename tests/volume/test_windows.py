@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrsynth.volume.engine import Engine
@@ -16,7 +16,6 @@ def engine(net: object) -> Engine:
     return Engine(net, torch.device("cpu"), torch.float32, 2**30)
 
 
-@settings(max_examples=60, deadline=None)
 @given(length=st.integers(1, 60), size=edges, step=st.integers(0, 15))
 def test_boxes_cover_every_voxel_and_lie_inside(length: int, size: int, step: int):
     length, step = max(length, size), min(step, size)
@@ -26,7 +25,6 @@ def test_boxes_cover_every_voxel_and_lie_inside(length: int, size: int, step: in
     assert places == sorted(set(places))
 
 
-@settings(max_examples=40, deadline=None)
 @given(shape=st.tuples(edges, edges, edges), size=st.tuples(edges, edges, edges), both=st.integers(0, 8))
 def test_windows_of_the_identity_are_the_identity(shape: tuple[int, int, int], size: tuple[int, int, int], both: int):
     volumes = [np.random.default_rng(c).random(shape, dtype=np.float32) for c in range(2)]

@@ -27,6 +27,9 @@ LESION_LABELS: dict[int, str] = {
 }
 """Label values of `lesion` masks: BraTS (1 necrosis, 2 oedema, 3 or 4 enhancing by year), above 4 the phantom's."""
 
+AIR_HU = -1024.0
+"""What a CT stores outside the reconstructed body. Lower values are padding, stored as −2000 or −3024."""
+
 ALIASES: dict[str, str] = {
     "t1n": "t1",
     "t1w": "t1",

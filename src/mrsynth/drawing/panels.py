@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from mrsynth.drawing.display import display
 
 PANEL_ARRAYS = ("input", "synthetic", "truth", "ssim", "mask")
-KINDS = ("input", "synthetic", "truth", "difference", "ssim")
+TILES = ("input", "synthetic", "truth", "difference", "ssim")
 DIFFERENCE_MAP = "berlin"
 SSIM_MAP = "viridis"
 BACKGROUND = "#0b0d10"
@@ -97,7 +97,7 @@ def size_mm(panel: Panel) -> tuple[float, float]:
 def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) -> Any:
     """Draw one picture of a panel into axes and return matplotlib's image (for a colour bar).
 
-    kind: one of KINDS. limit: half the range of the difference map. font: size of the burnt-in words, points.
+    kind: one of TILES. limit: half the range of the difference map. font: size of the burnt-in words, points.
     """
     box = crop_box(panel)
     cut = {name: display(array[box.x, box.y]) for name, array in panel.arrays.items()}
@@ -173,11 +173,11 @@ def rows_png(panels: Sequence[Panel], captions: Sequence[str]) -> bytes:
     limit = difference_limit(panels)
     tallest = max(height / width for width, height in map(size_mm, panels))
     side, top, bottom, left = 2.2, 0.42, 0.5, 0.42
-    width, height = left + len(KINDS) * side, top + len(panels) * side * tallest + bottom
+    width, height = left + len(TILES) * side, top + len(panels) * side * tallest + bottom
     figure = Figure(figsize=(width, height), dpi=150, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        len(panels), len(KINDS), left=left / width, right=1, top=1 - top / height, bottom=bottom / height,
+        len(panels), len(TILES), left=left / width, right=1, top=1 - top / height, bottom=bottom / height,
         wspace=0.02, hspace=0.03,
     )  # fmt: skip
     meta = panels[0].meta
@@ -190,7 +190,7 @@ def rows_png(panels: Sequence[Panel], captions: Sequence[str]) -> bytes:
     }
     ink: dict[str, Any] = {"color": "#c9d1d9", "fontsize": 9}
     for row, (panel, caption) in enumerate(zip(panels, captions, strict=True)):
-        for column, kind in enumerate(KINDS):
+        for column, kind in enumerate(TILES):
             ax = figure.add_subplot(grid[row, column])
             image = draw(ax, panel, kind, limit, font=7.5)
             if row == 0:

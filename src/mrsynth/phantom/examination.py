@@ -11,13 +11,12 @@ import numpy as np
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.core.settings import parse
-from mrsynth.core.types import b_of
+from mrsynth.core.types import AIR_HU, b_of
 from mrsynth.phantom.anatomy import template_anatomy
 from mrsynth.phantom.composition import Composition, compose, random_fields
 from mrsynth.phantom.draw import PROFILES, SubjectSettings, dose_name
 from mrsynth.phantom.lesions import apply_lesions, lesion_labels
 from mrsynth.phantom.scanner import (
-    AIR_HU,
     CT_NOISE_HU,
     Protocol,
     add_rician,

@@ -20,9 +20,6 @@ from mrsynth.phantom import signals
 from mrsynth.phantom.template import Grid
 from mrsynth.phantom.tissues import TissueTable
 
-AIR_HU = -1024.0
-"""What a CT stores outside the reconstructed body."""
-
 CT_NOISE_HU = 6.0
 
 USUAL_SITES = ("site-A", "site-B")

@@ -20,8 +20,8 @@ from mrsynth.drawing.figures import THEMES, Strip, best_epoch, learning_png, str
 from mrsynth.drawing.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
 from mrsynth.drawing.panels import (
     DIFFERENCE_MAP,
-    KINDS,
     SSIM_MAP,
+    TILES,
     Panel,
     difference_limit,
     map_gradient,
@@ -274,7 +274,7 @@ def _panel(panel: Panel, limit: float) -> dict[str, Any]:
     scores = [f"{metric_name(m)} {float(meta[m]):.3g}" for m in ("ssim", "psnr", "mae") if meta.get(m) is not None]
     low, high = meta["window"]
     return {
-        "tiles": [(kind, *captions[kind], _uri(tile_png(panel, kind, limit))) for kind in KINDS],
+        "tiles": [(kind, *captions[kind], _uri(tile_png(panel, kind, limit))) for kind in TILES],
         "slice": " ".join(filter(None, words)),
         "scores": ", ".join(scores),
         "window": f"{low:g} to {high:g}",

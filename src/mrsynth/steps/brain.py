@@ -11,6 +11,7 @@ from pydantic import Field
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image
 from mrsynth.core.settings import Settings
+from mrsynth.core.types import AIR_HU
 from mrsynth.steps.brain_ct import watershed_mask
 from mrsynth.steps.brain_deepbet import deepbet_mask
 from mrsynth.steps.brain_external import external_mask
@@ -18,7 +19,6 @@ from mrsynth.steps.brain_stripped import background, nonzero_mask, not_stripped,
 from mrsynth.steps.intensity import Contrast
 from mrsynth.steps.reorient import reorient, turned_back
 from mrsynth.steps.step import Record, Step
-from mrsynth.steps.window import AIR_HU
 
 Source = Literal["auto", "given", "nonzero", "deepbet", "watershed", "hd-bet", "synthstrip"]
 

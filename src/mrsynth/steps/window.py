@@ -10,12 +10,10 @@ from pydantic import Field, model_validator
 
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.core.settings import Settings
+from mrsynth.core.types import AIR_HU
 from mrsynth.steps.intensity import OnContrasts, brain_of, change_each, invert_with, require_finite
 from mrsynth.steps.scale import from_unit, to_unit
 from mrsynth.steps.step import Record, Step
-
-AIR_HU = -1024.0
-"""CT values below are padding outside the scanner's round field of view, stored as −2000 or −3024: taken as air."""
 
 
 class WindowSettings(OnContrasts):

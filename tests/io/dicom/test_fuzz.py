@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import dicom_factory as factory
@@ -25,7 +25,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items()}
 
 
-@settings(max_examples=400, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_get_a_sentence(tmp_path: Path, good: dict[str, bytes], data: st.DataObject) -> None:
     content = bytearray(good[data.draw(st.sampled_from(sorted(good)))])

@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage
 import dicom_factory as factory
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Image
-from mrsynth.io import write_image
+from mrsynth.io import read_image, write_image
 from mrsynth.io.dicom.scan import scan_dicom
 from mrsynth.io.dicom.series import digest_dicom, read_dicom
 
@@ -114,7 +114,11 @@ def test_frames_of_one_file_are_the_slices_of_many(tmp_path: Path) -> None:
 
 def test_the_image_can_be_written_on_its_own_grid(tmp_path: Path) -> None:
     factory.series(tmp_path / "dcm", step=(0.0, 0.7, 3.0))
-    write_image(read_dicom(tmp_path / "dcm", {}, "t1"), tmp_path / "out.nii.gz")
+    image = read_dicom(tmp_path / "dcm", {}, "t1")
+    write_image(image, tmp_path / "out.nii.gz")
+    written = read_image(tmp_path / "out.nii.gz", "t1")
+    np.testing.assert_allclose(written.affine, image.affine, atol=1e-5)
+    np.testing.assert_array_equal(written.data, image.data)
 
 
 def test_one_slice_is_a_volume(tmp_path: Path) -> None:
