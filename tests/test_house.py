@@ -25,7 +25,7 @@ TOPICS: dict[str, set[str]] = {
     "metrics": {"paper_presets", "real_presets", "reference_metrics"},
     "nets": {"chen2022_nets", "table_iv"},
     "phantom": {"tumour_profile"},
-    "recipes": {"chen2022", "li2022", "pasumarthi2021", "pinetz2023", "real_patients", "recipe_game"},
+    "recipes": {"chen2022", "li2022", "pasumarthi2021", "pinetz2023", "real_patients"},
     "report": {"of_evaluate"},
     "reproduce": {"raw_study", "study_folds"},
     "steps": {"geometry_steps"},
