@@ -13,7 +13,7 @@ import dicom_factory as factory
 from mrsynth.core.errors import CohortError, InputError
 from mrsynth.index.corrections import IGNORE, Found, found_table, write_found
 from mrsynth.index.find import index_folder
-from mrsynth.index.pick import choose
+from mrsynth.index.pick import pick_images
 from mrsynth.io import Cohort
 from mrsynth.io.walk import Ignored
 from nifti_factory import brats, save
@@ -166,7 +166,7 @@ def image(name: str, **traits: float) -> Found:
 
 
 def test_a_choice_states_its_reason() -> None:
-    a, b = choose([image("a", original=1, voxels=10), image("b", original=0, voxels=99)])
+    a, b = pick_images([image("a", original=1, voxels=10), image("b", original=0, voxels=99)])
     assert a.contrast == "t1"
     assert a.reason == "says a; taken before b: original, not derived"
     assert b.contrast == IGNORE
@@ -185,11 +185,11 @@ def test_a_choice_states_its_reason() -> None:
     ],
 )
 def test_which_is_chosen(one: dict[str, float], other: dict[str, float], better: int | None) -> None:
-    chosen = choose([image("a", **one), image("b", **other)])
+    chosen = pick_images([image("a", **one), image("b", **other)])
     used = [i for i, found in enumerate(chosen) if found.contrast != IGNORE]
     assert used == ([] if better is None else [better])
     # The order of the images does not matter.
-    back = choose([image("b", **other), image("a", **one)])[::-1]
+    back = pick_images([image("b", **other), image("a", **one)])[::-1]
     assert [f.contrast for f in back] == [f.contrast for f in chosen]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mrsynth.index.corrections import IGNORE, Found
 from mrsynth.index.dicom_cases import find_studies
-from mrsynth.index.pick import choose
+from mrsynth.index.pick import pick_images
 from mrsynth.io.walk import Ignored
 
 
@@ -35,6 +35,15 @@ class Volume:
     def files(self) -> tuple[Path, ...]:
         return tuple(Path("/data") / self.place / f"{self.series}-{i}.dcm" for i in range(20))
 
+    person: str = ""
+    site: str = ""
+    in_plane_mm: float = 220.0
+
+    @property
+    def extent_mm(self) -> tuple[int, float, float]:
+        step = float(self.tags["SpacingBetweenSlices"])
+        return 2, -step * self.shape[2] / 2, step * self.shape[2] / 2
+
     @property
     def locator(self) -> Path:
         b = "" if self.b_s_mm2 is None else f",b={self.b_s_mm2:g}"
@@ -54,7 +63,7 @@ def scan(monkeypatch: pytest.MonkeyPatch):
         fake = ModuleType("mrsynth.io.dicom.scan")
         fake.scan_dicom = lambda folder: (list(volumes), list(ignored))  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "mrsynth.io.dicom.scan", fake)
-        return choose(find_studies(Path("/data"))[0])
+        return pick_images(find_studies(Path("/data"))[0])
 
     return run
 

@@ -120,7 +120,7 @@ def test_a_synthetic_image_never_stands_for_a_scan(tmp_path: Path) -> None:
     save(tmp_path / "P1" / "flair.nii.gz")  # its header was lost
     (tmp_path / "P1" / "flair.json").write_text('{"synthetic": true}')
     save(tmp_path / "P2" / "t2.nii.gz", descrip=made)
-    save(tmp_path / "P2" / "lesion.nii.gz")
+    save(tmp_path / "P2" / "lesion.nii.gz", ramp() % 2)
     anat = tmp_path / "sub-1" / "anat"
     save(anat / "sub-1_T1w.nii.gz")
     save(anat / "sub-1_T2w.nii.gz", descrip=made)

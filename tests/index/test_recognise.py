@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mrsynth.core.types import is_contrast
 from mrsynth.index.names import parse_name
-from mrsynth.index.recognise import guess_by_tags, normalise
+from mrsynth.index.recognise import guess_by_tags
+from mrsynth.index.words import normalise
 
 
 def tags(description: str = "", agent: str = "", **others: object) -> dict[str, object]:
@@ -106,7 +107,7 @@ def test_diffusion_is_named_by_its_b_value() -> None:
 
 def test_the_reason_names_what_was_read() -> None:
     assert guess_by_tags(tags("AX T1 POST", "Gd")).reason == (
-        "SeriesDescription 'AX T1 POST' says T1 and post, agent given (0018,0010)"
+        "SeriesDescription 'AX T1 POST' says T1 and post, agent 'Gd' is entered (ContrastBolusAgent)"
     )
     reason = guess_by_tags(tags(RepetitionTime=9000, EchoTime=120, InversionTime=2500)).reason
     assert reason == "TR 9000 TE 120 TI 2500, inversion recovery with long TE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from mrsynth.check.image import image_problems
 from mrsynth.check.problem import Problem, of_error
@@ -13,6 +14,7 @@ from mrsynth.core.image import Case, Image, grid_error, same_grid
 from mrsynth.core.progress import track
 from mrsynth.core.types import contrast_name, is_contrast
 from mrsynth.io.cohort import CaseRow, Cohort
+from mrsynth.io.labels import COLUMN, read_lesion
 from mrsynth.io.read import read_image, read_mask
 
 __all__ = ["Problem", "check_cohort"]
@@ -58,7 +60,7 @@ def _case_problems(
         if wanted and is_contrast(name) and name not in wanted:
             continue
         try:
-            image = read_image(path, name) if is_contrast(name) else read_mask(path, name)
+            image = _read(row, name, path)
         except InputError as error:
             yield of_error(row.case, error)
             continue
@@ -71,6 +73,13 @@ def _case_problems(
         scans = {image.contrast: image for image in images if is_contrast(image.contrast)}
         masks = {image.contrast: image for image in images if not is_contrast(image.contrast)}
         yield from compare(Case(scans, masks, {"patient": row.patient, "case": row.case}))
+
+
+def _read(row: CaseRow, name: str, path: Path) -> Image:
+    """Return an image or mask of a case."""
+    if is_contrast(name):
+        return read_image(path, name)
+    return read_lesion(path, row.metadata.get(COLUMN, "")) if name == "lesion" else read_mask(path, name)
 
 
 def _grid_problems(row: CaseRow, images: Sequence[Image]) -> Iterator[Problem]:

@@ -19,7 +19,8 @@ def check(table: Path) -> tuple[list[str], int]:
     cohort = read_cohort(table, allow_unsound=True)
     problems = check_cohort(cohort, compare=alignment_problems)
     errors = sum(problem.severity == "error" for problem in problems)
-    lines = [str(problem) for problem in problems]
+    lines = [f"note: {table}: {remark}" for remark in cohort.remarks]
+    lines += [str(problem) for problem in problems]
     told = f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}"
     lines.append(f"{counted(len(cohort.rows), 'case')}: {told if problems else 'no problem found'}")
     return lines, errors

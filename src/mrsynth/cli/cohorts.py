@@ -69,12 +69,16 @@ def index(
     derivatives: Annotated[
         list[str] | None, typer.Option("--derivatives", help="Use this BIDS derivative. Repeatable.")
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option("--labels", help="Convention of the lesion masks: brats2021, brats2023, brats2024, ms, binary …"),
+    ] = "",
 ) -> None:
     """Find DICOM, BIDS and NIfTI cases below a folder and write the cohort table; say what was recognised, and why."""
     from mrsynth.index.run import describe
     from mrsynth.index.run import index as run
 
-    cohort, previous = run(folder, out, seed, derivatives=derivatives or (), found=found)
+    cohort, previous = run(folder, out, seed, derivatives=derivatives or (), found=found, labels=labels)
     for line in describe(cohort, out, previous):
         print(line)
 

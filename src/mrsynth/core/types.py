@@ -24,8 +24,12 @@ LESION_LABELS: dict[int, str] = {
     4: "enhancing",
     5: "non_enhancing_tumour",
     6: "ms_plaque",
+    7: "resection_cavity",
+    8: "cystic_component",
+    9: "lesion",
 }
-"""Label values of `lesion` masks: BraTS (1 necrosis, 2 oedema, 3 or 4 enhancing by year), above 4 the phantom's."""
+"""Label values of `lesion` masks in memory; 9 is a lesion of no named kind. Those of a file follow the data set's own
+convention and are brought to these when a case is read (`io.labels`)."""
 
 AIR_HU = -1024.0
 """What a CT stores outside the reconstructed body. Lower values are padding, stored as −2000 or −3024."""

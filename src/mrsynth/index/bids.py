@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mrsynth.core.types import image_name
-from mrsynth.index.recognise import AGENT, NATIVE, Guess, says
+from mrsynth.index.agent import agent_by_tags, agent_by_words
+from mrsynth.index.evidence import CERTAIN, DOUBT, OTHER, TAG, Vote
+from mrsynth.index.masks import mask_votes
+from mrsynth.index.words import normalise, other_kind
 from mrsynth.io.sidecar import MAX_JSON_BYTES, small_json, stem_of
 
 DESCRIPTION = "dataset_description.json"
 
-
-_NAME = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[A-Za-z]+-[A-Za-z0-9.+]+)*)_(?P<suffix>[A-Za-z0-9]+)")
+_NAME = re.compile(
+    r"(?P<entities>sub-[A-Za-z0-9]+(?:_[A-Za-z]+-[A-Za-z0-9.+]+)*)(?:_(?P<of>[A-Za-z0-9]+)(?P<more>(?:_[A-Za-z]+-[A-Za-z0-9.+]+)+))?"
+    r"_(?P<suffix>[A-Za-z0-9]+)"
+)
+"""A BIDS name; also that of fMRIPrep's lesion masks, which names the image in its middle
+(sub-1_T1w_label-lesion_roi)."""
 
 _CONTRASTS = {"T1w": "t1", "T2w": "t2", "FLAIR": "flair", "ADC": "adc", "dwi": "dwi", "ct": "ct", "CT": "ct"}
 
-_UNUSED = re.compile(
+_MASKS = ("mask", "dseg", "roi", "seg", "label")
+
+_OTHER = re.compile(
     r"T2star|T2starw|PDw|PDT2|inplaneT1|inplaneT2|bold|cbv|sbref|asl|m0scan|perf|angio|swi|GRE|"
     r"UNIT1|MP2RAGE|MPM|MTS|MTR|VFA|IRT1|MEGRE|MESE|TB1TFL|TB1EPI|T1map|T2map|T2starmap|R1map|"
     r"R2map|PDmap|Chimap|MTsat|MTVmap|defacemask|epi|fieldmap|magnitude|magnitude1|magnitude2|phase|"
-    r"phase1|phase2|phasediff|FA|MD|S0map|colFA|trace|expADC|pet|probseg|T1rho|T2rho|M0map|FLASH"
+    r"phase1|phase2|phasediff|FA|MD|S0map|colFA|trace|expADC|pet|probseg|T1rho|T2rho|M0map|FLASH|\w+map"
 )
 
 
@@ -48,45 +56,63 @@ class BidsName:
 
 def parse_bids(path: Path) -> BidsName | None:
     """Return what a NIfTI file's BIDS name is made of, None where it is not named so."""
-    found = _NAME.fullmatch(stem_of(path))
-    if found is None:
+    match = _NAME.fullmatch(stem_of(path))
+    if match is None:
         return None
-    pairs = (part.partition("-") for part in found["entities"].split("_"))
-    return BidsName({key: value for key, _, value in pairs}, found["suffix"])
+    pairs = (part.partition("-") for part in (match["entities"] + (match["more"] or "")).split("_"))
+    return BidsName({key: value for key, _, value in pairs}, match["suffix"])
 
 
-def guess_by_bids(name: BidsName) -> Guess | None:
-    """Return what the suffix and the entities say, None where they are not BIDS's own words."""
+def kind_by_bids(name: BidsName) -> Iterator[Vote]:
+    """Yield what suffix and entities say of the kind of an image; nothing where they are not BIDS's own words."""
     entities, suffix = name.entities, name.suffix
-    if entities.get("part", "mag") != "mag":
-        return Guess(None, f"BIDS entity part-{entities['part']}: no magnitude image")
-    if _UNUSED.fullmatch(suffix):
-        return Guess(None, f"BIDS suffix {suffix}: no contrast that is used here")
-    if suffix in ("mask", "dseg", "roi"):
-        return _mask(name)
-    contrast = _CONTRASTS.get(suffix)
-    if contrast != "t1":
-        return Guess(contrast, f"BIDS suffix {suffix}") if contrast else None
-    agent, acquisition = entities.get("ce"), re.sub(r"(?<=[a-z])(?=[A-Z])", " ", entities.get("acq", "")).lower()
-    if agent and not re.fullmatch(r"no|none|pre\w*|nativ\w*|without\w*", agent, re.I):
-        return Guess("t1ce", f"BIDS suffix T1w with ce-{agent}")
-    if not agent and not says(NATIVE, acquisition) and says(AGENT, acquisition):
-        return Guess("t1ce", f"BIDS suffix T1w with acq-{entities['acq']}")
-    return Guess("t1", "BIDS suffix T1w" + (f" with ce-{agent}" if agent else ""))
+    if (part := entities.get("part", "mag")) != "mag":
+        yield Vote(OTHER, CERTAIN, f"BIDS entity part-{part}: no magnitude image")
+    if _OTHER.fullmatch(suffix):
+        yield Vote(OTHER, CERTAIN, f"BIDS suffix {suffix}: no contrast that is used here")
+    elif suffix in _MASKS:
+        yield from _mask(name)
+    elif contrast := _CONTRASTS.get(suffix):
+        yield Vote(contrast, TAG, f"BIDS suffix {suffix}" + (f" with ce-{entities['ce']}" if "ce" in entities else ""))
+        for key in ("acq", "rec", "desc", "recording", "mod", "label", "inv", "mt"):
+            text = normalise(_split(entities.get(key, "")))
+            if other := other_kind("inv 1" if key == "inv" and text else text):
+                yield Vote(OTHER, CERTAIN, f"BIDS entity {key}-{entities[key]}: {other[1]}")
 
 
-def _mask(name: BidsName) -> Guess | None:
-    """Return which mask it is, by its label or description."""
+def agent_by_bids(name: BidsName) -> Iterator[Vote]:
+    """Yield what the entities say of a contrast agent: ce-gadolinium, ce-none, acq-preContrast."""
+    said = False
+    for key in ("ce", "acq", "desc"):
+        text = name.entities.get(key, "")
+        for vote in agent_by_words(_split(text), f"with {key}-{text}:"):
+            said = True
+            yield Vote(vote.answer, TAG if key == "ce" else vote.weight, f"BIDS suffix {name.suffix} with {key}-{text}")
+    if (agent := name.entities.get("ce")) and not said:
+        for vote in agent_by_tags({"ContrastBolusAgent": _split(agent)}):
+            yield Vote(vote.answer, vote.weight, f"BIDS suffix {name.suffix} with ce-{agent}")
+
+
+def _split(label: str) -> str:
+    """Return a label's words: preContrast → pre Contrast."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)
+
+
+def _mask(name: BidsName) -> Iterator[Vote]:
+    """Yield which mask it is, by its label or description."""
     for key in ("label", "desc"):
         if value := name.entities.get(key):
             said = f"BIDS {key}-{value}_{name.suffix}"
-            meant = re.sub(r"mask$", "", value.lower())
-            if meant in ("brain", "lesion", "enhancing"):
-                return Guess(meant, said)
-            if meant in ("tumor", "tumour", "stroke", "infarct", "wmh", "wmlesion", "lesions", "glioma"):
-                return Guess("lesion", said)
-            return Guess(None, f"{said}: no mask that is used here")
-    return Guess(None, "BIDS suffix dseg without a label: of tissues?") if name.suffix == "dseg" else None
+            votes = list(mask_votes(re.sub(r"[Mm]ask$", "", _split(value))))
+            votes = votes or [Vote(OTHER, TAG, "no mask that is used here")]
+            yield from (Vote(vote.answer, vote.weight, _with(said, vote)) for vote in votes)
+            return
+    if name.suffix == "dseg":
+        yield Vote(DOUBT, TAG, "BIDS suffix dseg without a label: of tissues?")
+
+
+def _with(said: str, vote: Vote) -> str:
+    return said if vote.answer not in (OTHER, DOUBT) else f"{said}: no mask that is used here"
 
 
 @dataclass(frozen=True)
@@ -98,23 +124,33 @@ class Place:
 
 
 def place_of(path: Path, root: Path) -> Place:
-    """Return the data set of a BIDS-named file below `root`, and of which derivative it is."""
+    """Return the data set of a file below `root`, and of which derivative it is.
+
+    A derivative stands below `derivatives/`, or in a data set whose description says `"DatasetType": "derivative"`.
+    """
     parts = path.relative_to(root).parts[:-1]
     subject = next((i for i, part in enumerate(parts) if part.startswith("sub-")), len(parts))
     above = list(parts[:subject])
     derivative = None
-    if "derivatives" in above:
-        at = above.index("derivatives")
-        derivative = above[at + 1] if at + 1 < len(above) else "derivatives"
-        above = above[:at]
+    if "derivatives" in parts:
+        at = parts.index("derivatives")
+        derivative = parts[at + 1] if at + 1 < len(parts) else "derivatives"
+        above = list(parts[:at])
     if above and above[-1] in ("rawdata", "sourcedata"):
         above.pop()
-    return Place(root.joinpath(*above), derivative)
+    base = root.joinpath(*above)
+    if derivative is None and small_json(base / DESCRIPTION).get("DatasetType") == "derivative":
+        derivative = base.name
+    return Place(base, derivative)
 
 
-def beside(path: Path, suffix: str, base: Path) -> dict[str, Any]:
-    """Return what a sidecar says of an image: the one beside it, before the data set's own (T1w.json)."""
-    return {**small_json(base / f"{suffix}.json"), **small_json(path.with_name(f"{stem_of(path)}.json"))}
+def is_source_data(path: Path, root: Path) -> bool:
+    """Say whether a file lies in the `sourcedata` of a BIDS data set: its images were made of that."""
+    parts = path.relative_to(root).parts
+    if "sourcedata" not in parts[:-1]:
+        return False
+    base = root.joinpath(*parts[: parts.index("sourcedata")])
+    return (base / DESCRIPTION).is_file()
 
 
 def participants(base: Path) -> dict[str, dict[str, str]]:
@@ -128,7 +164,7 @@ def participants(base: Path) -> dict[str, dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}
     reserved = {"participant_id", "patient", "case", "split", "b0_tesla", "dose"}
-    found = {}
+    people = {}
     for row in rows:
         subject = (row.get("participant_id") or "").strip()
         columns = {
@@ -136,8 +172,8 @@ def participants(base: Path) -> dict[str, dict[str, str]]:
             for key, value in row.items()
             if isinstance(key, str) and isinstance(value, str) and key.lower() not in reserved and not image_name(key)
         }
-        found["sub-" + subject.removeprefix("sub-")] = {k: v for k, v in columns.items() if v not in ("", "n/a")}
-    return found
+        people["sub-" + subject.removeprefix("sub-")] = {k: v for k, v in columns.items() if v not in ("", "n/a")}
+    return people
 
 
 def invalid_names(paths: Iterable[Path], base: Path) -> list[Path]:

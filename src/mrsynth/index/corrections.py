@@ -196,13 +196,13 @@ def _require_acquired(place: Path, shown: str, where: str) -> None:
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the table's lines as mappings, with their numbers."""
-    header, lines = read_cells(path, "a found table", "the cohort.found.csv that mrsynth index writes", short=True)
-    names = [column.lower() for column in header]
+    table = read_cells(path, "a found table", "the cohort.found.csv that mrsynth index writes", short=True)
+    names = [column.lower() for column in table.header]
     if missing := [column for column in COLUMNS[:4] if column not in names]:
         raise CohortError(
             f"{path}: is not a found table.", found=f"no column {missing[0]}", expected=", ".join(COLUMNS)
         )
-    return [(line, dict(zip(names, cells, strict=True))) for line, cells in lines]
+    return [(line, dict(zip(names, cells, strict=True))) for line, cells in table.rows]
 
 
 def without_unsafe_names(found: Iterable[Found]) -> list[Found]:

@@ -10,18 +10,21 @@ from mrsynth.core.errors import InputError
 from mrsynth.index.bids import DESCRIPTION, invalid_names, parse_bids, place_of
 from mrsynth.index.corrections import Found, FoundCase, cases_of, described, has_image
 from mrsynth.index.nifti_cases import find_named
-from mrsynth.index.pick import choose
+from mrsynth.index.people import one_name_a_person
+from mrsynth.index.pick import pick_images
 from mrsynth.io.case import read_case_file
 from mrsynth.io.nifti_stream import is_nifti
-from mrsynth.io.walk import TEXT_SUFFIXES, Ignored, list_files, others
+from mrsynth.io.walk import Ignored, list_files, may_be_dicom, others
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What lies below a folder. found: every image, used or not; ignored: everything else, with the reason."""
+    """What lies below a folder. found: every image, used or not; ignored: everything else, with the reason; told: what
+    was concluded about patients, in words."""
 
     found: tuple[Found, ...]
     ignored: tuple[Ignored, ...]
+    told: tuple[str, ...] = ()
 
 
 def find_cases(folder: Path, derivatives: Sequence[str] = ()) -> tuple[list[FoundCase], list[Ignored]]:
@@ -49,18 +52,20 @@ def find_images(folder: Path, derivatives: Sequence[str] = ()) -> Intake:
     files, ignored = list_files(folder)
     named = [path for path in files if is_nifti(path)]
     rest = [path for path in files if not is_nifti(path)]
-    found = find_named(named, folder, derivatives)
-    if any(not TEXT_SUFFIXES.fullmatch(path.suffix.lower()) for path in rest):
+    images = find_named(named, folder, derivatives)
+    told: list[str] = []
+    if any(may_be_dicom(path) for path in rest):
         from mrsynth.index.dicom_cases import find_studies  # pydicom
 
-        studies, used = find_studies(folder)
+        studies, used, told = find_studies(folder)
         listed = {item.path for item in ignored}
-        found += [image for image in studies if image.path not in listed]
+        images += [image for image in studies if image.path not in listed]
         rest = [path for path in rest if path not in used]
     own = ("cohort.csv", "cohort.found.csv")
     ignored += [*others(rest, folder, own), *_problems(named, folder)]
-    found = choose(found)
-    return Intake(tuple(sorted(found, key=lambda f: (f.case, str(f.path)))), tuple(ignored))
+    images, joined = one_name_a_person(images)
+    images = pick_images(images)
+    return Intake(tuple(sorted(images, key=lambda f: (f.case, str(f.path)))), tuple(ignored), (*told, *joined))
 
 
 def require_images(found: Sequence[Found], intake: Intake, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,15 +12,32 @@ from typing import Any
 from mrsynth.core.errors import InputError
 from mrsynth.core.settings import nearest
 from mrsynth.core.types import dwi_name, is_contrast
-from mrsynth.index.bids import BidsName, beside, guess_by_bids, parse_bids, participants, place_of
+from mrsynth.index.agent import agent_by_tags, agent_by_words
+from mrsynth.index.bids import (
+    BidsName,
+    agent_by_bids,
+    is_source_data,
+    kind_by_bids,
+    parse_bids,
+    participants,
+    place_of,
+)
 from mrsynth.index.corrections import IGNORE, Found
-from mrsynth.index.names import is_contrast_folder, name_case, names_a_case, names_no_patient, parse_name, spelt
-from mrsynth.index.recognise import Guess
+from mrsynth.index.evidence import DOUBT, TAG, WORD, Guess, Vote
+from mrsynth.index.labels import mask_evidence
+from mrsynth.index.names import NO_WORD, is_contrast_folder, read_name, spelt
+from mrsynth.index.people import is_series_number, name_case, names_a_case, names_no_patient
+from mrsynth.index.recognise import recognise
+from mrsynth.index.tags import kind_by_tags
 from mrsynth.io.case import read_case_file
 from mrsynth.io.diffusion import bval_file, read_shells
 from mrsynth.io.locator import join_locator
 from mrsynth.io.nifti_stream import read_header
+from mrsynth.io.sidecar import sidecar
 from mrsynth.io.synthetic import why_synthetic
+
+MOST_YEARS = 10.0
+"""A subject whose age differs by more between two data sets is two people."""
 
 
 @dataclass
@@ -37,48 +55,72 @@ class _Group:
 def find_named(paths: Sequence[Path], folder: Path, derivatives: Sequence[str]) -> list[Found]:
     """Return NIfTI files as images of cases; a 4-D diffusion series as one image a b-value.
 
-    derivatives: those of BIDS data sets to use. Raises InputError if there is no such derivative.
+    Args:
+        paths: The files.
+        folder: The folder that all of them lie below.
+        derivatives: Names of the derivatives of BIDS data sets to use.
+
+    Raises:
+        InputError: There is no such derivative.
     """
     groups: dict[tuple[Path, str], _Group] = {}
     unused: list[Found] = []
-    names = [(path, parse_bids(path)) for path in paths]
-    _require_derivatives(derivatives, [path for path, bids in names if bids], folder)
-    for path, bids in names:
-        if bids is not None:
+    _require_derivatives(derivatives, paths, folder)
+    for path in paths:
+        if is_source_data(path, folder):
+            unused.append(Found(path, "", "", IGNORE, "in sourcedata: what the data set's images were made from"))
+        elif (bids := _bids_of(path, folder)) is not None:
             _add_bids(groups, path, bids, folder, derivatives)
-            continue
-        guess, prefix = _guess(path)
-        guess = _if_acquired(guess, path)
-        if guess.contrast is None:
-            unused.append(Found(path, "", "", IGNORE, guess.reason))
-            continue
-        place = path.parent
-        while is_contrast_folder(place.name) and place != folder:
-            place = place.parent
-        group = groups.setdefault((place, prefix), _Group(place, prefix))
-        group.images += [(where, meant, {}) for where, meant in _volumes(path, guess)]
-    found = _of_groups(list(groups.values()), folder)
+        else:
+            guess, prefix, steps = _guess(path)
+            if guess.contrast is None:
+                unused.append(Found(path, "", "", IGNORE, guess.reason))
+                continue
+            place = path.parent
+            while is_contrast_folder(place.name) and place != folder:
+                place = place.parent
+            group = groups.setdefault((place, prefix), _Group(place, prefix))
+            group.images += [(volume, meant, {"unprocessed": -steps}) for volume, meant in _volumes(path, guess)]
+    images = _of_groups(list(groups.values()), folder)
     # An image without a known name goes with the one case of its folder, for the user to say what it is.
     here: dict[Path, set[tuple[str, str]]] = defaultdict(set)
-    for image in found:
+    for image in images:
         here[image.path.parent].add((image.patient, image.case))
     for image in unused:
         if len(whose := here[image.path.parent]) == 1:
             patient, case = next(iter(whose))
             image = replace(image, patient=patient, case=case)
-        found.append(image)
-    return found
+        images.append(image)
+    return images
+
+
+def _bids_of(path: Path, folder: Path) -> BidsName | None:
+    """Return what a BIDS name says; of a file in a derivative that is named otherwise, its subject's and session's
+    folder."""
+    if (bids := parse_bids(path)) is not None:
+        return bids
+    if place_of(path, folder).derivative is None:
+        return None
+    parts = path.relative_to(folder).parts[:-1]
+    pairs = [part.partition("-") for part in parts if part.startswith(("sub-", "ses-"))]
+    entities = {key: value for key, _, value in pairs if value}
+    return BidsName(entities if "sub" in entities else {"sub": "unknown", **entities}, "")
 
 
 def _add_bids(
     groups: dict[tuple[Path, str], _Group], path: Path, bids: BidsName, folder: Path, derivatives: Sequence[str]
 ) -> None:
-    """Add a file with a BIDS name to the group of its subject and session."""
-    guess, where = _if_acquired(guess_by_bids(bids) or parse_name(path)[0], path), place_of(path, folder)
+    """Add a file of a BIDS data set to the group of its subject and session."""
+    beside, name = sidecar(path), read_name(path)
+    kind, agent = list(kind_by_bids(bids)), list(agent_by_bids(bids))
+    if not kind:
+        kind, agent = list(name.kind), list(name.agent)
+    guess = _with_sidecar(kind, agent, beside, path)
+    where = place_of(path, folder)
     group = groups.setdefault((where.base, bids.case), _Group(where.base, bids.case, bids))
     if where.derivative is None and guess.contrast is not None:
-        group.known.update(_field_strength(beside(path, bids.suffix, where.base)))
-    elif where.derivative not in derivatives and guess.contrast is not None:
+        group.known.update(_field_strength(beside))
+    elif where.derivative not in (None, *derivatives) and guess.contrast is not None:
         told = f"{guess.reason}, of derivative {where.derivative}: used only with --derivatives {where.derivative}"
         guess = Guess(None, told)
     traits = {"asked": float(where.derivative is not None), "native": float("space" not in bids.entities)}
@@ -87,6 +129,8 @@ def _add_bids(
 
 def _require_derivatives(derivatives: Sequence[str], paths: Sequence[Path], folder: Path) -> None:
     """Raise InputError if a derivative that was asked for does not exist."""
+    if not derivatives:
+        return
     known = sorted({place_of(path, folder).derivative or "" for path in paths} - {""})
     for name in derivatives:
         if name not in known:
@@ -95,18 +139,64 @@ def _require_derivatives(derivatives: Sequence[str], paths: Sequence[Path], fold
             )
 
 
-def _guess(path: Path) -> tuple[Guess, str]:
-    """Return what a file is by its name, or else by the name of its folder (T1/image.nii.gz)."""
-    guess, prefix = parse_name(path)
-    if guess.contrast is None and not prefix and is_contrast_folder(path.parent.name):
-        return Guess(spelt(path.parent.name), f"its folder says {path.parent.name}"), ""
-    return guess, prefix
+def _guess(path: Path) -> tuple[Guess, str, int]:
+    """Return what a file is by its name, its folder's (T1/image.nii.gz) and its sidecar; its prefix; its steps."""
+    name = read_name(path)
+    kind, agent, prefix = list(name.kind), list(name.agent), name.prefix
+    if not kind and not prefix and is_contrast_folder(path.parent.name):
+        meant = spelt(path.parent.name) or ""
+        told = f"its folder says {path.parent.name}"
+        kind = [Vote("t1" if meant in ("t1ce", "t1ld") else meant, TAG, told)]
+        if meant in ("t1ce", "t1ld"):
+            agent = [Vote("given" if meant == "t1ce" else "part", TAG, "")]
+    return _with_sidecar(kind, agent, sidecar(path), path), prefix, name.steps
 
 
-def _if_acquired(guess: Guess, path: Path) -> Guess:
-    """Return what a file is, but nothing where a model made it: a synthetic image must never stand for a scan."""
-    why = None if guess.contrast is None else why_synthetic(path)
-    return guess if why is None else Guess(None, f"a synthetic image, not a scan: {why}")
+def _with_sidecar(kind: list[Vote], agent: list[Vote], beside: Mapping[str, Any], path: Path) -> Guess:
+    """Return what an image is, by the votes of its name and what the .json beside it says in DICOM's keywords."""
+    if kind and (why := why_synthetic(path)):
+        return Guess(None, f"a synthetic image, not a scan: {why}")
+    tags = _in_ms(beside)
+    if tags and not any(vote.answer in ("brain", "lesion", "enhancing") for vote in kind):
+        weighted = any(vote.answer.startswith("dwi") for vote in kind)
+        kind += [_remark(vote) for vote in kind_by_tags(tags) if not (weighted and vote.answer == "dwi")]
+        agent = [*agent, *agent_by_tags(tags)]
+        for key in ("SeriesDescription", "ProtocolName"):
+            agent += list(agent_by_words(str(tags.get(key) or ""), f"{key} {tags.get(key)!r} says"))[:1]
+    kind += _by_header(path, kind)
+    return recognise(kind, agent, silent=NO_WORD, unsaid="")
+
+
+def _remark(vote: Vote) -> Vote:
+    return replace(vote, reason=f"the .json beside it: {vote.reason}")
+
+
+def _in_ms(beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sidecar in DICOM's units: BIDS gives times in seconds."""
+    tags = {key: value for key, value in beside.items() if isinstance(value, str | int | float | list)}
+    for key in ("EchoTime", "RepetitionTime", "InversionTime"):
+        if isinstance(value := tags.get(key), int | float):
+            tags[key] = 1000.0 * value
+    return tags
+
+
+def _by_header(path: Path, kind: Sequence[Vote]) -> list[Vote]:
+    """Return what the header of the image itself speaks against: vectors, statistics, labels under an image's name."""
+    answers = {vote.answer for vote in kind}
+    if not answers & {"t1", "t2", "flair", "brain", "lesion"}:
+        return []
+    if answers & {"brain", "lesion"}:
+        return mask_evidence(path, kind)
+    try:
+        layout = read_header(path)
+    except InputError:
+        return []
+    intent = int(layout.header["intent_code"])
+    if 2 <= intent <= 24 or 1002 <= intent <= 1011:
+        return [Vote(DOUBT, TAG, f"its header says that it holds no plain image (intent code {intent})")]
+    if layout.volumes > 1:
+        return [Vote(DOUBT, WORD, f"it holds {layout.volumes} volumes: which? (…#volume=0)")]
+    return []
 
 
 def _volumes(path: Path, guess: Guess) -> list[tuple[Path, Guess]]:
@@ -135,7 +225,7 @@ def _volumes(path: Path, guess: Guess) -> list[tuple[Path, Guess]]:
 
 def _of_groups(groups: Sequence[_Group], folder: Path) -> list[Found]:
     """Return the images of all groups with their patients and cases."""
-    groups = _joined(groups)
+    groups = _joined(_numbered(groups))
     root = folder.resolve().name
     # Folders below that name no patient (raw, atlas, visit1, T1) say that the root itself is the patient.
     others = [g for g in groups if g.bids is None]
@@ -146,7 +236,7 @@ def _of_groups(groups: Sequence[_Group], folder: Path) -> list[Found]:
         for g in groups
     )
     people: dict[Path, dict[str, dict[str, str]]] = {}
-    named = []
+    named: list[tuple[_Group, str, str, Mapping[str, Any]]] = []
     for group in groups:
         said, _ = read_case_file(group.place) if group.bids is None else ({}, None)
         if group.bids is not None:
@@ -162,9 +252,38 @@ def _of_groups(groups: Sequence[_Group], folder: Path) -> list[Found]:
             patient, case = name_case(parts, group.prefix, root, root_is_patient)
         patient, case = str(said.get("patient", patient)), str(said.get("case", case))
         named.append((group, patient, case, said))
+    named = _by_data_set(named, people, folder)
     return [
         image for group, patient, case, said in _distinct(named, folder) for image in _found(group, patient, case, said)
     ]
+
+
+def _by_data_set(
+    named: Sequence[tuple[_Group, str, str, Mapping[str, Any]]],
+    people: Mapping[Path, Mapping[str, Mapping[str, str]]],
+    folder: Path,
+) -> list[tuple[_Group, str, str, Mapping[str, Any]]]:
+    """Return the cases; subjects of one name are two people where two data sets say different things of them."""
+    tables: dict[str, dict[str, set[str]]] = {patient: {} for table in people.values() for patient in table}
+    for table in people.values():
+        for patient, columns in table.items():
+            for key, value in columns.items():
+                tables[patient].setdefault(key.lower(), set()).add(value)
+    several = {patient for patient, columns in tables.items() if _contradict(columns)}
+    return [
+        (group, "-".join([*group.place.relative_to(folder).parts, patient]), case, said)
+        if group.bids is not None and patient in several
+        else (group, patient, case, said)
+        for group, patient, case, said in named
+    ]
+
+
+def _contradict(columns: Mapping[str, set[str]]) -> bool:
+    """Say whether what data sets say of a subject cannot be true of one person; years between scans may make one
+    older."""
+    sexes = {value.casefold()[:1] for value in columns.get("sex", ())}
+    ages = [float(age) for age in columns.get("age", ()) if re.fullmatch(r"\d{1,3}(\.\d+)?", age)]
+    return len(sexes) > 1 or (bool(ages) and max(ages) - min(ages) > MOST_YEARS)
 
 
 def _found(group: _Group, patient: str, case: str, said: Mapping[str, Any]) -> list[Found]:
@@ -209,6 +328,20 @@ def _joined(groups: Sequence[_Group]) -> list[_Group]:
                 full[0].images += lone.images
                 dropped.add(id(lone))
     return [group for group in groups if id(group) not in dropped]
+
+
+def _numbered(groups: Sequence[_Group]) -> list[_Group]:
+    """Return the groups; a bare number that stands before contrasts in several folders is that of a series."""
+    places: dict[str, set[Path]] = defaultdict(set)
+    for group in groups:
+        if group.bids is None and is_series_number(group.prefix):
+            places[group.prefix].add(group.place)
+    joined: dict[tuple[Path, str, bool], _Group] = {}
+    for group in groups:
+        prefix = "" if len(places.get(group.prefix, ())) > 1 else group.prefix
+        first = joined.setdefault((group.place, prefix, group.bids is None), replace(group, prefix=prefix, images=[]))
+        first.images += group.images
+    return list(joined.values())
 
 
 def _distinct(

@@ -13,7 +13,9 @@ from mrsynth.core.ownership import replace_keeping
 from mrsynth.core.text import counted
 from mrsynth.core.types import in_order
 from mrsynth.index.corrections import first_correction, found_table, write_found
+from mrsynth.index.evidence import UNSURE
 from mrsynth.index.find import IndexedCohort, index_folder
+from mrsynth.index.people import describe_people
 from mrsynth.io import write_cohort
 from mrsynth.io.walk import Ignored
 
@@ -22,15 +24,31 @@ SHOWN = 12
 
 
 def index(
-    folder: Path, out: Path, seed: int = 0, *, derivatives: Sequence[str] = (), found: Path | None = None
+    folder: Path,
+    out: Path,
+    seed: int = 0,
+    *,
+    derivatives: Sequence[str] = (),
+    found: Path | None = None,
+    labels: str = "",
 ) -> tuple[IndexedCohort, Path | None]:
     """Find the cases below a folder, split them by patient, and write the cohort table and its found table.
 
-    derivatives: names of BIDS derivatives to use. found: a found table that the user has corrected; his word counts.
-    Returns the cohort, and where the cohort table is kept that this one has replaced (<out>.bak), if there was another.
-    Raises CohortError where the found table beside it holds corrections and `found` is not given: they would be lost.
+    Args:
+        folder: Where to look.
+        out: The cohort table to write.
+        seed: Of the split.
+        derivatives: Names of BIDS derivatives to use.
+        found: A found table that the user has corrected: its word counts more than what is found.
+        labels: The convention of all lesion masks, "" to assume it.
+
+    Returns:
+        The cohort, and where the cohort table is kept that this one has replaced (<out>.bak), if there was another.
+
+    Raises:
+        CohortError: The found table beside it holds corrections and `found` is not given: they would be lost.
     """
-    cohort = index_folder(folder, seed=seed, derivatives=derivatives, corrections=found)
+    cohort = index_folder(folder, seed=seed, derivatives=derivatives, corrections=found, labels=labels)
     table = found_table(out)
     if found is None and table.exists() and (line := _correction(table)):
         raise CohortError(
@@ -56,18 +74,28 @@ def _correction(table: Path) -> str | None:
 
 
 def describe(cohort: IndexedCohort, out: Path, previous: Path | None) -> list[str]:
-    """Return the lines that `mrsynth index` prints: cases, contrasts and what was left out, each with the reason.
+    """Return the lines that `mrsynth index` prints: cases, contrasts, patients, what was left out, with the reasons.
 
-    previous: where the cohort table is kept that this one has replaced."""
+    Args:
+        cohort: What was found.
+        out: Where its table stands.
+        previous: Where the cohort table is kept that this one has replaced.
+    """
     patients = {row.patient for row in cohort.rows}
     splits = Counter(row.split for row in cohort.rows)
     images = Counter(name for row in cohort.rows for name in row.files)
+    asked = [item for item in cohort.ignored if item.reason.startswith(UNSURE)]
+    rest = [item for item in cohort.ignored if not item.reason.startswith(UNSURE)]
     lines = [
         f"{counted(len(cohort.rows), 'case')} of {counted(len(patients), 'patient')} in {out}",
         "  split:  " + ", ".join(f"{name} {n}" for name, n in splits.items()),
         "  images: " + ", ".join(f"{name} {images[name]}" for name in in_order(images)),
         *_recognised(cohort),
-        *_left_out(cohort.ignored),
+        "  patients:",
+        *(f"    {line}" for line in describe_people(cohort.found)),
+        *(f"    {line}" for line in cohort.told),
+        *_listed("unsure, say what they are in the found table", asked),
+        *_listed("left out", rest),
         *([f"The cohort table that this one replaced is {previous}"] if previous else []),
         f"Every image seen stands in {found_table(out)}: correct contrast, patient or case there, then",
         f"  mrsynth index DIR --found {found_table(out)} -o {out}",
@@ -91,14 +119,14 @@ def _recognised(cohort: IndexedCohort) -> Iterator[str]:
         yield f"  and {more} more case{'s' * (more != 1)}"
 
 
-def _left_out(ignored: Sequence[Ignored]) -> Iterator[str]:
-    """Yield what was left out, the same reason told once."""
+def _listed(title: str, ignored: Sequence[Ignored]) -> Iterator[str]:
+    """Yield what was not used, the same reason told once."""
     if not ignored:
         return
-    yield f"  left out ({len(ignored)}):"
+    yield f"  {title} ({len(ignored)}):"
     by_reason: dict[str, list[Ignored]] = defaultdict(list)
     for item in ignored:
-        by_reason[item.reason].append(item)
+        by_reason[item.reason.removeprefix(UNSURE)].append(item)
     for reason, items in list(by_reason.items())[:SHOWN]:
         more = f" and {len(items) - 1} more" if len(items) > 1 else ""
         yield f"    {items[0].path}{more}: {reason}"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.core.errors import InputError
-from mrsynth.core.image import Case
+from mrsynth.core.image import Case, Image
 from mrsynth.core.types import MASKS, contrast_name, in_order, is_contrast
 from mrsynth.io.cohort import CaseRow
+from mrsynth.io.labels import COLUMN, read_lesion
 from mrsynth.io.locator import split_locator
 from mrsynth.io.read import read_image, read_mask
 from mrsynth.io.walk import Ignored
@@ -38,8 +39,14 @@ def read_case(row: CaseRow, contrasts: Sequence[str] | None = None, masks: Seque
                 do=f"add {name} to this case or leave the case out",
             )
     images = {name: read_image(row.files[name], name) for name in names}
-    found = {name: read_mask(path, name) for name, path in row.files.items() if name in masks}
-    return Case(images, found, _metadata(row))
+    read = {name: _mask(row, name) for name in row.files if name in masks}
+    return Case(images, read, _metadata(row))
+
+
+def _mask(row: CaseRow, name: str) -> Image:
+    """Return a mask of a case; a lesion mask by the convention that the table names."""
+    path = row.files[name]
+    return read_lesion(path, row.metadata.get(COLUMN, "")) if name == "lesion" else read_mask(path, name)
 
 
 def _metadata(row: CaseRow) -> dict[str, Any]:

@@ -37,9 +37,10 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The rows of a table."""
+    """The rows of a table. remarks: what was unusual in its file and how it was taken, in words."""
 
     rows: tuple[CaseRow, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def contrasts(self) -> tuple[str, ...]:
@@ -104,7 +105,12 @@ def patient_of(name: str) -> str:
     sub-X_ses-Y → sub-X (BIDS), BraTS-GLI-00000-001 → BraTS-GLI-00000 (the last group is the time point), 113-02 → 113
     (subject and scan of Kirby 21); any other name is its own patient.
     """
-    for pattern in (r"(sub-[^\W_]+)", r"(BraTS(?:-[A-Za-z]+)+-\d+)-\d{1,3}$", r"(\d+)-\d{1,2}$"):
+    for pattern in (
+        r"(sub-[^\W_]+)",
+        r"(BraTS(?:-[A-Za-z]+)+-\d+)-\d{1,3}$",
+        r"(UPENN-GBM-\d+)_\d\d$",
+        r"(\d+)-\d{1,2}$",
+    ):
         if found := re.match(pattern, name, flags=re.I):
             return found.group(1)
     return name

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from mrsynth.core.errors import InputError
 from mrsynth.io.nifti_stream import read_header
+from mrsynth.io.sidecar import inherited, stem_of
 
 MAX_BVAL_BYTES = 1 << 20
 
 
 def bval_file(path: Path) -> Path:
-    """Return where the b-values of a NIfTI file would stand: x.nii.gz → x.bval."""
-    return path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I) + ".bval")
+    """Return where the b-values of a NIfTI file stand: x.nii.gz → x.bval, or a .bval above it in a BIDS data set."""
+    beside = path.with_name(f"{stem_of(path)}.bval")
+    if beside.exists():
+        return beside
+    above = inherited(path, ".bval")
+    return above[-1] if above else beside
 
 
 def shell_of(b_s_mm2: float) -> int:

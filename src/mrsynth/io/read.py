@@ -11,6 +11,7 @@ from mrsynth.core.files import NOTHING, kind_of, sha256_file
 from mrsynth.core.image import Image
 from mrsynth.io import nifti
 from mrsynth.io.diffusion import bval_file, read_shells, shell_of
+from mrsynth.io.formats import convert_words, looks_like_dicom, suffix_of
 from mrsynth.io.locator import split_locator, whole_number
 from mrsynth.io.nifti_stream import is_nifti
 
@@ -65,6 +66,10 @@ def file_digest(path: Path) -> str:
 
 def _require_there(file: Path) -> None:
     """Raise InputError unless a file or a folder stands there."""
+    if (words := convert_words(suffix_of(file))) and not (kind_of(file) == "a file" and looks_like_dicom(file)):
+        raise InputError(
+            f"{file}: is no image that can be read.", found=words.partition(": ")[0], do=words.partition(": ")[2]
+        )
     kind = kind_of(file)
     if kind == NOTHING:
         raise InputError(f"{file}: there is no such file.", do="check the path")

@@ -14,7 +14,7 @@ from mrsynth.core.files import write_text
 from mrsynth.core.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 from mrsynth.io.cells import read_cells
 from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, patient_of, require_sound, split_patients
-from mrsynth.io.locator import absolute, relative_text
+from mrsynth.io.locator import absolute, relative_text, split_locator
 
 
 def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
@@ -26,9 +26,9 @@ def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
     that no folder can have, or a patient stands in two splits (`check_cohort` reports them). Raises CohortError naming
     the line.
     """
-    header, lines = read_cells(path, "a cohort table", "the table that mrsynth index writes")
-    columns = _columns(header, path)
-    rows = [_row(dict(zip(header, cells, strict=True)), columns, path, line) for line, cells in lines]
+    table = read_cells(path, "a cohort table", "the table that mrsynth index writes")
+    columns = _columns(table.header, path)
+    rows = [_row(dict(zip(table.header, cells, strict=True)), columns, path, line) for line, cells in table.rows]
     without = [row.case for row in rows if not row.split]
     if 0 < len(without) < len(rows):
         raise CohortError(
@@ -39,7 +39,9 @@ def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
     if without:
         splits = split_patients([row.patient for row in rows])
         rows = [replace(row, split=splits[row.patient]) for row in rows]
-    cohort = Cohort(tuple(rows))
+    backslashes = any("\\" in cell for _, cells in table.rows for cell in cells)
+    remarks = (*table.remarks, *(["backslashes in paths are read as slashes"] if backslashes else []))
+    cohort = Cohort(tuple(rows), remarks)
     return cohort if allow_unsound else require_sound(cohort, str(path))
 
 
@@ -91,6 +93,14 @@ def _row(cells: Mapping[str, str], columns: Mapping[str, str], path: Path, line:
         raise CohortError(f"{where}: the case has no name.", expected="a name in the column case")
     b0_tesla, dose = (parse_number(values.pop(key, ""), key, where) for key in ("b0_tesla", "dose"))
     split = parse_split(values.pop("split", ""), where)
-    files = {name: absolute(path.parent / values[name]) for name in in_order(values) if values[name]}
+    files = {name: absolute(path.parent / _slashes(values[name], path)) for name in in_order(values) if values[name]}
     metadata = {key: value for key, value in values.items() if not is_contrast(key) and key not in MASKS}
     return CaseRow(patient, case, split, files, b0_tesla, dose, metadata)
+
+
+def _slashes(text: str, table: Path) -> str:
+    """Return a path as a table names it, written on Windows where its backslashes make it one that exists."""
+    if "\\" not in text:
+        return text
+    turned = text.replace("\\", "/")
+    return turned if not split_locator(table.parent / text)[0].exists() else text

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.files import kind_of, printable
+from mrsynth.io.formats import convert_words, format_of, looks_like_dicom, suffix_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class Ignored:
 
 TEXT_SUFFIXES = re.compile(
     r"\.json|\.tsv|\.csv|\.txt|\.md|\.bval|\.bvec|\.png|\.jpg|\.jpeg|\.gif|\.svg|\.pdf|\.xml|\.html|"
-    r"\.htm|\.py|\.m|\.log|\.mat|\.yaml|\.yml|\.h5|\.npy|\.npz|\.zip|\.gz|\.tar|\.xlsx|\.doc|"
-    r"\.docx|\.sh|\.lock|\.mgz|\.mgh|\.nrrd|\.nhdr|\.mha|\.mhd|\.hdr|\.img|\.par|\.rec"
+    r"\.htm|\.py|\.m|\.log|\.mat|\.yaml|\.yml|\.h5|\.npy|\.npz|\.xlsx|\.doc|\.docx|\.sh|\.lock"
 )
 """Files that are no DICOM, whatever is in them; others are looked into."""
 
@@ -100,14 +100,25 @@ def _is_text(name: str) -> bool:
     return True
 
 
+def may_be_dicom(path: Path) -> bool:
+    """Say whether a file is worth a look into it: whatever its name says, but for pictures, texts and other formats.
+
+    Scanners and exports name DICOM files .img, .rec or .hdr too; of these the first bytes are read.
+    """
+    suffix = path.suffix.lower()
+    if TEXT_SUFFIXES.fullmatch(suffix):
+        return False
+    return format_of(path) is None or looks_like_dicom(path)
+
+
 def others(paths: Iterable[Path], folder: Path, own: Sequence[str]) -> list[Ignored]:
     """Return one entry a folder and suffix for files that are no images; own: files of mrsynth in `folder`."""
     counts = Counter(
-        (path.parent, path.suffix.lower())
+        (path.parent, suffix_of(path))
         for path in paths
         if path.suffix.lower() not in SIDECARS and not (path.parent == folder and path.name in own)
     )
     return [
-        Ignored(place, f"{n} file{'s' * (n > 1)} {suffix or 'without suffix'}: no image")
+        Ignored(place, f"{n} file{'s' * (n > 1)} {suffix or 'without suffix'}: {convert_words(suffix) or 'no image'}")
         for (place, suffix), n in counts.items()
     ]

@@ -10,14 +10,15 @@ from scipy import ndimage
 
 from mrsynth.core.image import Image
 from mrsynth.core.types import LESION_LABELS
-from mrsynth.io import CaseRow, read_case, read_mask
+from mrsynth.io import CaseRow, read_case
+from mrsynth.io.labels import COLUMN, read_lesion
 from mrsynth.model import Contract
 from mrsynth.reproduce.plate_settings import CaseChoice
 from mrsynth.steps import run_on_grid_of
 from mrsynth.steps.needs import contrasts_to_read, is_at_hand
 
-TUMOUR_LABELS = [label for label, name in LESION_LABELS.items() if name != "ms_plaque"]
-"""The labels of a lesion mask that are tumour: all but plaques of multiple sclerosis."""
+TUMOUR_LABELS = [label for label, name in LESION_LABELS.items() if name not in ("ms_plaque", "resection_cavity")]
+"""The labels of a lesion mask that are tumour: no plaques of multiple sclerosis, nothing that was taken out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def tumour_ml(row: CaseRow) -> float:
     """Return the volume of a case's tumour in ml, 0 where it has none or no lesion mask."""
     if "lesion" not in row.files:
         return 0.0
-    mask = read_mask(row.files["lesion"], "lesion")
+    mask = read_lesion(row.files["lesion"], row.metadata.get(COLUMN, ""))
     return float(np.isin(mask.data, TUMOUR_LABELS).sum() * np.prod(mask.spacing_mm) / 1000)
 
 

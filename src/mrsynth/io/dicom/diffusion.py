@@ -15,8 +15,9 @@ MAX_B_S_MM2 = 1e5
 Direction = tuple[float, ...] | Literal["isotropic"] | None
 """A unit vector; "isotropic" for an image made of several directions; None where it is unknown."""
 
-_MAPS = frozenset({"ADC", "EADC", "FA", "TENSOR", "COLFA", "RA", "VR", "AVE_DC", "TENSOR_B0"})
+_MAPS = frozenset({"ADC", "EADC", "FA", "TENSOR", "COLFA", "RA", "VR", "AVE_DC", "TENSOR_B0", "EXP"})
 _TRACES = frozenset({"TRACEW", "TRACE", "ISOTROPIC", "ISO"})
+_CANON_B = re.compile(r"\bb ?= ?(\d{1,5}(?:\.\d*)?)\b", re.I)
 _WORDS = re.compile(r"diff|\bdw|dti|trace|\badc|\bb ?=?\d", re.I)
 
 
@@ -24,8 +25,8 @@ def diffusion(tags: Tags, top: Dataset, image_type: str) -> tuple[float | None, 
     """Return (b-value in s/mm², direction) of one image, (None, None) for one that is not diffusion-weighted.
 
     tags: of the frame; top: the file's data set, where private tags stand; image_type: as the file says it. Looked at
-    in order: (0018,9087) of the standard, Siemens (0019,100C) and CSA header, Philips (2001,1003), GE (0043,1039). A
-    map made of several b-values (ADC, FA) has none.
+    in order: (0018,9087) of the standard, Siemens (0019,100C) and CSA header, Philips (2001,1003), GE (0043,1039), UIH
+    (0065,1009), Canon's comment (0020,4000), "b=1000(0,0,0)". A map made of several b-values (ADC, FA) has none.
     """
     kinds = {kind.upper() for kind in image_type.split("\\")}
     if text(top, "Modality") not in ("MR", "") or kinds & _MAPS:
@@ -57,7 +58,20 @@ def _vendor_b(top: Dataset) -> float | None:
         found = _private(top, 0x0043, 0x39, "GEMS_PARM_01")
         # GE adds 1e9 to b-values of some sequences.
         found = None if found is None else found % 1e5
+    if found is None:
+        found = _private(top, 0x0065, 0x09, "Image Private Header")
+    if found is None and (comment := _CANON_B.search(text(top, "ImageComments"))):
+        found = float(comment.group(1))
     return found
+
+
+def philips_scale(tags: Tags, top: Dataset) -> float | None:
+    """Return Philips' private scale slope (2005,100E) of a frame, None where there is none above 0."""
+    value = _private(top, 0x2005, 0x0E, "Philips MR Imaging DD 001")
+    if value is None:
+        for layer in getattr(tags, "layers", ()):
+            value = value or _private(layer, 0x2005, 0x0E, "Philips MR Imaging DD 001")
+    return value if value and 0 < value < 1e12 else None
 
 
 def _csa_b(top: Dataset) -> float | None:

@@ -70,17 +70,6 @@ def quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def looks_like_dicom(path: Path) -> bool:
-    """Say whether a file begins like DICOM, with or without the preamble of 128 bytes; raises OSError."""
-    with path.open("rb") as file:
-        head = file.read(132)
-    if head[128:] == b"DICM":
-        return True
-    # Without preamble: a first element of group 2 or 8, its VR (or, implicit, its length) as it can only be there.
-    length = int.from_bytes(head[4:8], "little")
-    return head[:2] in (b"\x02\0", b"\x08\0") and (head[4:6] in (b"UL", b"CS", b"UI", b"DA") or 0 < length < 256)
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Yield the file; a deflated one is unpacked in memory, up to MAX_INFLATED. Raises OSError, Damaged."""
@@ -152,7 +141,7 @@ def not_an_image(header: Header) -> str | None:
         return f"no grey-scale image ({colours or 'no photometric interpretation'})"
     if "LOCALIZER" in kinds:
         return "a localizer"
-    if "MOSAIC" in kinds:
+    if "MOSAIC" in kinds and "PerFrameFunctionalGroupsSequence" not in tags:
         return "a Siemens mosaic (all slices in one picture): convert it to NIfTI, e.g. with dcm2niix"
     if kinds & {"SCREEN SAVE", "SCREENSHOT"}:
         return "a screen shot"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pydicom.dataset import Dataset
 
-from mrsynth.io.dicom.diffusion import Direction, diffusion, says_diffusion
+from mrsynth.io.dicom.diffusion import Direction, diffusion, philips_scale, says_diffusion
 from mrsynth.io.dicom.file import Damaged, Header, Tags, number, numbers, text
 from mrsynth.io.diffusion import shell_of
 
@@ -17,12 +19,14 @@ TEXTS = (
     "PulseSequenceName", "ScanningSequence", "SequenceVariant", "ScanOptions", "ImageType", "ContrastBolusAgent",
     "BodyPartExamined", "MRAcquisitionType", "AcquisitionContrast", "ConvolutionKernel", "StudyDate", "StudyTime",
     "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime", "SyntheticData",
-)  # fmt: skip
+    "ContrastBolusIngredient", "ContrastBolusRoute", "ContrastBolusAgentAdministered", "ContrastBolusStartTime",
+    "ComplexImageComponent", "LUTLabel", "ImageComments", "DerivationDescription", "BurnedInAnnotation", )  # fmt: skip
 """What contrast recognition reads as text, several values joined by a backslash."""
 
 NUMBERS = (
     "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "EchoTrainLength", "MagneticFieldStrength",
-    "SliceThickness", "SpacingBetweenSlices", "DiffusionBValue", "Rows", "Columns",
+    "SliceThickness", "SpacingBetweenSlices", "DiffusionBValue", "Rows", "Columns", "ContrastBolusVolume",
+    "ContrastBolusTotalDose",
 )  # fmt: skip
 """What it reads as numbers: times in ms, angles in degrees, tesla, mm."""
 
@@ -36,6 +40,7 @@ _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 """What enhanced files call the same thing; the frame's own word counts before that of the file."""
 
 SPLITTERS = (
+    "ContrastBolusAgent",
     "TemporalPositionIdentifier",
     "AcquisitionNumber",
     "InversionTime",
@@ -53,13 +58,16 @@ MAX_MM = 1e5
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What all slices of a series share. number: as the scanner counted it, for the user."""
+    """What all slices of a series share. number: as the scanner counted it, for the user; person, site: hashes of birth
+    date and sex, and of the institution, "" where these are empty, to notice one ID of two people."""
 
     patient: str
     study: str
     uid: str
     number: int | None
     description: str
+    person: str = ""
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ class Frame:
     centre and orientation (of a row, of a column), both LPS+ in mm; spacing_mm between rows and between columns;
     thickness_mm, between_mm: SliceThickness and SpacingBetweenSlices as the file says them, without sign, None where
     it does not. value = slope · stored + intercept. b_s_mm2: nominal; where it is 0, diffusion says whether that means
-    anything. splitters: the values of SPLITTERS that the file has; instance: its number, uid: its SOPInstanceUID.
+    anything. splitters: the values of SPLITTERS that the file has; instance: its number, uid: its SOPInstanceUID;
+    in_acquisition: how many images the scanner made in all (ImagesInAcquisition); modality: MR, CT …
     """
 
     path: Path
@@ -93,6 +102,8 @@ class Frame:
     splitters: Mapping[str, str]
     instance: int
     uid: str
+    in_acquisition: int | None = None
+    modality: str = ""
 
     @property
     def name(self) -> str:
@@ -124,8 +135,15 @@ def frames_of(path: Path, header: Header) -> list[Frame]:
         uid=text(top, "SeriesInstanceUID"),
         number=_whole(top, "SeriesNumber"),
         description=text(top, "SeriesDescription"),
+        person=_hash(text(top, "PatientBirthDate"), text(top, "PatientSex")),
+        site=_hash(text(top, "InstitutionName")),
     )
     return [_frame(path, index, series, tags, top) for index, tags in enumerate(_layers(top))]
+
+
+def _hash(*texts: str) -> str:
+    """Return what differs where any text differs, and says nothing of them; "" where all are empty."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12] if any(texts) else ""
 
 
 def tags_of(header: Header, index: int) -> dict[str, str | float]:
@@ -139,7 +157,9 @@ def tags_of(header: Header, index: int) -> dict[str, str | float]:
     found: dict[str, str | float] = {key: value for key in TEXTS if (value := text(tags, key))}
     found |= {key: figure for key in NUMBERS if (figure := number(tags, key)) is not None}
     if "ContrastBolusAgent" not in found and (agent := _items(header.tags, "ContrastBolusAgentSequence")):
-        found["ContrastBolusAgent"] = text(agent[0], "CodeMeaning") or "an agent without name"
+        found["ContrastBolusAgent"] = text(agent[0], "CodeMeaning") or "agent"
+    for unit in _items(tags, "MeasurementUnitsCodeSequence")[:1]:
+        found["RealWorldUnit"] = text(unit, "CodeValue")
     return found
 
 
@@ -169,9 +189,9 @@ def _macros(group: Dataset) -> list[Dataset]:
     return found
 
 
-def _items(tags: Dataset, keyword: str) -> list[Dataset]:
+def _items(tags: Tags, keyword: str) -> list[Dataset]:
     try:
-        return list(tags.get(keyword) or [])
+        return list(cast(Iterable[Dataset], tags.get(keyword) or []))
     except Exception as error:  # a sequence whose bytes are none
         raise Damaged(f"damaged ({keyword})") from error
 
@@ -197,7 +217,7 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         raise Damaged("its values are coded by a table (ModalityLUTSequence): export it without")
     image_type = text(tags, "ImageType")
     b, direction = diffusion(tags, top, image_type)
-    slope, intercept = _scaling(tags)
+    slope, intercept = _scaling(tags, top, image_type)
     echo = number(tags, "EchoTime")
     return Frame(
         path=path,
@@ -220,19 +240,26 @@ def _frame(path: Path, index: int, series: Series, tags: Tags, top: Dataset) -> 
         splitters={key: value for key in SPLITTERS if (value := text(tags, key))},
         instance=_whole(top, "InstanceNumber") or 0 if index == 0 else index,
         uid=text(top, "SOPInstanceUID"),
+        in_acquisition=_whole(top, "ImagesInAcquisition"),
+        modality=text(top, "Modality"),
     )
 
 
-def _scaling(tags: Tags) -> tuple[float, float]:
+def _scaling(tags: Tags, top: Dataset, image_type: str) -> tuple[float, float]:
     """Return (slope, intercept) from stored to real values.
 
-    RealWorldValueMappingSequence counts before RescaleSlope: it maps the stored values directly (PS3.3 C.7.6.16.2.11).
+    Philips' RescaleSlope brings the values of each series to its own display range; only its private scale slope SS
+    (2005,100E) makes series comparable: (stored + RI / RS) / SS (Chenevert et al., Transl Oncol 7:65, 2014). Else
+    RealWorldValueMappingSequence counts before RescaleSlope: it maps stored values directly (PS3.3 C.7.6.16.2.11).
     """
+    rescale, shift = number(tags, "RescaleSlope"), number(tags, "RescaleIntercept") or 0.0
+    scale = philips_scale(tags, top)
+    if scale is not None and rescale and "DERIVED" not in image_type.upper() and "ADC" not in image_type.upper():
+        return 1.0 / scale, shift / (rescale * scale)
     slope, intercept = number(tags, "RealWorldValueSlope"), number(tags, "RealWorldValueIntercept")
     if slope:
         return slope, intercept or 0.0
-    slope, intercept = number(tags, "RescaleSlope"), number(tags, "RescaleIntercept")
-    return 1.0 if slope is None else slope, intercept or 0.0
+    return 1.0 if rescale is None else rescale, shift
 
 
 def _distance(tags: Tags, keyword: str) -> float | None:

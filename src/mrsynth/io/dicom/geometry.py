@@ -139,9 +139,11 @@ def _require_even(frames: Sequence[Frame], along: np.ndarray, where: str) -> Non
             f"{where}: two different slices in one place.",
             found=f"{frames[closest].name} and {frames[closest + 1].name}, {_place(frames[closest])}",
             expected="one slice a place, or a tag that tells two volumes apart",
-            do="take one of the two out",
+            do="take one of the two out; or, where a diffusion image's b-value stands in a tag that is not known here, "
+            "convert the series with dcm2niix and give the .nii.gz with its .bval",
         )
     widest = int(np.argmax(gaps))
+    _require_one_step(frames, gaps, where)
     if gaps[widest] > 1.5 * step and abs(gaps[widest] / step - round(gaps[widest] / step)) < UNEVEN:
         holes = [int(i) for i in np.flatnonzero(gaps > 1.5 * step)]
         lost = sum(round(float(gaps[i]) / step) - 1 for i in holes)
@@ -158,6 +160,34 @@ def _require_even(frames: Sequence[Frame], along: np.ndarray, where: str) -> Non
     _require_step(frames, step, where)
 
 
+def _require_one_step(frames: Sequence[Frame], gaps: np.ndarray, where: str) -> None:
+    """Raise InputError if a part of the stack has another slice distance: thick slices below, thin ones above."""
+    wide = gaps > 1.25 * gaps.min() + UNEVEN
+    runs = np.split(gaps, np.flatnonzero(np.diff(wide.astype(int))) + 1)
+    long = [run for run in runs if len(run) >= 2]
+    steps = sorted({round(float(np.median(run)), 2) for run in long})
+    even = all(np.ptp(run) <= UNEVEN * max(1.0, float(run.min())) for run in long)
+    if len(steps) < 2 or not even or sum(map(len, long)) < len(gaps) - 1 or len(long) > 4:
+        return
+    raise InputError(
+        f"{where}: the slices have {len(steps)} distances.",
+        found=", ".join(f"{step:g} mm" for step in steps) + f" between {frames[0].name} and {frames[-1].name}",
+        expected="one distance in the whole stack",
+        do="ask the scanner's console for an even reformat, or keep the part that covers the brain",
+    )
+
+
+def extent_mm(frames: Sequence[Frame]) -> tuple[int, float, float]:
+    """Return which axis (0 to 2, LPS) the slices of a stack are nearest to perpendicular to, and from where to where
+    along it they reach in mm: measured from positions, thickness says nothing of distance."""
+    normal = normal_of(frames[0])
+    axis = int(np.argmax(np.abs(normal)))
+    along = np.sort(np.array([frame.position for frame in frames])[:, axis])
+    gaps = np.diff(along)
+    step = float(np.median(gaps)) if len(gaps) else (frames[0].between_mm or frames[0].thickness_mm or 0.0)
+    return axis, float(along[0]) - step / 2, float(along[-1]) + step / 2
+
+
 def _require_step(frames: Sequence[Frame], step: float, where: str) -> None:
     """Raise InputError if the slices of an even stack lie twice as far apart as the file says, or three times, …
 
@@ -167,6 +197,7 @@ def _require_step(frames: Sequence[Frame], step: float, where: str) -> None:
     between, thickness = frames[0].between_mm, frames[0].thickness_mm
     if between is None or thickness is None or between < thickness:
         return
+    _require_as_dense(frames, step, between, where)
     times = round(step / between)
     if times >= 2 and abs(step / between - times) < UNEVEN:
         raise InputError(
@@ -174,6 +205,18 @@ def _require_step(frames: Sequence[Frame], step: float, where: str) -> None:
             found=f"{step:.4g} mm between {frames[0].name} ({_place(frames[0])}) and {frames[1].name}, and so on",
             expected=f"a slice every {between:.4g} mm (SpacingBetweenSlices)",
             do="export or copy the series again, with all its slices; if it has no more, convert it to NIfTI",
+        )
+
+
+def _require_as_dense(frames: Sequence[Frame], step: float, between: float, where: str) -> None:
+    """Raise InputError if the slices of a stack lie twice as dense as the file says: two volumes in one."""
+    times = round(between / step)
+    if times >= 2 and abs(between / step - times) < UNEVEN:
+        raise InputError(
+            f"{where}: {times} volumes stand between each other's slices.",
+            found=f"{step:.4g} mm between {frames[0].name} ({_place(frames[0])}) and {frames[1].name}",
+            expected=f"a slice every {between:.4g} mm (SpacingBetweenSlices)",
+            do="export the volumes as series of their own",
         )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os.path import commonpath
 from pathlib import Path
 
-from mrsynth.io.dicom.file import Damaged, looks_like_dicom, not_an_image, opened, quiet, read_header
+from mrsynth.io.dicom.file import Damaged, not_an_image, opened, quiet, read_header
 from mrsynth.io.dicom.frames import Frame, Series, frames_of, tags_of
-from mrsynth.io.dicom.geometry import places
+from mrsynth.io.dicom.geometry import extent_mm, places
 from mrsynth.io.dicom.split import TURNING, Group, directions, group_series
+from mrsynth.io.formats import looks_like_dicom
 from mrsynth.io.locator import join_locator, split_locator
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.walk import Ignored, list_files
@@ -35,7 +37,8 @@ class DicomVolume:
     as float: ms, degrees, tesla, mm); no name or birth date. b_s_mm2: the nominal b-value of a diffusion-weighted
     image. echo: from 1 on, where the series has several. stacks: the slices, unsorted; several stacks are directions or
     repetitions of one b-value, of which `read_dicom` takes the geometric mean. trace: the scanner made it of all
-    directions. locator: where `read_dicom` finds it again.
+    directions. person, site: hashes of birth date and sex, and of the institution. locator: where `read_dicom` finds it
+    again.
     """
 
     patient: str
@@ -48,6 +51,8 @@ class DicomVolume:
     echo: int | None
     volume: int | None
     trace: bool
+    person: str
+    site: str
     locator: Path
     stacks: tuple[tuple[Frame, ...], ...] = field(repr=False)
 
@@ -60,6 +65,30 @@ class DicomVolume:
     def frames(self) -> tuple[int, ...]:
         """Where in a multi-frame file the slices stand, from 0 on; () for classic files of one slice each."""
         return tuple(f.index for stack in self.stacks for f in stack) if len(self.files) == 1 else ()
+
+    @property
+    def extent_mm(self) -> tuple[int, float, float]:
+        """The axis that the slices are stacked along (0 to 2, LPS), and from where to where they reach, in mm."""
+        return extent_mm(self.stacks[0])
+
+    @property
+    def in_plane_mm(self) -> float:
+        """The longer edge of a slice in mm."""
+        first = self.stacks[0][0]
+        return max(first.rows * first.spacing_mm[0], first.columns * first.spacing_mm[1])
+
+    @property
+    def images_lacking(self) -> int:
+        """How many slices of the acquisition are not here, by ImagesInAcquisition (0020,1002); 0 where it says
+        nothing."""
+        frames = [frame for stack in self.stacks for frame in stack]
+        said = {frame.in_acquisition for frame in frames}
+        count = said.pop() if len(said) == 1 else None
+        original = frames[0].image_type.upper().startswith("ORIGINAL")
+        several = self.echo is not None or self.volume is not None or self.b_s_mm2 is not None
+        if count is None or several or not original or self.frames:
+            return 0
+        return max(0, count - len(frames))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -86,7 +115,7 @@ def scan_dicom(folder: Path) -> tuple[list[DicomVolume], list[Ignored]]:
 @lru_cache(maxsize=SCANS_KEPT)
 def _scan(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[DicomVolume, ...], tuple[Ignored, ...]]:
     """Look through the files, each with its size and time of change, by which a kept result stays true."""
-    by_series: dict[tuple[Series, Path | None], list[Frame]] = defaultdict(list)
+    by_series: dict[tuple[object, ...], list[Frame]] = defaultdict(list)
     ignored: list[Ignored] = []
     with quiet():
         for path, size, _ in files:
@@ -95,10 +124,13 @@ def _scan(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[DicomVolume, 
                 ignored += [Ignored(path, found)] if found else []
                 continue
             for frame in found:
-                # Where an anonymiser took the UID away, a folder is a series.
-                by_series[frame.series, None if frame.series.uid else path.parent].append(frame)
+                by_series[_series_key(frame)].append(frame)
         groups: list[Group] = []
-        for frames in by_series.values():
+        for members in by_series.values():
+            frames, others = _of_one_patient(members)
+            ignored += others
+            if not frames:
+                continue
             if max(directions(frames)) + 1 >= TURNING:
                 reason = f"slices in {max(directions(frames)) + 1} directions: a localizer, or a turning projection"
                 ignored += [Ignored(path, reason) for path in dict.fromkeys(frame.path for frame in frames)]
@@ -111,6 +143,26 @@ def _scan(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[DicomVolume, 
                 groups.append(group)
         volumes = _volumes(groups, ignored)
     return tuple(volumes), tuple(ignored)
+
+
+def _series_key(frame: Frame) -> tuple[object, ...]:
+    """Return what the slices of a series share: its UID, whatever else changes from slice to slice.
+
+    Where an anonymiser took the UID away, a folder is a series.
+    """
+    series = frame.series
+    return (series.study, series.uid) if series.uid else (series, frame.path.parent)
+
+
+def _of_one_patient(frames: Sequence[Frame]) -> tuple[list[Frame], list[Ignored]]:
+    """Return the slices of a series as those of one patient, described as its first slice is; and what is left out
+    where the slices name several patients."""
+    patients = {re.sub(r"[\W_]+|(?<!\d)0+(?=\d)", "", frame.series.patient.casefold()) for frame in frames} - {""}
+    if len(patients) > 1:
+        reason = f"its series names {len(patients)} patients: whose is it? Export it again"
+        return [], [Ignored(path, reason) for path in dict.fromkeys(frame.path for frame in frames)]
+    first = min(frames, key=lambda frame: (not frame.series.patient, frame.instance, str(frame.path))).series
+    return [frame if frame.series == first else replace(frame, series=first) for frame in frames], []
 
 
 def _look_into(path: Path, size: int) -> list[Frame] | str:
@@ -213,6 +265,8 @@ def _volumes(groups: Sequence[Group], ignored: list[Ignored]) -> list[DicomVolum
                 echo=group.echo,
                 volume=group.volume,
                 trace=group.trace,
+                person=series.person,
+                site=series.site,
                 locator=locator,
                 stacks=group.stacks,
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrsynth.io.dicom.frames import SPLITTERS, Frame, Series
-from mrsynth.io.dicom.geometry import places
+from mrsynth.io.dicom.geometry import SAME_PLACE_MM, UNEVEN, normal_of, places
 
 SAME_DIRECTION = 0.01
 """Direction cosines that differ by less (about half a degree) are those of one stack."""
@@ -47,7 +47,7 @@ def group_series(frames: Sequence[Frame]) -> list[Group]:
         echo = None if frame.echo_ms is None else echoes[frame.echo_ms]
         stacks[turn, frame.image_type, echo, frame.b_s_mm2, trace].append(frame)
     groups = []
-    for (_, _, number, b, trace), members in sorted(stacks.items(), key=lambda item: _order(item[0])):
+    for (_, _, number, b, trace), members in sorted(_whole_stacks(stacks).items(), key=lambda item: _order(item[0])):
         echo = number if several else None
         parts = split_repeats(members)
         if b is not None:
@@ -55,6 +55,41 @@ def group_series(frames: Sequence[Frame]) -> list[Group]:
         else:
             groups += [Group(frames[0].series, (tuple(part),), b, echo) for part in parts]
     return _numbered(groups)
+
+
+Key = tuple[int, str, int | None, int | None, bool]
+
+
+def _whole_stacks(stacks: dict[Key, list[Frame]]) -> dict[Key, list[Frame]]:
+    """Join the parts of one stack whose ImageType changes midway: no part alone is a try of the image.
+
+    Parts belong together where they have one direction, echo and kind (the first three values of ImageType), share no
+    place, and make one even stack.
+    """
+    if len(stacks) < 2:
+        return stacks
+    alike: dict[tuple[object, ...], list[Key]] = defaultdict(list)
+    for turn, image_type, echo, b, trace in stacks:
+        alike[turn, *image_type.split("\\")[:3], echo, b, trace].append((turn, image_type, echo, b, trace))
+    joined = dict(stacks)
+    for keys in alike.values():
+        whole = [frame for key in keys for frame in stacks[key]]
+        if len(keys) > 1 and _is_even(whole):
+            longest = max(keys, key=lambda key: len(stacks[key]))
+            for key in keys:
+                del joined[key]
+            joined[longest] = whole
+    return joined
+
+
+def _is_even(frames: Sequence[Frame]) -> bool:
+    """Say whether slices lie evenly, each in a place of its own, none of them between those of another part."""
+    along = np.sort(np.array([frame.position for frame in frames]) @ normal_of(frames[0]))
+    gaps = np.diff(along)
+    if len(gaps) == 0 or gaps.min() <= SAME_PLACE_MM or np.ptp(gaps) > UNEVEN * max(1.0, float(gaps.min())):
+        return False
+    said = frames[0].between_mm
+    return said is None or gaps.min() > 0.75 * said
 
 
 def echo_numbers(frames: Sequence[Frame]) -> dict[float, int]:
@@ -92,7 +127,7 @@ def split_repeats(frames: Sequence[Frame]) -> list[list[Frame]]:
     slots = places(frames)
     copies = max(Counter(slots.tolist()).values())
     if copies == 1:
-        return [list(frames)]
+        return _phases(frames) or [list(frames)]
     ways: list[Callable[[Frame], object]] = [lambda frame: frame.direction]
     ways += [lambda frame, key=key: frame.splitters.get(key) for key in SPLITTERS]  # type: ignore[misc]
     for way in ways:
@@ -107,6 +142,43 @@ def split_repeats(frames: Sequence[Frame]) -> list[list[Frame]]:
         if even:
             return [[found[i] for found in sorts] for i in range(copies)]
     return [list(frames)]
+
+
+PHASES = ("ContrastBolusAgent", "TemporalPositionIdentifier", "AcquisitionNumber")
+"""What tells phases apart whose slices stand between each other's."""
+
+
+def _phases(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Return the volumes whose slices stand between each other's, where a tag tells them apart; else none.
+
+    A phase is an even stack over most of the others' length, whose slices lie further apart than those of all together.
+    Of the packages of an interleaved scan the file says that all together are as dense as they should be.
+    """
+    said = frames[0].between_mm
+    step = _step(frames)
+    for tag in PHASES:
+        parts: dict[str | None, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            parts[frame.splitters.get(tag)].append(frame)
+        if not 2 <= len(parts) <= 4 or min(map(len, parts.values())) < 3:
+            continue
+        steps = [_step(part) for part in parts.values()]
+        spans = [(_along(part).min(), _along(part).max()) for part in parts.values()]
+        common = min(high for _, high in spans) - max(low for low, _ in spans)
+        longest = max(high - low for low, high in spans)
+        dense = said is None and (tag != "AcquisitionNumber" or frames[0].modality == "CT")
+        if common > 0.5 * longest and min(steps) > 1.4 * step and (dense or (said is not None and said > 1.25 * step)):
+            return [parts[value] for value in sorted(parts, key=_natural)]
+    return []
+
+
+def _along(frames: Sequence[Frame]) -> np.ndarray:
+    return np.array([frame.position for frame in frames]) @ normal_of(frames[0])
+
+
+def _step(frames: Sequence[Frame]) -> float:
+    """Return the median distance of neighbouring slices in mm."""
+    return float(np.median(np.diff(np.sort(_along(frames))))) if len(frames) > 1 else 0.0
 
 
 def _parted(
