@@ -20,7 +20,7 @@ import numpy as np
 from markupsafe import Markup
 
 import mrsynth
-from mrsynth.core.files import atomic_file, safe_name, write_text
+from mrsynth.core.files import atomic_file, safe_name, why_unsafe, write_text
 from mrsynth.drawing.templates import ASSETS, render
 
 NIIVUE = "niivue-1.0.0-rc.9.js"
@@ -89,9 +89,10 @@ def write_viewer(folder: Path, title: str, cases: Iterable[str]) -> dict[str, st
     Returns:
         The address of each case that can be looked at, relative to the folder.
     """
-    there = [case for case in dict.fromkeys(cases) if (folder / FOLDER / f"{safe_name(case)}.js").is_file()]
+    named = [case for case in dict.fromkeys(cases) if why_unsafe(case) is None]
+    there = [case for case in named if (folder / FOLDER / f"{case}.js").is_file()]
     if there:
-        listed = [{"case": case, "script": f"{FOLDER}/{quote(safe_name(case))}.js"} for case in there]
+        listed = [{"case": case, "script": f"{FOLDER}/{quote(case)}.js"} for case in there]
         write_text(folder / PAGE, viewer_page(title, listed))
     return {case: f"{PAGE}?case={quote(case, safe='')}" for case in there}
 

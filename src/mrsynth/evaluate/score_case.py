@@ -11,8 +11,9 @@ import numpy as np
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import grid_error
-from mrsynth.evaluate.dose_scans import prediction_path
+from mrsynth.evaluate.dose_scans import doses_in, prediction_path
 from mrsynth.evaluate.panels import write_panel
+from mrsynth.evaluate.scene import write_scene
 from mrsynth.evaluate.truth import Truth, read_truth
 from mrsynth.io import CaseRow, read_prediction
 from mrsynth.io.predictions import grid_of
@@ -104,7 +105,13 @@ class PairWork:
         for rival, why in lacking.items():
             records += without_value(records, rival, why)
         data_range = data_range_of(self.contract, self.recipe)
+        write_scene(self.panels.parent, truth, self._made(case, file), self.contract)
         return records, write_panel(truth, candidates, self.panels, self.contract, data_range)
+
+    def _made(self, case: str, file: str) -> dict[float | None, Path]:
+        """Return the images to show of a case: the one that is judged, or all of its series."""
+        series = doses_in(self.index, self.rows[case]) if case in self.index["series"] else {None: file}
+        return {dose: prediction_path(self.predictions, name) for dose, name in series.items()}
 
     def _require_its_scans(self, case: str) -> None:
         """Raise InputError where a scan of the table is another one than the prediction was made of."""

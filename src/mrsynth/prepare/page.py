@@ -17,6 +17,7 @@ import mrsynth
 from mrsynth.core.errors import InputError
 from mrsynth.core.files import write_text
 from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.drawing.viewer import write_viewer
 from mrsynth.io.arrays import read_arrays
 from mrsynth.io.prepared import PreparedCohort
 
@@ -52,6 +53,7 @@ def build_qc(folder: Path) -> Path:
         failed=cohort.failed,
         flagged=sum(bool(case["flags"]) for case in cases),
         cases=cases,
+        volumes=write_viewer(folder, f"{cohort.recipe}, prepared", [case["name"] for case in cases]),
     )
     path = folder / "qc.html"
     write_text(path, html)

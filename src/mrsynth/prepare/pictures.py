@@ -18,6 +18,7 @@ from mrsynth.core.files import safe_name, write_json
 from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Case, Image
 from mrsynth.drawing.display import display
+from mrsynth.drawing.viewer import Shown, write_case
 from mrsynth.prepare.warnings import flags_of
 from mrsynth.steps import run_steps
 from mrsynth.steps.reorient import axis_codes
@@ -70,6 +71,7 @@ class Snapshots:
                 for name, image in prepared.images.items()
             },
         }
+        write_case(folder, prepared.name, [_volume(image) for image in prepared.images.values()])
         with atomic_folder(pictures_of(folder, prepared.name)) as temporary:
             np.savez_compressed(temporary / "pictures.npz", allow_pickle=False, **self.pictures)  # type: ignore[arg-type]
             write_json(temporary / "facts.json", facts)
@@ -82,6 +84,13 @@ class Snapshots:
         at = _middle(case)
         for name, image in case.images.items():
             self.pictures[f"step/{key}/{name}"] = _grey(_slice(image, at, 2, STEP_PIXELS), image)
+
+
+def _volume(image: Image) -> Shown:
+    """Return an image for the viewer, in the grey window of its pictures."""
+    low, high = _window(image)
+    kept = (low, max(float(image.data.max()), high))
+    return Shown("input", image.contrast.upper(), image.data, np.asarray(image.affine, float), kept, (low, high))
 
 
 def _upright(case: Case) -> Case:
@@ -121,9 +130,14 @@ def _slice(image: Image, at_mm: np.ndarray, axis: int, pixels: int) -> np.ndarra
 
 def _grey(picture: np.ndarray, image: Image) -> np.ndarray:
     """Return a picture as uint8 in the grey window from the image's 1st to its 99.5th percentile."""
-    values = image.data[:: max(1, image.data.shape[0] // 64), ::2, ::2]
-    low, high = np.percentile(values, [1, 99.5])
+    low, high = _window(image)
     return np.rint(np.clip((picture - low) / max(high - low, 1e-12), 0, 1) * 255).astype(np.uint8)
+
+
+def _window(image: Image) -> tuple[float, float]:
+    """Return an image's 1st and 99.5th percentile."""
+    low, high = np.percentile(image.data[:: max(1, image.data.shape[0] // 64), ::2, ::2], [1, 99.5])
+    return float(low), float(high)
 
 
 def _histogram(image: Image | None, case: Case | None) -> dict[str, Any] | None:

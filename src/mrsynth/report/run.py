@@ -30,6 +30,7 @@ from mrsynth.drawing.panels import (
 )
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.drawing.viewer import write_viewer
 from mrsynth.report.inputs import DoseResponse, RunFolder, read_run, require_folder
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.scores import (
@@ -121,6 +122,8 @@ def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
     at = headline(folder)
     cases = ranked_cases(folder, at)
     shown = spread(len(cases), pictures)
+    title = folder.run.get("title") or folder.run.get("recipe") or folder.path.name
+    volumes = write_viewer(folder.path, str(title), [score.case for score in cases])
     history = folder.history if folder.history is not None and not folder.history.empty else None
     strips = _strips(folder, cases, at)
     limit = difference_limit(folder.panels)
@@ -130,7 +133,7 @@ def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
         "text_columns": TEXT_COLUMNS,
         "version": mrsynth.__version__,
         "run": folder.run,
-        "title": folder.run.get("title") or folder.run.get("recipe") or folder.path.name,
+        "title": title,
         "missing": folder.missing,
         "verdict": verdict(folder, at),
         "headline": f"{plain(at.region)}, preset {at.preset}",
@@ -148,8 +151,9 @@ def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
         "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
         "best": best_epoch(history) if history is not None else None,
         "strips": _themed(lambda theme: strips_png(strips, theme)) if strips else None,
-        "cases_table": cases_table(folder, cases, at, shown),
+        "cases_table": cases_table(folder, cases, at, volumes | {cases[i].case: f"#case-{i + 1}" for i in shown}),
         "cases": [_case(folder, cases[i], i + 1, at, limit) for i in shown],
+        "volumes": volumes,
         "n_cases": len(cases),
         "primary": metric_name(at.metric),
         "bars": {

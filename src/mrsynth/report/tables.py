@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -262,16 +262,15 @@ def _test_row(row: pd.Series) -> tuple[Cell, ...]:
     )
 
 
-def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline, shown: Collection[int]) -> Table:
-    """Return every case with the best rival below the model, the worst first; those at the places `shown` (from 0) are
-    links to their pictures."""
+def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline, links: Mapping[str, str]) -> Table:
+    """Return every case with the best rival below the model, the worst first; links: case → where it is shown."""
     metrics = _case_metrics(folder, at.preset, at.contrast, at.region)
     rivals = {metric: rival_at(folder, replace(at, metric=metric)) for metric in metrics}
     rows = []
     for rank, score in enumerate(cases, start=1):
         cells = [
             Cell(str(rank), sort=float(rank)),
-            Cell(score.case, link=f"#case-{rank}" if rank - 1 in shown else ""),
+            Cell(score.case, link=links.get(score.case, "")),
             Cell(score.patient or MISSING),
         ]
         for metric in metrics:

@@ -45,7 +45,7 @@ function layers() {
   const truth = volumes.find((v) => v.kind === "truth");
   const error = volumes.find((v) => v.kind === "error");
   const list = volumes.filter((v) => v.kind === "input").map((v) => ({ id: "input " + v.label, caption: v.label, base: v }));
-  if (synthetic) list.push({ id: "synthetic", caption: synthetic.label + (doses.length ? ", dose " + synthetic.dose : ""), mark: "SYNTHETIC", base: synthetic });
+  if (synthetic) list.push({ id: "synthetic", caption: synthetic.label + (doses.length ? ", dose " + rounded(synthetic.dose) : ""), mark: "SYNTHETIC", base: synthetic });
   if (truth) list.push({ id: "truth", caption: "Truth " + truth.label, base: truth });
   if (truth && synthetic && synthetic.bytes.length === truth.bytes.length)
     list.push({ id: "difference", caption: "− truth", mark: "SYNTHETIC", base: truth, over: synthetic });
@@ -56,7 +56,7 @@ function layers() {
 function tileOf(layer) {
   const figure = document.createElement("figure"), caption = document.createElement("figcaption");
   figure.className = "tile";
-  if (layer.mark) { const mark = document.createElement("span"); mark.className = "mark"; mark.textContent = layer.mark; caption.append(mark); }
+  if (layer.mark) { const mark = document.createElement("span"); mark.className = "mark"; mark.textContent = layer.mark; caption.append(mark, " "); }
   const words = document.createElement("span");
   words.textContent = layer.caption;
   caption.append(words);
@@ -159,7 +159,7 @@ function slidWindow() {
 async function changeDose() {
   dose = Number(element("dose").value);
   const doses = volumes.filter((v) => v.kind === "synthetic" && v.dose !== null);
-  element("dose-value").textContent = doses[dose].dose;
+  element("dose-value").textContent = rounded(doses[dose].dose);
   const now = layers();
   for (const tile of tiles) {
     const layer = now.find((other) => other.id === tile.layer.id);
@@ -199,7 +199,7 @@ async function show(content) {
     element("words").hidden = true;
     switches();
     await build();
-    if (doses > 1) element("dose-value").textContent = volumes.find((v) => v.dose !== null).dose;
+    if (doses > 1) element("dose-value").textContent = rounded(volumes.find((v) => v.kind === "synthetic").dose);
     const target = targetOf();
     document.getElementById("low").parentElement.hidden = !target;
     if (target) await shade(target.window);
