@@ -134,6 +134,7 @@ class CaseProgress:
         self.progress = Progress(*_columns(), TextColumn("{task.fields[now]}"), console=CONSOLE, disable=disable)
         self.task = self.progress.add_task(what, total=total, now="")
         self.doing: dict[str, str] = {}
+        self.outer = heard()  # whoever listened before hears it all the same
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -144,6 +145,7 @@ class CaseProgress:
 
     def tell(self, case: str, what: str) -> None:
         """Show what is being done with a case."""
+        self.outer(case, what)
         self.doing[case] = what
         self._show()
 

@@ -1,0 +1,1 @@
+"""serve: a local page: scans in, the missing image out."""
