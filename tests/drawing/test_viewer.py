@@ -127,10 +127,10 @@ def _cross_moves_everywhere(browser: Browser) -> None:
     x, y = box[0] + 0.15 * box[2], box[1] + 0.42 * box[3]
     browser.mouse("mousePressed", x, y, button="left", clickCount=1)
     browser.mouse("mouseReleased", x, y, button="left", clickCount=1)
-    after = browser.value("VIEWERS.map(v => Array.from(v.crosshairPos))")
-    assert after[0] != before[0]
-    for other in after[1:]:
-        np.testing.assert_allclose(other, after[0], atol=1e-3)
+    near = "v => Array.from(v.crosshairPos).every((c, k) => Math.abs(c - VIEWERS[0].crosshairPos[k]) < 1e-3)"
+    browser.wait(
+        f"String(Array.from(VIEWERS[0].crosshairPos)) !== '{','.join(map(str, before[0]))}' && VIEWERS.every({near})"
+    )
 
 
 def _mouse_sets_the_window_of_all(browser: Browser) -> None:
@@ -144,10 +144,11 @@ def _mouse_sets_the_window_of_all(browser: Browser) -> None:
     for step in range(1, 6):
         browser.mouse("mouseMoved", x + 8 * step, y + 10 * step, button="right", buttons=2)
     browser.mouse("mouseReleased", x + 40, y + 50, button="right", clickCount=1)
-    browser.value("new Promise(done => setTimeout(done, 300))")
+    moved = f"VIEWERS[1].volumes[0].calMax !== {before[1][1]}"
+    shared = "[2, 3].every(k => VIEWERS[k].volumes[0].calMax === VIEWERS[1].volumes[0].calMax)"
+    browser.wait(f"{moved} && {shared}")  # truth and the image under the difference
     after = browser.value(windows)
-    assert after[1] != before[1]
-    assert after[2] == after[3] == after[1]  # truth and the image under the difference
+    assert after[2] == after[3] == after[1]
     assert after[0] == before[0]  # an input has its own
 
 
