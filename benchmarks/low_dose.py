@@ -24,7 +24,7 @@ HOW = Inference(patch=[PATCH] * 3)
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return AtDose(build_net("lowdose"), Dosage(0.17, 3.0, 1)).eval()
+    return AtDose(build_net("lowdose"), Dosage(dose=0.17, b0_tesla=3.0, seed=1)).eval()
 
 
 def head(shape: tuple[int, ...]) -> list[np.ndarray]:

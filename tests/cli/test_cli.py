@@ -64,10 +64,10 @@ def test_a_run_holds_what_the_design_says(world: Path):
         "log/learning_curves.png",
     } <= files
     record = json.loads((world / "run" / "run.json").read_text())
-    assert record["training"]["n_cases"] == {"train": 3, "val": 1, "test": 1}
-    assert record["training"]["versions"]["torch"]
-    assert record["began"]["data_fingerprint"]
-    assert record["training"]["seed"] == 0
+    assert record["n_cases"] == {"train": 3, "val": 1, "test": 1}
+    assert record["versions"]["torch"]
+    assert record["data_fingerprint"]
+    assert record["seed"] == 0
 
 
 def test_one_scan_in_one_synthetic_scan_out(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

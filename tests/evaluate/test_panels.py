@@ -30,15 +30,15 @@ def panel(
     truth = Truth(CaseRow("p", "c", "test", {}), {"t1": images["t1"]}, images["t2"], brain, lesion)
     contract: Any = SimpleNamespace(range=(0.0, 3.0), target="t2")
     entry = write_panel(truth, {"model": MADE}, folder, contract, data_range)
-    read_panel(folder / entry["file"], entry)
-    return entry
+    read_panel(folder / entry.file, entry.model_dump())
+    return entry.model_dump()
 
 
 def test_a_scan_that_does_not_reach_the_slice_leaves_a_usable_window(tmp_path: Path):
-    assert panel(tmp_path, np.zeros(SHAPE, np.float32))["window"] == [0.0, 3.0]
+    assert panel(tmp_path, np.zeros(SHAPE, np.float32))["window"] == (0.0, 3.0)
     entry = panel(tmp_path, MADE)
     assert 0.9 < entry["window"][1] <= 1.0
-    assert entry["pixel_mm"] == [2.0, 1.0]
+    assert entry["pixel_mm"] == (2.0, 1.0)
 
 
 def test_a_lesion_outside_of_the_brain_chooses_no_slice_without_brain(tmp_path: Path):

@@ -15,17 +15,13 @@ import torch
 
 from laws import brain_case
 from mrsynth.cli import main
-from mrsynth.core.errors import InputError, ModelError
-from mrsynth.evaluate.run import (
-    evaluate_predictions,
-    evaluate_run,
-    left_out,
-    not_predicted,
-    require_json,
-    without_truth,
-)
+from mrsynth.core.errors import InputError, ModelError, OutputError
+from mrsynth.evaluate.results import require_free
+from mrsynth.evaluate.run import evaluate_predictions, evaluate_run, left_out
 from mrsynth.evaluate.truth import read_truth
+from mrsynth.evaluate.unseen import not_predicted, without_truth
 from mrsynth.io import CaseRow, Cohort, read_image, write_cohort, write_image
+from mrsynth.io.evaluation import Evaluation
 from mrsynth.metrics import read_records, write_records
 from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
 from mrsynth.model import save_model
@@ -37,6 +33,7 @@ from mrsynth.synthesize import MissingInputs
 from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.synthesize.write import write_prediction
 from tiny import STEPS, trained
+from tiny_predictions import predicted
 
 CONTRASTS = ("t1", "t2", "flair")
 
@@ -108,7 +105,7 @@ def test_a_case_without_an_input_is_judged_and_without_its_target_left_out(tmp_p
     page = build_report(run).read_text()
     assert "<li>case-2 could not be judged. case-2: no flair image." in page
     assert f"{gap}, the nearest input, is missing" in page
-    panels = {one["case"]: one for one in json.loads((run / "panels" / "panels.json").read_text())}
+    panels = {one["case"]: one for one in json.loads((run / "panels" / "panels.json").read_text())["panels"]}
     assert set(panels) == {"case-0", "case-1"}
     assert panels["case-1"]["input_contrast"] == ({"t1", "t2"} - {gap}).pop()
 
@@ -129,9 +126,9 @@ def test_a_patient_whom_an_imputer_was_trained_on_is_not_judged(tmp_path: Path):
     assert left_out(path) == [("case-1", f"t2 was imputed by {imputer}, which was trained on this patient")]
     assert {record.case for record in read_records(run / "metrics.csv")} == {"case-0", "case-2"}
     listed = json.loads((run / "predictions" / "predictions.json").read_text())
-    del listed["imputers_saw"]  # as an older version wrote it
+    listed["way"]["imputers_saw"] = {}
     (run / "predictions" / "predictions.json").write_text(json.dumps(listed))
-    with pytest.raises(ModelError, match=r"(?s)case-1: on whom .* is not known.*synthesize --cohort again"):
+    with pytest.raises(ModelError, match=r"(?s)case-1: a model imputed its t2.*run mrsynth synthesize --cohort again"):
         evaluate_run(run, table, run / "predictions", ["default"])
     synthesize_cohort(run, table, run / "predictions", missing=missing)
     assert [case for case, _ in left_out(evaluate_run(run, table, run / "predictions", ["default"]))] == ["case-1"]
@@ -148,7 +145,7 @@ def test_visits_of_a_patient_stay_his(tmp_path: Path):
     run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
     table = Cohort(tuple(replace(row, patient="p0") for row in table.rows))
     evaluate_run(run, table, predict(run, table), ["default"])
-    assert {one["patient"] for one in json.loads((run / "panels" / "panels.json").read_text())} == {"p0"}
+    assert {one["patient"] for one in json.loads((run / "panels" / "panels.json").read_text())["panels"]} == {"p0"}
 
 
 def test_only_the_scans_that_a_prediction_was_made_of_are_judged(tmp_path: Path):
@@ -186,10 +183,18 @@ def test_a_synthetic_image_is_no_truth(tmp_path: Path):
 def test_a_table_of_something_else_is_not_overwritten(tmp_path: Path):
     table = tmp_path / "mine.csv"
     table.write_text("patient,case\n")
-    with pytest.raises(InputError, match=r"(?s)mine.csv: is there already.*no table of metrics"):
-        require_json(tmp_path / "mine.json")
+    with pytest.raises(OutputError, match=r"(?s)mine.csv: is there already"):
+        require_free(Evaluation(tmp_path / "mine.json"))
     write_records([], table)
-    require_json(tmp_path / "mine.json")
+    require_free(Evaluation(tmp_path / "mine.json"))
+    (tmp_path / "mine.json").write_text('{"synthetic": true, "image": "mine.nii.gz"}')
+    with pytest.raises(OutputError, match=r"(?s)mine.json: is there already"):
+        require_free(Evaluation(tmp_path / "mine.json"))
+    (tmp_path / "mine.json").unlink()
+    (tmp_path / "mine-panels").mkdir()
+    (tmp_path / "mine-panels" / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"(?s)mine-panels: is there already"):
+        require_free(Evaluation(tmp_path / "mine.json"))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +221,7 @@ def test_options_that_would_be_ignored_are_refused(
 
 def test_an_image_at_a_dose_without_a_scan_is_named():
     rows = [CaseRow("p", case, "test", {}) for case in ("judged", "asked", "series")]
-    index = {"cases": {"judged": "a", "asked": "b"}, "series": {"series": ["c", "d"]}}
+    index = predicted({"judged": [("a", None)], "asked": [("b", None)], "series": [("c", 0.1), ("d", 0.2)]})
     assert without_truth(rows, index, ["judged"]) == [("asked", "no scan at the dose that was asked for")]
 
 
@@ -291,7 +296,7 @@ def test_a_case_that_could_not_be_predicted_is_named(
 def test_a_scan_that_is_the_truth_of_another_image_is_not_missing():
     rows = [CaseRow(name, f"case-{name}", "test", {}) for name in ("made", "truth", "missing", "trained")]
     failed = {f"case-{name}": "why" for name in ("truth", "missing", "trained")}
-    index = {"cases": {"case-made": "x"}, "series": {}, "failed": failed}
+    index = predicted({"case-made": [("x", None)]}, failed)
     contract = SimpleNamespace(patients_seen=lambda: {"trained"})
     found = not_predicted(Cohort(tuple(rows)), index, contract, ["case-made", "case-truth"])  # type: ignore[arg-type]
     assert found == [("case-missing", "no prediction of it; why")]

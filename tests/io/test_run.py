@@ -40,7 +40,7 @@ def test_a_record_comes_back_and_one_of_before_is_read(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"began": 3}', "[" * 100_000, '{"mrsynth": {"record": "x", "version": 1}}', "7"],
+    ["", "{", "[]", "{}", '{"started": 3}', "[" * 100_000, '{"mrsynth": {"record": "x", "version": 1}}', "7"],
 )
 def test_a_damaged_record_is_a_sentence(tmp_path: Path, text: str):
     Run(tmp_path).record.write_text(text)

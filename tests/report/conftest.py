@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from mrsynth.io.evaluation import MetricsRecord, PanelsRecord
 from mrsynth.io.run import RunRecord
 from tiny import trained
 
@@ -86,7 +86,8 @@ def summarise(records: list[dict[str, object]]) -> list[dict[str, object]]:
 
 def paired(metric: str, difference: float) -> list[dict[str, object]]:
     both: dict[str, object] = {"preset": "default", "metric": metric, "region": "brain", "fit": "none"}
-    both |= {"a": "model", "b": "identity", "n": 3, "mean_difference": difference}
+    both |= {"a": "model", "b": "identity", "n": 3, "mean_difference": difference, "contrast": "t2"}
+    both |= {"dimension": 3, "data_range": 1.0, "ci_low": None, "ci_high": None}
     return [
         both | {"test": "t", "statistic": 3.1, "p": 0.01, "p_holm": 0.04, "ci_low": 0.01, "ci_high": 0.1, "reason": ""},
         both | {"test": "wilcoxon", "statistic": 0, "p": None, "p_holm": None, "reason": "fewer than 6 pairs"},
@@ -117,15 +118,16 @@ def make_run(tmp_path: Path) -> MakeRun:
             np.savez(run / "panels" / f"{i}.npz", **head(rng))
             listing.append(
                 {"case": case, "patient": f"p{i}", "file": f"{i}.npz", "slice_index": 70, "axis": "axial",
-                 "input_contrast": "t1", "target_contrast": "t2", "window": [0, 1], "ssim": model[case], "note": ""}
+                 "input_contrast": "t1", "target_contrast": "t2", "window": [0, 1], "ssim": model[case], "note": "",
+                 "pixel_mm": [1, 1], "psnr": 30, "mae": 0.1}
             )  # fmt: skip
         records += extra or []
         write_records(run, records)
-        (run / "panels" / "panels.json").write_text(json.dumps(listing))
+        PanelsRecord.model_validate({"panels": listing}).write(run / "panels" / "panels.json")
         tests = [row for metric in HIGHER for row in paired(metric, 0.05)]
         content = {"preset": ["default"], "n_cases": len(model), "n_patients": len(model), "published": None}
         content |= {"summary": summarise(records), "tests": tests, "higher_is_better": HIGHER}
-        (run / "metrics.json").write_text(json.dumps(content))
+        MetricsRecord.model_validate(content).write(run / "metrics.json")
         RunRecord.model_validate(trained(recipe="osman2022", title="T2 from T1", seed=7)).write(run / "run.json")
         (run / "recipe.yaml").write_text("net: unet2d\n")
         rows = "0,1,1.2,1e-3,2\n1,.5,.6,1e-3,2\n" if pictures else ""

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from mrsynth.metrics import HIGHER_IS_BETTER, PairInfo, evaluate_pair, paired_tests, summarise, write_records
+from mrsynth.evaluate.results import summary_of
+from mrsynth.metrics import PairInfo, evaluate_pair, write_records
 from mrsynth.report import build_report
 
 
@@ -22,10 +22,7 @@ def test_what_evaluate_writes_is_what_report_reads(tmp_path: Path) -> None:
             info = PairInfo(case=f"case{i}", contrast="t2", predictor=who)
             records += evaluate_pair(prediction, truth, regions, 1.0, "default", info=info)
     write_records(records, tmp_path / "metrics.csv")
-    content = {"n_patients": 3, "higher_is_better": dict(HIGHER_IS_BETTER)}
-    content["summary"] = summarise(records, rng).to_dict("records")
-    content["tests"] = paired_tests(records, rng).to_dict("records")
-    (tmp_path / "metrics.json").write_text(json.dumps(content, default=float))
+    summary_of(records, {f"case{i}": f"case{i}" for i in range(3)}).write(tmp_path / "metrics.json")
     html = build_report(tmp_path).read_text()
     assert 'class="verdict good"' in html
     assert "3 missing" in html

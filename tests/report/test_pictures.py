@@ -13,6 +13,7 @@ from mrsynth.drawing.display import display
 from mrsynth.drawing.figures import best_epoch
 from mrsynth.drawing.panels import Panel, crop_box, difference_limit, side_labels, tile_png
 from mrsynth.io.columns import read_history
+from mrsynth.io.evaluation import PanelsRecord
 from mrsynth.report import learning_curves, overview_png, panel_png
 
 MakeRun = Callable[..., Path]
@@ -128,6 +129,6 @@ def test_panel_and_overview_pictures(make_run: MakeRun, tmp_path: Path) -> None:
 
 def test_overview_without_pictures_is_an_error(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run({"a": 0.9}, {"a": 0.5})
-    (run / "panels" / "panels.json").write_text("[]")
+    PanelsRecord(panels=[]).write(run / "panels" / "panels.json")
     with pytest.raises(InputError, match="no picture"):
         overview_png(run, tmp_path / "x.png")

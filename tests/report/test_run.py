@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrsynth.core.errors import InputError, MrsynthError
+from mrsynth.core.errors import InputError, MrsynthError, OutputError
 from mrsynth.io.run import RunRecord
 from mrsynth.report import build_report
 from tiny import trained
@@ -175,7 +175,8 @@ def test_means_of_other_cases_do_not_decide(make_run: MakeRun, record: Callable[
 def test_published_values_stand_only_beside_their_own_convention(make_run: MakeRun) -> None:
     run = make_run(MODEL, IDENTITY)
     metrics = json.loads((run / "metrics.json").read_text())
-    metrics["published"] = {"source": "Osman 2022", "n": 95, "ssim": [0.914, 0.02], "psnr": [29.45, 1.72]}
+    numbers = {"ssim": [0.914, 0.02], "psnr": [29.45, 1.72]}
+    metrics["published"] = {"source": "Osman 2022", "n": 95, "values": numbers}
     (run / "metrics.json").write_text(json.dumps(metrics))
     assert "they stand in no table" in page(run)
     for name in ("metrics.csv", "metrics.json"):
@@ -197,12 +198,11 @@ def test_how_each_number_is_computed_is_said(make_run: MakeRun) -> None:
         ("metrics.csv", None, "has no metrics"),
         ("metrics.csv", "a,b\n1,2\n", "no column metric"),
         ("metrics.csv", "", "cannot be read"),
-        ("metrics.json", "{", "cannot be read as JSON"),
+        ("metrics.json", "{", "cannot be read"),
         ("run.json", "[]", "holds no JSON object"),
         ("log/history.csv", "step\n1\n", "holds no training history"),
         ("panels/0.npz", "no archive", "cannot be read as a panel"),
-        ("panels/panels.json", '[{"case": "x", "file": "../../secret.npz", "window": [0, 1]}]', "is not there"),
-        ("panels/panels.json", '[{"case": "x", "file": "0.npz", "window": [1, 0]}]', "grey window"),
+        ("panels/panels.json", "[]", "holds no JSON object"),
     ],
 )
 def test_unusable_files_are_named_and_leave_no_page(
@@ -217,6 +217,42 @@ def test_unusable_files_are_named_and_leave_no_page(
         build_report(run)
     assert Path(name).name in str(error.value)
     assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"file": "../../secret.npz"}, "begins with a dot"),
+        ({"file": "/secret.npz"}, "a path separator"),
+        ({"file": "9.npz"}, "is not there"),
+        ({"window": [1, 0]}, "grey window"),
+        ({"slice_index": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_listing_names_pictures_beside_it_alone(make_run: MakeRun, change: dict[str, object], says: str) -> None:
+    run = make_run(MODEL, IDENTITY, pictures=True)
+    listing = run / "panels" / "panels.json"
+    content = json.loads(listing.read_text())
+    content["panels"][0] |= change
+    listing.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=says):
+        build_report(run)
+
+
+def test_a_report_goes_where_it_is_told_and_shows_another_evaluation(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(MODEL, IDENTITY, pictures=True)
+    there = tmp_path / "site2"
+    there.mkdir()
+    for name in ("metrics.json", "metrics.csv", "panels"):
+        (run / name).rename(there / name)
+    out = build_report(run, evaluation=there / "metrics.json")
+    assert out == there / "report.html"
+    assert not (run / "report.html").exists()
+    assert out.read_text().count('<article class="case"') == len(MODEL)
+    build_report(run, evaluation=there / "metrics.json", out=tmp_path / "page.html")
+    (tmp_path / "page.html").write_text("<p>mine</p>")
+    with pytest.raises(OutputError, match="is there already"):
+        build_report(run, evaluation=there / "metrics.json", out=tmp_path / "page.html")
 
 
 def test_a_picture_that_was_cut_off_is_named(make_run: MakeRun) -> None:

@@ -189,7 +189,7 @@ def test_a_model_is_trained_on_what_another_made(tmp_path: Path):
     trained = json.loads((out / "runs" / "high" / "run.json").read_text())
     prepared = [path.name for path in (out / "prepared").iterdir() if path.name.endswith("-made")]
     assert len(prepared) == 1
-    assert trained["began"]["data_fingerprint"] in (out / "prepared" / prepared[0] / "prepared.json").read_text()
+    assert trained["data_fingerprint"] in (out / "prepared" / prepared[0] / "prepared.json").read_text()
     # The further case is predicted and judged by the jobs alone, in the columns of its dose.
     rows = {row["label"]: row["cells"] for row in json.loads((out / "tables" / "doses.json").read_text())["rows"]}
     counts = {label: [cell["n"] for cell in cells.values()] for label, cells in rows.items() if label != "identity"}

@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrsynth.core.errors import OutputError, RecipeError
+from mrsynth.core.errors import RecipeError
 from mrsynth.core.image import Image
 from mrsynth.core.seeds import generator
 from mrsynth.drawing.dose_charts import TRUTH
 from mrsynth.evaluate.dose_response import Shown, monotony, responses
-from mrsynth.evaluate.dose_scans import Made, by_examination, made_at_doses, prediction_path, truths_of
-from mrsynth.evaluate.run import describe, evaluate_predictions
+from mrsynth.evaluate.dose_scans import Made, by_examination, made_at_doses, truths_of
+from mrsynth.evaluate.results import describe as describe_record
+from mrsynth.evaluate.run import evaluate_predictions, read_metrics
 from mrsynth.io import CaseRow, Cohort, write_image
+from mrsynth.io.predictions import PredictionsRecord
 from mrsynth.metrics import read_records
 from mrsynth.report import build_report
 from mrsynth.reproduce.chart_settings import ChartSettings, check_charts
@@ -27,10 +29,9 @@ from mrsynth.synthesize import Doses
 from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.train.run import train
 from tiny_doses import dose_case, dose_prepared, dose_recipe
+from tiny_predictions import predicted
 
 SCANNED = (0.1, 0.2, 0.33)
-EMPTY = {"synthetic": True, "cases": {}, "series": {}, "sources": {}, "failed": {}}
-"""What mrsynth synthesize writes before the first case."""
 SPOT = (slice(8, 13), slice(10, 15), slice(7, 12))
 
 
@@ -66,13 +67,8 @@ def made_by_hand(world: Path, folder: Path, share: dict[float, float]) -> Made:
     for dose, part in share.items():
         data = (native + part * (full - native)).astype(np.float32) / q95
         write_image(Image(data, affine, "t1ld"), folder / "p4-0.1" / f"t1ld_{dose:g}.nii.gz")
-    told = [{"dose": dose} for dose in share]
-    index = {
-        **EMPTY,
-        "series": {"p4-0.1": [f"p4-0.1/t1ld_{dose:g}.nii.gz" for dose in share]},
-        "sources": {"p4-0.1": {"like": "t1", "condition": told}},
-    }
-    (folder / "predictions.json").write_text(json.dumps(index))
+    index = predicted({"p4-0.1": [(f"p4-0.1/t1ld_{dose:g}.nii.gz", dose) for dose in share]})
+    index.write(folder / "predictions.json")
     return made_at_doses(folder.name, world / "run", folder, rows(world))
 
 
@@ -85,13 +81,9 @@ def shown(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
 
 
 def test_every_dose_stands_beside_the_scan_at_that_dose(world: Path):
-    index = {
-        **EMPTY,
-        "cases": {"p4-0.2": "p4-0.2.nii.gz"},
-        "series": {"p4-0.1": ["a/1.nii.gz", "a/2.nii.gz", "a/3.nii.gz", "a/4.nii.gz"]},
-        "sources": {"p4-0.1": {"condition": [{"dose": d} for d in (0.1, 0.17, 0.2, 1 / 3)]}},
-    }
-    found = [(truth.case, case, file) for truth, case, file in truths_of(index, rows(world))]
+    series = [(f"a/{number}.nii.gz", dose) for number, dose in enumerate((0.1, 0.17, 0.2, 1 / 3), start=1)]
+    index = predicted({"p4-0.2": [("p4-0.2.nii.gz", None)], "p4-0.1": series})
+    found = [(truth.case, case, image.file) for truth, case, image in truths_of(index, rows(world))]
     assert found == [
         ("p4-0.2", "p4-0.2", "p4-0.2.nii.gz"),
         ("p4-0.1", "p4-0.1", "a/1.nii.gz"),
@@ -99,15 +91,11 @@ def test_every_dose_stands_beside_the_scan_at_that_dose(world: Path):
     ]
 
 
-def told(*doses: float) -> dict[str, list[dict[str, float]]]:
-    return {"condition": [{"dose": dose} for dose in doses]}
-
-
 def test_a_single_image_at_an_asked_dose_stands_beside_the_scan_at_that_dose(world: Path):
     """`--dose 0.2` makes one image of the case that was scanned at 0.1; `--dose 0.17` one without a true scan."""
-    index = {**EMPTY, "cases": {"p4-0.1": "a.nii.gz"}, "sources": {"p4-0.1": told(0.2)}}
+    index = predicted({"p4-0.1": [("a.nii.gz", 0.2)]})
     assert [(truth.case, case) for truth, case, _ in truths_of(index, rows(world))] == [("p4-0.2", "p4-0.1")]
-    assert truths_of({**index, "sources": {"p4-0.1": told(0.17)}}, rows(world)) == []
+    assert truths_of(predicted({"p4-0.1": [("a.nii.gz", 0.17)]}), rows(world)) == []
     unknown = [replace(rows(world)[0], dose=None)]
     assert [truth.case for truth, _, _ in truths_of(index, unknown)] == ["p4-0.1"]
 
@@ -121,11 +109,8 @@ def test_examinations_of_a_patient_are_not_mixed(world: Path, tmp_path: Path):
     third = replace(third, files={**third.files, "t1": world / "dose-0.1.nii.gz"})
     examined = by_examination([first, second, third])
     assert [row.patient for row in examined] == ["p4", "p4", "p4, p4-0.33"]
-    index = {
-        **EMPTY,
-        "series": {case: [f"{case}/{d}.nii.gz" for d in (0.2, 0.33)] for case in ("p4-0.1", "p4-0.2", "p4-0.33")},
-        "sources": {case: told(0.2, 0.33) for case in ("p4-0.1", "p4-0.2", "p4-0.33")},
-    }
+    cases = ("p4-0.1", "p4-0.2", "p4-0.33")
+    index = predicted({case: [(f"{case}/{d}.nii.gz", d) for d in (0.2, 0.33)] for case in cases})
     found = {truth.case: case for truth, case, _ in truths_of(index, examined)}
     assert found == {"p4-0.2": "p4-0.2", "p4-0.33": "p4-0.33"}  # each its own, though the first was made at 0.2 too
     made = made_at_doses_of(world, tmp_path, index, examined)
@@ -135,14 +120,13 @@ def test_examinations_of_a_patient_are_not_mixed(world: Path, tmp_path: Path):
     }
 
 
-def made_at_doses_of(world: Path, folder: Path, index: dict[str, object], examined: list[CaseRow]) -> Made:
-    (folder / "predictions.json").write_text(json.dumps(index))
+def made_at_doses_of(world: Path, folder: Path, index: PredictionsRecord, examined: list[CaseRow]) -> Made:
+    index.write(folder / "predictions.json")
     return made_at_doses("model", world / "run", folder, examined)
 
 
-def test_a_file_outside_of_the_predictions_is_refused(tmp_path: Path):
-    with pytest.raises(OutputError):
-        prediction_path(tmp_path, "../a.nii.gz")
+def describe(path: Path) -> list[str]:
+    return describe_record(read_metrics(path), path)
 
 
 def test_the_response_of_a_lesion(shown: Shown):
@@ -215,12 +199,12 @@ def test_evaluate_judges_a_series(world: Path):
     # One image of the same case into the same folder, at a dose of which there is a scan: it replaces the series.
     synthesize_cohort(run, first, run / "predictions", doses=Doses((0.33,), None, 1))
     index = json.loads((run / "predictions" / "predictions.json").read_text())
-    assert (list(index["cases"]), index["series"]) == (["p4-0.1"], {})
+    assert [len(made["images"]) for made in index["cases"].values()] == [1]
     path = evaluate_predictions(run / "predictions", cohort, ["pinetz2023"], None)
     assert {record.case for record in read_records(run / "metrics.csv")} == {"p4-0.33"}
     synthesize_cohort(run, first, run / "predictions", doses=doses)
     index = json.loads((run / "predictions" / "predictions.json").read_text())
-    assert (index["cases"], list(index["series"])) == ({}, ["p4-0.1"])
+    assert [len(made["images"]) for made in index["cases"].values()] == [3]
 
     # A true scan that lies elsewhere is named, and does not stop the others.
     image = nib.load(world / "dose-0.33.nii.gz")

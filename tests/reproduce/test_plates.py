@@ -25,6 +25,7 @@ from mrsynth.reproduce.scans import Scans, choose_cases, largest_part, read_scan
 from mrsynth.reproduce.study import JobSettings
 from mrsynth.steps import complete_steps
 from tiny import trained
+from tiny_predictions import predicted
 
 STEPS = complete_steps([{"brain_mask": {"source": "auto", "max_fraction": 0.6}}, {"unit": {"upper_percentile": 100}}])
 SHAPE = (24, 28, 20)
@@ -68,9 +69,8 @@ def study(tmp_path: Path, cohort: Cohort) -> dict[str, Prediction]:
             scans = read_scans(row, ["t1ce"], contract, "t1")
             data = np.where(scans.brain, scans.images["t1ce"] + 0.1, 0).astype(np.float32)
             write_image(replace(scans.own.with_data(data, "t1ce")), run / "predictions" / f"{row.case}.nii.gz")
-        index = {"synthetic": True, "cases": {row.case: f"{row.case}.nii.gz" for row in done}, "like": "t1"}
-        (run / "predictions").mkdir(exist_ok=True)
-        (run / "predictions" / "predictions.json").write_text(json.dumps(index))
+        index = predicted({row.case: [(f"{row.case}.nii.gz", None)] for row in done}, None, contract.weights_sha256)
+        index.write(run / "predictions" / "predictions.json")
         predictions[name] = Prediction(run, run / "predictions" if name != "late" else None)
     return predictions
 

@@ -81,7 +81,7 @@ def test_worker_processes_train_to_the_same_bits(world: World):
     assert done == {both: None, strong: None}
     for name, there in (("both", both), ("strong", strong)):
         assert weights(there) == weights(world.cell(name))
-    device = json.loads((both.run / "run.json").read_text())["training"]["device"]
+    device = json.loads((both.run / "run.json").read_text())["device"]
     threads = max(1, (os.cpu_count() or 1) // 2)
     assert device == f"CPU, {threads} threads" or not device.startswith("CPU")
 

@@ -57,7 +57,7 @@ class Share(nn.Module):
 @pytest.mark.parametrize("space", [(37, 9, 12), (5, 8, 7), (24, 8, 8)])
 def test_streamed_it_is_what_it_is_in_one_piece(net: nn.Module, space: tuple[int, int, int]):
     """Trilinear upsampling, repeated borders and local attention, row by row, in double precision."""
-    at = AtDose(net, Dosage(0.17, 3.0, 1)).double()
+    at = AtDose(net, Dosage(dose=0.17, b0_tesla=3.0, seed=1)).double()
     x = torch.rand(1, 3, *space, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     layers = trace(at, x.shape)
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def test_streamed_it_is_what_it_is_in_one_piece(net: nn.Module, space: tuple[int
 
 
 def test_a_volume_is_the_same_in_little_memory(net: nn.Module):
-    at = AtDose(net, Dosage(0.3, 1.5, 1))
+    at = AtDose(net, Dosage(dose=0.3, b0_tesla=1.5, seed=1))
     volume = [np.random.default_rng(k).random((40, 24, 24), dtype=np.float32) for k in range(3)]
     large, small = (predict_volume(at, volume, Inference(patch=[16, 16, 16], memory_gib=gib)) for gib in (1.0, 0.002))
     assert np.abs(large - small).max() < 1e-4 * np.abs(large).max()
@@ -84,12 +84,12 @@ def test_noise_is_that_of_its_seed():
 class TestSeries:
     def test_the_same_seed_gives_the_same_image_and_doses_differ_by_agent_alone(self):
         synthesizer, case = Synthesizer(Share(), CONTRACT), dose_case(0)
-        asked = [Dosage(dose, 3.0, 1) for dose in (0.1, 0.2, 0.4)]
+        asked = [Dosage(dose=dose, b0_tesla=3.0, seed=1) for dose in (0.1, 0.2, 0.4)]
         first, second, third = (image.data for image in synthesizer.series(case, asked))
         again = synthesizer(case, dosage=asked[1])
         assert again.contrast == "t1ld"
         assert np.array_equal(again.data, second)
-        other = synthesizer(case, dosage=Dosage(0.2, 3.0, 2)).data
+        other = synthesizer(case, dosage=Dosage(dose=0.2, b0_tesla=3.0, seed=2)).data
         assert not np.array_equal(other, second)
         np.testing.assert_allclose(third - second, 2 * (second - first), atol=1e-5)
         assert (case.images["t1"].data == 0)[first == 0].all()
@@ -99,7 +99,7 @@ class TestSeries:
             Synthesizer(Share(), CONTRACT)(dose_case(0))
         plain = CONTRACT.model_copy(update={"condition": None, "patch": [8, 8, 8]})
         with pytest.raises(InputError, match="knows nothing of doses"):
-            Synthesizer(nn.Identity(), plain)(dose_case(0), dosage=Dosage(0.1, 3.0, 0))
+            Synthesizer(nn.Identity(), plain)(dose_case(0), dosage=Dosage(dose=0.1, b0_tesla=3.0, seed=0))
 
     def test_it_fills_no_gaps(self):
         plain = CONTRACT.model_copy(update={"condition": None, "inputs": ["t1", "t1ld"], "target": "t1ce"})

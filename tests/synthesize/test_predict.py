@@ -196,14 +196,14 @@ def test_sources_say_what_each_input_was():
         imputers={"t2": imputer(["flair"], "t2", mean), "flair": imputer(["t1"], "flair", mean)},
     )
     sources = synthesizer.sources(synthesizer.supply(["t1"]))
-    assert {name: found["source"] for name, found in sources.items()} == {
+    assert {name: found.source for name, found in sources.items()} == {
         "t1": "scan",
         "t2": "imputed",
         "flair": "imputed",
         "adc": "zeros",
     }
-    assert sources["t2"]["run"] == "runs/t2"
-    assert sources["t2"]["inputs"] == ["flair"]
+    assert sources["t2"].run == "runs/t2"
+    assert sources["t2"].inputs == ["flair"]
 
 
 def test_steps_that_name_a_missing_input_take_what_is_there():

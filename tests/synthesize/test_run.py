@@ -60,7 +60,7 @@ def index(world: Path, out: str = "out") -> dict[str, Any]:
 
 
 def inputs_of(world: Path, case: str, out: str = "out") -> dict[str, str]:
-    sources: Mapping[str, Any] = index(world, out)["sources"][case]["inputs"]
+    sources: Mapping[str, Any] = index(world, out)["cases"][case]["inputs"]
     return {name: found["source"] for name, found in sources.items()}
 
 
@@ -83,7 +83,7 @@ def test_each_row_is_filled_as_the_policy_says_and_recorded(world: Path):
     imputers = {"t2": world / "t1-t2"}
     assert synthesize(world, 1, out="imputed", missing=MissingInputs(imputers=imputers))[1] == []
     assert inputs_of(world, "case-1", "imputed")["t2"] == "imputed"
-    found = index(world, "imputed")["sources"]["case-1"]["inputs"]["t2"]
+    found = index(world, "imputed")["cases"]["case-1"]["inputs"]["t2"]
     assert found["weights_sha256"] == load_contract(world / "t1-t2").weights_sha256
     np.testing.assert_array_equal(voxels(world, "case-0", "imputed"), voxels(world, "case-0"))
     assert not np.array_equal(voxels(world, "case-1", "imputed"), voxels(world, "case-1"))
@@ -108,7 +108,7 @@ def test_what_is_left_out_on_purpose_is_as_if_it_were_not_there(world: Path):
     for case in ("case-0", "case-1"):
         np.testing.assert_array_equal(voxels(world, case), voxels(world, case, "left"))
     synthesize(world, out="first", missing=replace(ZEROS, without=("t1",)))
-    assert index(world, "first")["like"] == "t2"
+    assert index(world, "first")["way"]["like"] == "t2"
 
 
 def test_only_what_was_made_in_the_same_way_is_kept(world: Path):
@@ -132,9 +132,9 @@ def test_a_single_examination_says_where_its_inputs_came_from(world: Path):
     missing = MissingInputs(imputers={"t2w": world / "t1-t2"})
     synthesize_files(world / "main", files, world / "one.nii.gz", missing=missing)
     sidecar = json.loads((world / "one.json").read_text())
-    assert sidecar["sources"]["t1"] == {"source": "scan"}
-    assert sidecar["sources"]["t2"]["source"] == "imputed"
-    assert sidecar["like"] == "t1"
+    assert sidecar["made"]["inputs"]["t1"]["source"] == "scan"
+    assert sidecar["made"]["inputs"]["t2"]["source"] == "imputed"
+    assert sidecar["made"]["like"] == "t1"
     synthesize(world, 0, out="cohort", missing=missing)
     np.testing.assert_array_equal(nib.load(world / "one.nii.gz").get_fdata(), voxels(world, "case-0", "cohort"))
 
@@ -157,9 +157,9 @@ def test_the_command_line_fills_gaps(world: Path, monkeypatch: pytest.MonkeyPatc
     assert "t2 is missing" in capsys.readouterr().err
     assert not out.exists()
     assert command(monkeypatch, world, "-o", out, "--missing", "zeros", "--device", "cpu") == 0
-    assert json.loads((world / "o.json").read_text())["sources"]["t2"] == {"source": "zeros"}
+    assert json.loads((world / "o.json").read_text())["made"]["inputs"]["t2"]["source"] == "zeros"
     assert command(monkeypatch, world, "-o", out, "--impute", f"t2={world / 't1-t2'}") == 0
-    assert json.loads((world / "o.json").read_text())["sources"]["t2"]["source"] == "imputed"
+    assert json.loads((world / "o.json").read_text())["made"]["inputs"]["t2"]["source"] == "imputed"
     assert command(monkeypatch, world, "-o", out, "--missing", "zeros", "--device", "abacus") == 2
     assert "no device abacus" in capsys.readouterr().err
     for wrong, said in (("t2", "--impute"), ("t5=run", "'t5' is not a contrast"), ("t2=main\x1b[31m", r"\x1b[31m")):
@@ -207,7 +207,7 @@ def test_a_scan_that_has_changed_is_predicted_anew(world: Path):
 
     synthesize_cohort(world / "main", table, world / "out")
     assert made() == [False, False]
-    assert set(index(world)["sources"]["case-0"]["sha256"]) == {"t1", "t2", "brain"}
+    assert set(index(world)["cases"]["case-0"]["sha256"]) == {"t1", "t2", "brain"}
     changed(table.rows[1].files["t2"])
     assert made() == [False, True]
     brain[:10] = 0
@@ -247,7 +247,7 @@ def test_a_synthetic_input_is_not_called_a_scan(world: Path):
     made = world / "t2.nii.gz"
     write_prediction(read_image(files["t2"], "t2"), made)
     synthesize_files(world / "main", {**files, "t2": made}, world / "flair.nii.gz")
-    sources = json.loads((world / "flair.json").read_text())["sources"]
+    sources = json.loads((world / "flair.json").read_text())["made"]["inputs"]
     assert {name: one["source"] for name, one in sources.items()} == {"t1": "scan", "t2": "synthetic image"}
 
 
@@ -338,7 +338,7 @@ def test_a_case_that_fails_after_it_was_made_is_no_longer_listed(world: Path):
     synthesize(world)
     assert [case for case, _ in synthesize(world, 1)[1]] == ["case-1"]
     assert set(index(world)["failed"]) == {"case-1"}
-    assert set(read_predictions(world / "out")["cases"]) == {"case-0"}  # what was made of other files is not his
+    assert set(read_predictions(world / "out").cases) == {"case-0"}  # what was made of other files is not his
     assert synthesize(world) == (["case-0", "case-1"], [])
     assert index(world)["failed"] == {}
 

@@ -53,7 +53,7 @@ def test_dicom_in_gives_dicom_beside_nifti(world: Path):
     series, image = read_image(out / "flair-dicom", "flair"), read_image(out / "flair.nii.gz", "flair")
     assert np.abs(series.affine - image.affine).max() <= 1e-4
     assert np.abs(series.data - image.data).max() <= 0.5 / 4095 + 1e-6
-    assert json.loads((out / "flair.json").read_text())["weights_sha256"] in read(files[0]).DerivationDescription
+    assert json.loads((out / "flair.json").read_text())["way"]["weights_sha256"] in read(files[0]).DerivationDescription
 
 
 def test_the_same_run_again_makes_no_duplicate(world: Path):
@@ -103,7 +103,7 @@ def test_a_cohort_in_bids_gets_a_derivative(world: Path):
     place = Place(device="cpu", formats=Formats("bids"))
     assert synthesize_cohort(world / "run", cohort, out, place=place)[1] == []
     image = out / "sub-01" / "ses-a" / "anat" / "sub-01_ses-a_desc-synthetic_FLAIR.nii.gz"
-    assert read_predictions(out)["cases"]["sub-01_ses-a"] == str(image.relative_to(out))
+    assert read_predictions(out).cases["sub-01_ses-a"].images[0].file == str(image.relative_to(out))
     said = json.loads(image.with_name("sub-01_ses-a_desc-synthetic_FLAIR.json").read_text())
     assert said["Sources"] == [
         f"bids:raw:sub-01/ses-a/anat/sub-01_ses-a_acq-x_{suffix}.nii.gz" for suffix in ("T1w", "T2w")

@@ -57,12 +57,12 @@ def test_a_run_is_resumed_only_on_the_data_it_began_on(
         patch.setattr("mrsynth.train.run.fit", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, prepared, tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["began"]["data_fingerprint"] == prepared.fingerprint
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data_fingerprint"] == prepared.fingerprint
     others = prepared.with_splits({"p0": "test", "p1": "val", "p2": "train", "p3": "train", "p4": "train"})
     with pytest.raises(CohortError, match="began on other prepared data"):
         train(recipe, others, tmp_path / "run", resume=True)
     train(recipe, prepared, tmp_path / "run", resume=True)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"]["epochs"] == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 1
 
 
 def test_steps_that_learned_from_one_split_are_not_put_into_folds(

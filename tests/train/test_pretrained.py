@@ -49,12 +49,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_record_says_what_was_taken(run: Path):
     record = json.loads((run / "run.json").read_text())
-    found = record["training"]["features"]["contextual"]
+    found = record["features"]["contextual"]
     (weights,) = (run / "features").glob("*.safetensors")
     assert (found["network"], found["layer"], found["weights"]) == ("small", "conv2_2", "trained")
     assert found["sha256"] == sha256_file(weights)
     assert set(found["accuracy"]) == {"contrast", "change"}
-    assert record["training"]["encoder"]["sha256"] == sha256_file(run.parent / "own.pt")
+    assert record["encoder"]["sha256"] == sha256_file(run.parent / "own.pt")
     assert load_contract(run).net_settings["imagenet"] is True
     card = (run / "model" / "card.md").read_text()
     assert "own.pt" in card
@@ -84,7 +84,7 @@ def test_the_encoder_begins_with_the_weights_given(tmp_path: Path):
     kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     torch.testing.assert_close(kept["net.encoder.conv1.weight"], given["conv1.weight"])
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["training"]["features"] == {}
+    assert record["features"] == {}
     assert not (tmp_path / "run" / "features").exists()
 
 
@@ -97,7 +97,7 @@ def test_runs_side_by_side_train_a_feature_network_once(run: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr("mrsynth.train.features._learn", lambda *_: pytest.fail("it was trained again"))
         train(drunet(run.parent), prepared, run.parent / "beside")
-    taken = json.loads((run.parent / "beside" / "run.json").read_text())["training"]["features"]["contextual"]
+    taken = json.loads((run.parent / "beside" / "run.json").read_text())["features"]["contextual"]
     assert taken["sha256"] == sha256_file(first)
     assert f"* {DRAWN_ENCODER}\n" in (run.parent / "beside" / "model" / "card.md").read_text()
     other = LOSS % FEATURES.replace("steps: 2", "steps: 1")  # another network: trained

@@ -57,7 +57,7 @@ def test_a_model_of_boxes_says_so(folder: Path, prepared: PreparedCohort, tmp_pa
     assert contract == load_contract(tmp_path / "run")
     assert contract.patch == [None, None, 3]
     assert contract.flags
-    record = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["samples"] == {"kind": "boxes", "train": 9, "val": 2}
     assert record["parameters"] == sum(p.numel() for p in build_net(contract.net, **contract.net_settings).parameters())
     losses = [row["train_loss"] for row in read_history(tmp_path / "run" / "log" / "history.csv")]

@@ -35,26 +35,32 @@ def evaluate(
     cohort: Annotated[
         Path | None, typer.Option("--cohort", help="Table with the references of RUN/predictions.")
     ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="With --cohort: the run that made the predictions, if it was moved.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="metrics.json; a metrics.csv goes beside it.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure predictions against references. With --cohort: a run's predictions, beside the baselines, with tests."""
-    from mrsynth.evaluate import run as stage
+    from mrsynth.evaluate.results import describe
+    from mrsynth.evaluate.run import evaluate_predictions, read_metrics
     from mrsynth.io import read_cohort
 
     if (reference is None) == (cohort is None):
         raise InputError("Give either --reference (a file or a folder) or --cohort.")
     if cohort is not None:
         only_with("--reference", {"--mask": mask, "--range": data_range})
-        path = stage.evaluate_predictions(prediction, read_cohort(cohort), preset, out)
+        path = evaluate_predictions(prediction, read_cohort(cohort), preset, out, model)
     else:
         assert reference is not None
+        only_with("--cohort", {"--model": model})
         from mrsynth.evaluate.files import evaluate_files
 
         path = evaluate_files(prediction, reference, mask, data_range, preset or ["default"], out)
-    for line in stage.describe(path):
+    record = read_metrics(path)
+    for line in describe(record, path):
         print(line)
-    print_failed(stage.left_out(path))
+    print_failed([(entry.case, entry.why) for entry in record.left_out])
 
 
 @app.command()
@@ -63,11 +69,17 @@ def report(
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, help="Cases to show one by one, evenly from the worst to the best.")
     ] = 13,
+    evaluation: Annotated[
+        Path | None, typer.Option("--evaluation", help="The metrics.json to show; the run's own by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; report.html beside what it shows by default.")
+    ] = None,
 ) -> None:
     """Write a run's report.html: one file with tables, learning curves and pictures."""
     from mrsynth.report import build_report
 
-    print(f"Open {build_report(run, pictures)} in a browser.")
+    print(f"Open {build_report(run, pictures, evaluation=evaluation, out=out)} in a browser.")
 
 
 @app.command()

@@ -11,6 +11,7 @@ import inspect
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,9 @@ BEAT_S = 15.0
 SILENT_S = 300.0
 """How long nobody hears of a writer on another machine before its lock is taken over: some steps of a preparation let
 no other thread of their process run for a minute."""
+
+WAIT_S = 0.05
+"""How often one who waits looks whether the lock is gone."""
 
 TAKEOVER_S = 20.0
 """How old the mark of one who takes a lock over may become; it lives for milliseconds."""
@@ -105,9 +109,18 @@ def writing(folder: Path, verb: str) -> Iterator[None]:
 
 
 @contextmanager
-def writing_file(path: Path, verb: str) -> Iterator[None]:
-    """Let nobody else write a single file while the block does; see `writing`. Its neighbours are free."""
-    with _locked(path.parent / f"{LOCK}-{safe_name(path.name)}", verb, f"{path}"):
+def writing_file(path: Path, verb: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Let nobody else write a single file while the block does; see `writing`. Its neighbours are free.
+
+    Args:
+        path: the file.
+        verb: what the block does, for the message that a second writer reads.
+        wait_s: for how long to wait for another writer.
+
+    Raises:
+        OutputError: where another process still writes it then, or it cannot be written.
+    """
+    with _locked(path.parent / f"{LOCK}-{safe_name(path.name)}", verb, f"{path}", wait_s):
         yield
 
 
@@ -147,7 +160,7 @@ def is_helper() -> bool:
 
 
 @contextmanager
-def _locked(path: Path, verb: str, shown: str) -> Iterator[None]:
+def _locked(path: Path, verb: str, shown: str, wait_s: float = 0.0) -> Iterator[None]:
     place = Path(os.path.realpath(path.parent)) / path.name
     held = _nested(place, shown)
     made: list[Path] = []
@@ -162,7 +175,7 @@ def _locked(path: Path, verb: str, shown: str) -> Iterator[None]:
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             token=uuid.uuid4().hex,
         )
-        _acquire(place, lock, shown)
+        _acquire(place, lock, shown, wait_s)
         held = _Held(lock, place, threading.get_ident(), os.getpid())
         with _TABLE:
             _HELD[place] = held
@@ -205,17 +218,25 @@ def _make_folder(folder: Path, shown: str) -> list[Path]:
     return missing
 
 
-def _acquire(place: Path, lock: Lock, shown: str) -> None:
-    """Put the lock in its place, or take over that of a dead writer; raises OutputError where one lives."""
+def _acquire(place: Path, lock: Lock, shown: str, wait_s: float) -> None:
+    """Put the lock in its place, or take over that of a dead writer; raises OutputError where one still lives after
+    `wait_s`."""
     own = place.with_name(f"{place.name}.{lock.token}")
+    until = time.monotonic() + wait_s
     try:
         own.write_text(lock.text(), encoding="utf-8")
-        for _ in range(50):
+        tries = 0
+        while tries < 50:
             if _put(own, place):
                 return
+            tries += 1
             if (before := _holder(place)) is None:  # released in this moment
                 continue
             if _lives(before, place, own):
+                if time.monotonic() < until:
+                    tries = 0
+                    time.sleep(WAIT_S)
+                    continue
                 raise _refused(shown, before, _last_sign(place, own, before))
             _take_over(place, own, before)
     except OSError as error:

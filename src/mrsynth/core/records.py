@@ -100,8 +100,11 @@ class Record(Part):
 
     def text(self) -> str:
         """Return the record as it stands in its file."""
-        head = {KEY: {"record": self.RECORD, "version": self.VERSION}}
-        return json_text({**head, **self.model_dump(mode="json")})
+        return json_text(self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Return the record as the object that stands in its file."""
+        return {KEY: {"record": self.RECORD, "version": self.VERSION}, **self.model_dump(mode="json")}
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mrsynth.core.files import atomic_file, write_text
 from mrsynth.drawing.dose_charts import TRUTH, response_png
-from mrsynth.evaluate.dose_scans import DosePatient, Made, made_at_doses, read_patient, scans_at_doses
+from mrsynth.evaluate.dose_scans import DosePatient, Made, read_patient, scans_at_doses
 from mrsynth.io import CaseRow, Cohort
+from mrsynth.io.evaluation import Evaluation, Response
 from mrsynth.metrics.dose_response import enhancement, is_lesion, is_monotone, response_regions
 
 
@@ -75,25 +75,31 @@ def in_words(found: Mapping[str, Mapping[str, int]]) -> str:
     return "lesions whose enhancement falls with a higher dose: " + ", ".join(parts)
 
 
-def write_response(
-    run: Path, predictions: Path, rows: Sequence[CaseRow], cohort: Cohort, out: Path
-) -> dict[str, Any] | None:
-    """Write dose_response.png and .csv of a run's predictions of these cases into a folder.
+def write_response(made: Made, rows: Sequence[CaseRow], cohort: Cohort, where: Evaluation) -> Response | None:
+    """Write how a model's predictions answer to the dose, as a table and as a picture.
 
-    Returns `in_words` how many lesions fall, and the doses `trained`; None, with nothing written, where no patient was
-    predicted at two doses. Raises InputError as `responses` does.
+    Args:
+        made: what the model made.
+        rows: the cases of patients that no model has seen.
+        cohort: tells the doses that were trained.
+        where: the evaluation that the files belong to.
+
+    Returns:
+        What a reader should know; None, with nothing written, where no patient was predicted at two doses.
+
+    Raises:
+        InputError: as `responses` does.
     """
-    made = made_at_doses("model", run, predictions, rows)
     if made.contract.target != "t1ld" or all(len(files) < 2 for files in made.files.values()):
         return None
     patients = made.contract.training.patients.get("train", ())
     trained = {row.dose for row in cohort.rows if row.patient in patients and row.dose is not None}
     shown = Shown([made], rows, sorted(trained))
     frame = responses(shown)
-    with atomic_file(out / "dose_response.png") as temporary:
+    with atomic_file(where.response_chart) as temporary:
         temporary.write_bytes(response_png(frame, shown.trained))
-    write_frame(frame, out / "dose_response.csv")
-    return {"in_words": in_words(monotony(frame)), "trained": shown.trained}
+    write_frame(frame, where.response)
+    return Response(in_words=in_words(monotony(frame)), trained=list(shown.trained))
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

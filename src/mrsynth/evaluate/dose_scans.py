@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 
 from mrsynth.core.errors import InputError
-from mrsynth.core.files import safe_name
 from mrsynth.core.image import Case, Image, grid_error
-from mrsynth.core.types import CONTRASTS
-from mrsynth.io import CaseRow, read_case, read_prediction
-from mrsynth.io.predictions import grid_of, read_predictions
+from mrsynth.evaluate.truth import read_as_seen
+from mrsynth.io import CaseRow, read_prediction
+from mrsynth.io.predictions import PredictedImage, PredictionsRecord, read_predictions, verified
 from mrsynth.metrics import build_regions
 from mrsynth.model import Contract, load_contract
-from mrsynth.steps import run_on_grid_of
-from mrsynth.steps.absent import steps_without
-from mrsynth.steps.needs import contrasts_to_read
 
 NEAR = 0.005
 """Doses that differ by less are one: 0.33 and a third."""
@@ -28,18 +24,26 @@ NEAR = 0.005
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What a model made at doses, by examination (see `by_examination`). files: dose → file; rows: the first of its
-    cases that was predicted; like: the contrast on whose grid the predictions lie."""
+    """What a model made at doses, by examination (see `by_examination`).
+
+    Attributes:
+        folder: of its predictions.
+        files: examination → dose → image.
+        rows: the first of its cases that was predicted.
+        like: the contrast on whose grid the predictions lie.
+    """
 
     label: str
     contract: Contract
-    files: Mapping[str, Mapping[float, Path]]
+    folder: Path
+    files: Mapping[str, Mapping[float, PredictedImage]]
     rows: Mapping[str, CaseRow]
     like: Mapping[str, str]
 
     def image(self, patient: str, dose: float, own: Image) -> np.ndarray:
         """Return a prediction (x, y, z); raises InputError where it does not lie on the grid of `own`."""
-        image = read_prediction(self.files[patient][dose], self.contract.target)
+        path = verified(self.folder, self.files[patient][dose])
+        image = read_prediction(path, self.contract.target)
         if error := grid_error(self.rows[patient].case, own, image):
             raise error
         return image.data
@@ -74,74 +78,67 @@ def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) 
     rows: of `by_examination`. Of cases of one of them that were made at one dose the first counts. A prediction whose
     dose is not known is left out. Raises InputError where predictions.json cannot be read.
     """
-    index = read_predictions(folder)
-    contract = load_contract(run)
-    files: dict[str, dict[float, Path]] = {}
+    return made_of(label, load_contract(run), folder, read_predictions(folder), rows)
+
+
+def made_of(
+    label: str, contract: Contract, folder: Path, predictions: PredictionsRecord, rows: Sequence[CaseRow]
+) -> Made:
+    """Return what a model made of these cases; see `made_at_doses`. folder: of the predictions."""
+    files: dict[str, dict[float, PredictedImage]] = {}
     first: dict[str, CaseRow] = {}
     like: dict[str, str] = {}
     for row in rows:
-        for dose, file in doses_in(index, row).items():
+        for dose, image in doses_in(predictions, row).items():
             known = files.setdefault(row.patient, {})
             if nearest_dose(known, dose) is None:
-                known[dose] = prediction_path(folder, file)
+                known[dose] = image
             if row.patient not in first:
                 first[row.patient] = row
-                like[row.patient] = grid_of(index, row.case, contract.inputs[0])
-    return Made(label, contract, {p: dict(sorted(found.items())) for p, found in files.items()}, first, like)
+                like[row.patient] = predictions.like(row.case)
+    return Made(label, contract, folder, {p: dict(sorted(found.items())) for p, found in files.items()}, first, like)
 
 
-def doses_in(index: Mapping[str, Any], row: CaseRow) -> dict[float, str]:
-    """Return dose → file of what predictions.json lists of a case. The dose is that which the model was told; of a
-    model that is told none, that of the case's low-dose scan."""
-    told = index["sources"].get(row.case, {}).get("condition") or [{"dose": row.dose}]
-    single = index["cases"].get(row.case)
-    files = [single] if single else index["series"].get(row.case, [])
-    if files and len(files) != len(told):
-        raise InputError(
-            f"predictions.json does not say at which doses {row.case} was made.",
-            found=f"{len(files)} files, {len(told)} doses",
-            do="make these predictions again",
-        )
-    return {
-        float(one["dose"]): str(file) for one, file in zip(told, files, strict=False) if one.get("dose") is not None
-    }
+def doses_in(predictions: PredictionsRecord, row: CaseRow) -> dict[float, PredictedImage]:
+    """Return dose → image of what was made of a case. The dose is that which the model was told; of a model that is
+    told none, that of the case's low-dose scan."""
+    known = predictions.cases.get(row.case)
+    if known is None:
+        return {}
+    doses = [(image, row.dose if image.dosage is None else image.dosage.dose) for image in known.images]
+    return {dose: image for image, dose in doses if dose is not None}
 
 
-def truths_of(index: Mapping[str, Any], rows: Sequence[CaseRow]) -> list[tuple[CaseRow, str, str]]:
-    """Return what is judged against what: (the row whose target is the truth, the case that was predicted, file).
+def truths_of(predictions: PredictionsRecord, rows: Sequence[CaseRow]) -> list[tuple[CaseRow, str, PredictedImage]]:
+    """Return what is judged against what: (the row whose target is the truth, the case that was predicted, its image).
 
     An image of a model that is told no dose stands against its own case's target; so does a single one where the table
     does not tell the dose of the case's scan. One that was made at a dose stands against its own case's scan at that
     dose, else the first scan of the examination at it (rows of `by_examination`, each with a t1ld and its dose);
     without one it has no truth. No scan is the truth twice.
     """
-    found: dict[str, tuple[CaseRow, str, str]] = {}
-    at_doses: list[tuple[CaseRow, dict[float, str]]] = []
+    found: dict[str, tuple[CaseRow, str, PredictedImage]] = {}
+    at_doses: list[tuple[CaseRow, dict[float, PredictedImage]]] = []
     for row in rows:
-        single = index["cases"].get(row.case)
-        told = index["sources"].get(row.case, {}).get("condition")
-        if single and (not told or row.dose is None):
-            found[row.case] = (row, row.case, str(single))
-        elif single or row.case in index["series"]:
-            at_doses.append((row, doses_in(index, row)))
-    for row, files in at_doses:
-        at = None if row.dose is None or "t1ld" not in row.files else nearest_dose(files, row.dose)
+        known = predictions.cases.get(row.case)
+        if known is None:
+            continue
+        first, *others = known.images
+        if not others and (first.dosage is None or row.dose is None):
+            found[row.case] = (row, row.case, first)
+        else:
+            at_doses.append((row, doses_in(predictions, row)))
+    for row, images in at_doses:
+        at = None if row.dose is None or "t1ld" not in row.files else nearest_dose(images, row.dose)
         if at is not None:
-            found[row.case] = (row, row.case, files[at])
-    for row, files in at_doses:
+            found[row.case] = (row, row.case, images[at])
+    for row, images in at_doses:
         scans = scans_at_doses([row, *rows], row.patient)
-        for dose, file in files.items():
+        for dose, image in images.items():
             at = nearest_dose(scans, dose)
             if at is not None:
-                found.setdefault(scans[at].case, (scans[at], row.case, file))
+                found.setdefault(scans[at].case, (scans[at], row.case, image))
     return list(found.values())
-
-
-def prediction_path(folder: Path, file: str) -> Path:
-    """Return the path of a file that predictions.json names: <case>.nii.gz, or of a series <case>/<name>.nii.gz.
-
-    Raises OutputError for a name that leads elsewhere."""
-    return folder.joinpath(*map(safe_name, file.split("/")))
 
 
 def nearest_dose(known: Mapping[float, Any], dose: float) -> float | None:
@@ -185,8 +182,12 @@ def read_patient(row: CaseRow, low: Mapping[float, CaseRow], contract: Contract,
     for name in ("t1", "t1ce"):
         if name not in row.files:
             raise InputError(f"{row.case}: enhancement needs a T1 before and after contrast.", found=f"no {name}")
-    base = _prepared(row, contract, like)
-    scans = {dose: base if one is row else _prepared(one, contract, like) for dose, one in low.items()}
+
+    def read(one: CaseRow) -> Case:
+        return read_as_seen(one, [name for name in ("t1", "t1ce", "t1ld") if name in one.files], contract, like)
+
+    base = read(row)
+    scans = {dose: base if one is row else read(one) for dose, one in low.items()}
     for case in scans.values():
         if error := grid_error(row.case, base.images[like], case.images["t1ld"]):
             raise error
@@ -196,10 +197,3 @@ def read_patient(row: CaseRow, low: Mapping[float, CaseRow], contract: Contract,
     regions = build_regions(native.shape, base.masks["brain"].data > 0, labels, native, standard)
     images = {dose: case.images["t1ld"].data for dose, case in scans.items()}
     return DosePatient(row, native, standard, images, base.images[like], regions)
-
-
-def _prepared(row: CaseRow, contract: Contract, like: str) -> Case:
-    """Return a case with T1, T1ce and, where it has one, low dose, normalised on the grid of `like`."""
-    names = [name for name in ("t1", "t1ce", "t1ld") if name in row.files]
-    steps = steps_without(contract.steps, [name for name in CONTRASTS if name not in names])
-    return run_on_grid_of(read_case(row, contrasts_to_read(row.files, names, steps)), steps, like)

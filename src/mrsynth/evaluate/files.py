@@ -10,17 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from mrsynth.core.errors import InputError
-from mrsynth.core.files import write_json
+from mrsynth.core.folders import written_as_one
 from mrsynth.core.image import grid_error
 from mrsynth.core.jobs import Failure
-from mrsynth.evaluate.run import attempt, require_json, summary_of
+from mrsynth.core.locks import writing
+from mrsynth.evaluate.results import few_slices, require_free, require_some_value, summary_of
+from mrsynth.evaluate.run import attempt
 from mrsynth.io import read_image, read_mask, read_prediction
+from mrsynth.io.cohort import patient_of
+from mrsynth.io.evaluation import Evaluation, LeftOut
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.sidecar import stem_of
-from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
+from mrsynth.metrics import PRESETS, MetricRecord, PairInfo, build_regions, evaluate_pair, write_records
 
 FAR = 10.0
-"""Times the data range that an image may span: outliers do, other units do more."""
+"""Times the data range that an image may span, or its share that a reference must: outliers do, other units do more."""
+
+UNLIKE = 50.0
+"""Times the span of a prediction that its reference may have: a bad prediction may be flat, other units are more."""
 
 
 def evaluate_files(
@@ -33,29 +40,48 @@ def evaluate_files(
 ) -> Path:
     """Judge a file against a file, or a folder against a folder (same names); writes metrics.json and metrics.csv.
 
-    mask: of the brain; without one the whole volume is judged, as region `volume`. A pair that cannot be judged does
-    not stop the others: metrics.json names it, with the reason, under left_out. Raises InputError where a partner is
-    missing, two files of a folder mean one case, no pair can be judged, or out does not end in .json.
+    A pair that cannot be judged does not stop the others: metrics.json names it, with the reason, under left_out. The
+    patient, over whom means are taken, is told by the name: sub-01_ses-1 and sub-01_ses-2 are one.
+
+    Args:
+        prediction: a file or a folder.
+        reference: a file or a folder.
+        mask: of the brain, a file or a folder; without one the whole volume is judged, as region `volume`.
+        data_range: of PSNR and SSIM, where the preset does not say it.
+        presets: metric conventions.
+        out: metrics.json by default.
+
+    Returns:
+        out.
+
+    Raises:
+        InputError: where a partner is missing, two files of a folder mean one case, no pair can be judged, or out does
+            not end in .json.
+        OutputError: where out is something else already, or cannot be written.
     """
-    out = out or Path("metrics.json")
-    require_json(out)
+    where = Evaluation(out or Path("metrics.json"))
+    require_free(where)
     pairs = _pairs(prediction, reference, mask)
     records: list[MetricRecord] = []
-    failed: list[tuple[str, str]] = []
+    failed: list[LeftOut] = []
     for case, pair in pairs.items():
         result = attempt(partial(_judge, case, *pair, data_range, presets))
         if isinstance(result, Failure):
-            failed.append((case, result.reason()))
+            failed.append(LeftOut(case=case, why=result.reason()))
         else:
             records += result
     if not records:
-        raise InputError(failed[0][1])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_records(records, out.with_suffix(".csv"))
-    not_judged = [{"case": case, "why": why} for case, why in failed]
-    summary = summary_of(records, {case: case for case in pairs})
-    write_json(out, {**summary, "published": None, "left_out": not_judged})
-    return out
+        raise InputError(failed[0].why)
+    require_some_value(records, str(prediction))
+    patients = {case: patient_of(case) for case in pairs}
+    remarks = few_slices(records)
+    if len(set(patients.values())) == len(pairs) > 1:
+        remarks.append("Each file counts as a patient: no two names (sub-X_ses-Y …) say that they are of one.")
+    with writing(where.folder, "evaluate"), written_as_one(where.folder) as temporary:
+        new = Evaluation(temporary / where.record.name)
+        write_records(records, new.table)
+        summary_of(records, patients, left_out=failed, remarks=remarks).write(new.record)
+    return where.record
 
 
 def _judge(
@@ -69,7 +95,9 @@ def _judge(
     for other in (true, *([inside] if inside else [])):
         if error := grid_error(case, made, other):
             raise error
-    _require_scale(case, made.data, true.data, data_range)
+    for preset in presets:
+        known = PRESETS[preset].data_range if preset in PRESETS else None
+        _require_scale(case, made.data, true.data, data_range if known is None else known, preset)
     regions = build_regions(made.data.shape, None if inside is None else inside.data > 0)
     found = (
         evaluate_pair(made.data, true.data, regions, data_range, preset, info=PairInfo(case)) for preset in presets
@@ -77,15 +105,21 @@ def _judge(
     return [record for one in found for record in one]
 
 
-def _require_scale(case: str, made: np.ndarray, true: np.ndarray, data_range: float | None) -> None:
-    """Raise InputError where an image spans many times the data range: one of the two is in other units."""
+def _require_scale(case: str, made: np.ndarray, true: np.ndarray, data_range: float | None, preset: str) -> None:
+    """Raise InputError where an image spans many times the data range, or the reference a small part of it, or the two
+    have unlike spans: one of them is in other units."""
     spans = [float(np.nanmax(one)) - float(np.nanmin(one)) for one in (made, true)]
-    if data_range is not None and max(spans) > FAR * data_range:
+    wide = data_range is not None and max(spans) > FAR * data_range
+    narrow = data_range is not None and 0 < spans[1] < data_range / FAR
+    unlike = 0 < spans[0] < spans[1] / UNLIKE
+    if wide or narrow or unlike:
+        told = "" if data_range is None else f", the data range of preset {preset} is {data_range:g}"
         raise InputError(
-            f"{case}: the values do not fit the data range.",
-            found=f"prediction and reference span {spans[0]:.4g} and {spans[1]:.4g}, --range {data_range:g}",
-            expected="both on one scale, which --range spans",
-            do="bring both to one scale; for a run's predictions give --cohort, which normalises the truth",
+            f"{case}: the values do not fit the data range." if wide or narrow else f"{case}: the scales differ.",
+            found=f"prediction and reference span {spans[0]:.4g} and {spans[1]:.4g}{told}",
+            expected="both on one scale, which the data range spans",
+            do="bring both to one scale, and give its width with --range; for a run's predictions give --cohort, which "
+            "normalises the truth",
         )
 
 

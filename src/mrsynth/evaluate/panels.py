@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +11,13 @@ import torch
 from mrsynth.core.files import atomic_file, safe_name
 from mrsynth.core.tensors import ssim_map
 from mrsynth.evaluate.truth import Truth
+from mrsynth.io.evaluation import PanelEntry
 from mrsynth.model import Contract
 
 
 def write_panel(
     truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path, contract: Contract, data_range: float
-) -> dict[str, Any]:
+) -> PanelEntry:
     """Write one slice of a case for the report (the one with most lesion, else with most brain); returns its entry.
 
     candidates: the model's image and, where it could be made, the identity's. The input is the first that is there.
@@ -49,18 +49,18 @@ def write_panel(
         np.savez_compressed(
             file, allow_pickle=False, **{key: np.asarray(value, np.float32) for key, value in shown.items()}
         )
-    return {
-        "case": truth.row.case,
-        "patient": truth.row.patient,
-        "file": name,
-        "slice_index": k,
-        "axis": "z",
-        "pixel_mm": list(truth.target.spacing_mm[:2]),
-        "input_contrast": first,
-        "target_contrast": contract.target,
-        "window": [low, high if high > low else contract.range[1]],  # a scan may end short of the slice
-        "psnr": float(10 * np.log10(data_range**2 / max(np.mean(error**2), 1e-20))),
-        "ssim": float(shown["ssim"][inside].mean()),
-        "mae": float(np.abs(error).mean()),
-        "note": "values of this slice inside the brain",
-    }
+    return PanelEntry(
+        case=truth.row.case,
+        patient=truth.row.patient,
+        file=name,
+        slice_index=k,
+        axis="z",
+        pixel_mm=truth.target.spacing_mm[:2],
+        input_contrast=first,
+        target_contrast=contract.target,
+        window=(low, high if high > low else contract.range[1]),  # a scan may end short of the slice
+        psnr=float(10 * np.log10(data_range**2 / max(np.mean(error**2), 1e-20))),
+        ssim=float(shown["ssim"][inside].mean()),
+        mae=float(np.abs(error).mean()),
+        note="values of this slice inside the brain",
+    )

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import grid_error
-from mrsynth.evaluate.dose_scans import doses_in, prediction_path
+from mrsynth.evaluate.dose_scans import doses_in
 from mrsynth.evaluate.panels import write_panel
+from mrsynth.evaluate.results import cut_off
 from mrsynth.evaluate.scene import write_scene
 from mrsynth.evaluate.truth import Truth, read_truth
 from mrsynth.io import CaseRow, read_prediction
-from mrsynth.io.predictions import grid_of
+from mrsynth.io.evaluation import Evaluation, PanelEntry
+from mrsynth.io.predictions import PredictedImage, PredictionsRecord, verified
 from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair
@@ -75,29 +76,35 @@ def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | Non
     return images["t1"].data, images["t1ce"].data
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was found of one prediction. panel: its entry among the slices that a report shows; remarks: sentences."""
+
+    records: list[MetricRecord]
+    panel: PanelEntry
+    remarks: list[str]
+
+
 @dataclass(frozen=True, eq=False)
 class PairWork:
-    """The judgement of one prediction. index: what predictions.json says; rows: case → its row; panels: the folder of
-    the report's slices."""
+    """The judgement of a prediction. folder: of the predictions; rows: case → its row; where: to write pictures to."""
 
-    predictions: Path
-    index: Mapping[str, Any]
+    folder: Path
+    predictions: PredictionsRecord
     rows: Mapping[str, CaseRow]
     rivals: Rivals
     presets: Sequence[str]
     contract: Contract
     recipe: Recipe
-    panels: Path
+    where: Evaluation
 
-    def __call__(self, pair: tuple[CaseRow, str, str]) -> tuple[list[MetricRecord], dict[str, Any]]:
-        """Return the records of a pair (see `truths_of`) and its entry among the panels; raises InputError where it
-        cannot be judged."""
-        row, case, file = pair
+    def __call__(self, pair: tuple[CaseRow, str, PredictedImage]) -> Judged:
+        """Return what was found of a pair (see `truths_of`); raises InputError where it cannot be judged."""
+        row, case, image = pair
         self._require_its_scans(case)
         _require_scan(row, self.contract.target)
-        like = grid_of(self.index, case, self.contract.inputs[0])
-        truth = read_truth(row, self.contract, like)
-        prediction = read_prediction(prediction_path(self.predictions, file), self.contract.target)
+        truth = read_truth(row, self.contract, self.predictions.like(case))
+        prediction = read_prediction(verified(self.folder, image), self.contract.target)
         if error := grid_error(row.case, truth.target, prediction):
             raise error
         candidates, lacking = candidates_of(truth, prediction.data, self.rivals, self.contract)
@@ -105,17 +112,20 @@ class PairWork:
         for rival, why in lacking.items():
             records += without_value(records, rival, why)
         data_range = data_range_of(self.contract, self.recipe)
-        write_scene(self.panels.parent, truth, self._made(case, file), self.contract)
-        return records, write_panel(truth, candidates, self.panels, self.contract, data_range)
+        write_scene(self.where.scenes, truth, self._shown(case, image), self.contract)
+        panel = write_panel(truth, candidates, self.where.panels, self.contract, data_range)
+        remark = cut_off(row.case, truth.cut_off)
+        return Judged(records, panel, [remark] if remark else [])
 
-    def _made(self, case: str, file: str) -> dict[float | None, Path]:
-        """Return the images to show of a case: the one that is judged, or all of its series."""
-        series = doses_in(self.index, self.rows[case]) if case in self.index["series"] else {None: file}
-        return {dose: prediction_path(self.predictions, name) for dose, name in series.items()}
+    def _shown(self, case: str, image: PredictedImage) -> dict[float | None, Path]:
+        """Return the images to look at of a case: the one that is judged, or all of its series."""
+        known = self.predictions.cases[case]
+        series = doses_in(self.predictions, self.rows[case]) if len(known.images) > 1 else {None: image}
+        return {dose: verified(self.folder, one) for dose, one in series.items()}
 
     def _require_its_scans(self, case: str) -> None:
         """Raise InputError where a scan of the table is another one than the prediction was made of."""
-        known = self.index["sources"].get(case, {}).get("sha256", {})
+        known = self.predictions.cases[case].sha256
         files = {name: path for name, path in self.rows[case].files.items() if name in known}
         now = digests_of(replace(self.rows[case], files=files), list(files))
         if other := [name for name in files if now[name] != known[name]]:

@@ -58,6 +58,16 @@ class Evaluation:
         """The same as a picture."""
         return self._named("dose_response.png")
 
+    @property
+    def scenes(self) -> Path:
+        """The folder of the viewer: its page, and the volumes of each case."""
+        return self.folder if self.record.name == "metrics.json" else self._named("viewer")
+
+    @property
+    def report(self) -> Path:
+        """The page that shows it."""
+        return self._named("report.html")
+
     def _named(self, name: str) -> Path:
         return self.folder / (name if self.record.name == "metrics.json" else f"{self.record.stem}-{name}")
 
@@ -111,7 +121,7 @@ class Published(Part):
 
     source: str
     n: int | None
-    values: dict[str, list[float]]
+    values: dict[str, list[float | None]]
 
 
 class Response(Part):

@@ -1,107 +1,351 @@
-"""predictions.json: by which model a cohort's predictions were made, what each was made of, and which cases failed."""
+"""predictions.json: by which model a cohort's predictions were made, what each was made of, and which cases failed.
+
+The sidecar of a single prediction says the same of one image.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from mrsynth.core.errors import InputError
-from mrsynth.core.files import write_json
+from pydantic import Field, field_validator
+
+from mrsynth.core.errors import InputError, OutputError
+from mrsynth.core.files import remove_left, safe_name, sha256_file, why_unsafe
+from mrsynth.core.locks import writing_file
+from mrsynth.core.records import KEY, Part, Record
+from mrsynth.io.run import Sha256
+
+WAIT_S = 60.0
+"""How long one process waits for another that writes the same record; writing it takes milliseconds."""
 
 NAME = "predictions.json"
+NOTICE = "Synthetic image made by research software. Not a medical device, not for diagnosis."
+MAX_DEPTH = 5
+"""Names from a folder of predictions to an image: a BIDS derivative has sub-X/ses-Y/anat/file."""
 
-TABLES = ("cases", "series", "sources", "failed")
-"""Case → its file, → its files at several doses, → what it was made of, → why it could not be made."""
+DO = "remove it: mrsynth synthesize --cohort makes them anew; or give another folder"
 
-WAY = ("weights_sha256", "like", "units", "missing", "imputers_saw", "inference")
-"""What must be the same for earlier predictions to be kept."""
+
+class Dosage(Part):
+    """The dose that a model with a condition is told.
+
+    Attributes:
+        dose: a fraction of the full one.
+        b0_tesla: the scanner's field.
+        seed: of the noise.
+        extrapolated: whether dose or field lie outside of what the model was trained on.
+    """
+
+    dose: float
+    b0_tesla: float
+    seed: int
+    extrapolated: bool = False
+
+    def words(self) -> str:
+        """Return dose and field for an image's header: "0.17 3 T"."""
+        return f"{self.dose:g} {self.b0_tesla:g} T" + (" EXTRAPOLATED" if self.extrapolated else "")
+
+
+class Origin(Part):
+    """What an input of a model was. run, weights_sha256, inputs: of the model that imputed it."""
+
+    source: Literal["scan", "synthetic image", "imputed", "zeros", "flagged as missing"]
+    run: str | None = None
+    weights_sha256: Sha256 | None = None
+    inputs: list[str] | None = None
+
+
+class PredictedImage(Part):
+    """An image that a model made.
+
+    Attributes:
+        file: its path below the folder, "<case>.nii.gz", "<case>/<name>.nii.gz" or as BIDS has it.
+        sha256: of the file; None where it is not known (predictions of before).
+        dosage: of a model with a condition.
+    """
+
+    file: str
+    sha256: Sha256 | None = None
+    dosage: Dosage | None = None
+
+    @field_validator("file")
+    @classmethod
+    def _stays_inside(cls, file: str) -> str:
+        parts = file.split("/")
+        if len(parts) > MAX_DEPTH or any(why_unsafe(part) for part in parts):
+            raise ValueError("expected a path that stays in the folder")
+        return file
+
+
+class Prediction(Part):
+    """What was made of a case.
+
+    Attributes:
+        images: one, or one a dose.
+        like: the contrast on whose grid they lie; None for the model's first input.
+        inputs: contrast → what it was.
+        sha256: contrast or `brain` → SHA-256 of the file that was read.
+        remarks: what is unlike the training, a sentence each.
+    """
+
+    images: list[PredictedImage] = Field(min_length=1)
+    like: str | None
+    inputs: dict[str, Origin] = Field(default_factory=dict)
+    sha256: dict[str, Sha256] = Field(default_factory=dict)
+    remarks: list[str] = Field(default_factory=list)
+
+    def of_same(self, other: Prediction) -> bool:
+        """Say whether both were made of the same files into the same images, whatever came out."""
+        return self._without_result() == other._without_result()
+
+    def _without_result(self) -> Prediction:
+        images = [image.model_copy(update={"sha256": None}) for image in self.images]
+        return self.model_copy(update={"images": images, "remarks": []})
+
+
+class MissingWay(Part):
+    """What was done where an input was missing. imputers: contrast → SHA-256 of the weights of the model for it."""
+
+    policy: str
+    without: list[str]
+    imputers: dict[str, Sha256]
+
+
+class InferenceWay(Part):
+    """What of the inference changes values."""
+
+    overlap: int | None
+    precision: str
+    engine: str = "torch"
+
+
+class Seen(Part):
+    """On whom a model was trained. scans: SHA-256 of their files."""
+
+    patients: list[str]
+    scans: list[Sha256] = Field(default_factory=list)
+
+
+class Way(Part):
+    """How predictions are made; what must be the same for earlier ones to be kept.
+
+    Attributes:
+        weights_sha256: of the model.
+        like: the contrast whose grid they get; None for none.
+        units: of the values, see `Synthesizer`.
+        imputers_saw: contrast → on whom the model that imputes it was trained.
+    """
+
+    weights_sha256: Sha256
+    like: str | None
+    units: str
+    missing: MissingWay
+    imputers_saw: dict[str, Seen]
+    inference: InferenceWay
+
+
+class Provenance(Record):
+    """What must be known of any synthetic image: that it is one, and by which model.
+
+    Attributes:
+        version: of mrsynth.
+        run: the model's run folder, absolute.
+        range: of the model's values.
+    """
+
+    DO: ClassVar[str] = DO
+
+    synthetic: Literal[True] = True
+    notice: str = NOTICE
+    version: str
+    recipe: str
+    run: str
+    model_inputs: list[str]
+    target: str
+    range: tuple[float, float]
+    way: Way
+
+
+class Sidecar(Provenance):
+    """The JSON file beside an image that was made of single files. image: its name; files: contrast → file read."""
+
+    RECORD: ClassVar[str] = "synthetic image"
+
+    image: str
+    made: Prediction
+    files: dict[str, str]
+
+
+class PredictionsRecord(Provenance):
+    """predictions.json. cases: case → what was made of it; failed: case → why it could not be made."""
+
+    RECORD: ClassVar[str] = "predictions"
+
+    cases: dict[str, Prediction] = Field(default_factory=dict)
+    failed: dict[Annotated[str, Field(min_length=1)], str] = Field(default_factory=dict)
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any], path: Path) -> Self:
+        """Return the record that the content of a file holds; see `Record`."""
+        if isinstance(content.get(KEY), str):  # before records had a version, mrsynth's own stood there
+            content = {**content, "version": content[KEY]}
+            del content[KEY]
+        return super().from_content(content, path)
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
+        """Return the record of before, whose images had no SHA-256 and where each fact of a case had its own table."""
+        try:
+            content["cases"] = _cases_of_before(content)
+            saw = content.pop("imputers_saw", {})
+            content["imputers_saw"] = {contrast: {"patients": patients} for contrast, patients in saw.items()}
+            content["way"] = {key: content.pop(key) for key in Way.model_fields}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        return content
+
+    def like(self, case: str) -> str:
+        """Return the contrast on whose grid the prediction of a case lies."""
+        known = self.cases.get(case)
+        return (known.like if known else None) or self.way.like or self.model_inputs[0]
+
+
+def _cases_of_before(content: dict[str, Any]) -> dict[str, Any]:
+    """Take the tables of before out of a record and return what they say, by case."""
+    files = {case: [file] for case, file in content.pop("cases", {}).items()} | content.pop("series", {})
+    sources = content.pop("sources", {})
+    cases = {}
+    for case, images in files.items():
+        known = dict(sources.get(case, {}))
+        told = known.pop("condition", None) or [None] * len(images)
+        made = [{"file": file, "dosage": dosage} for file, dosage in zip(images, told, strict=True)]
+        cases[case] = {"images": made, "like": known.get("like"), **known}
+    return cases
 
 
 class Predictions:
-    """The predictions in a folder; predictions.json is written anew after each case.
+    """The predictions in a folder; predictions.json is written after each case.
 
-    known: what all of them have in common (`provenance`). Those that were made in another way before are forgotten.
-    Raises InputError where the folder's predictions.json is damaged or not mrsynth's.
+    Several processes may predict into one folder, each other cases, by the same model and in the same way: what one
+    adds stays there when another writes. Predictions that were made in another way before are forgotten.
+
+    Args:
+        folder: of the predictions.
+        known: what all of them have in common.
+
+    Raises:
+        InputError: where the folder's predictions.json is damaged or not mrsynth's.
     """
 
-    def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
-        self.folder = folder
-        before = _read(folder / NAME) if (folder / NAME).exists() else {}
-        same = all(before.get(key, {}) == known[key] for key in WAY)
-        self.record: dict[str, Any] = {**known, **{key: before.get(key, {}) if same else {} for key in TABLES}}
+    def __init__(self, folder: Path, known: PredictionsRecord) -> None:
+        self.folder, self.known = folder, known
+        self.path = folder / NAME
+        self.began = False
+        remove_left(folder)
+        self.record = self._current()
 
-    def holds(self, case: str, files: Sequence[str], origin: Mapping[str, Any]) -> bool:
-        """Say whether a case's files are there, made of the same sources."""
-        table, entry = _entry(files)
-        kept = self.record[table].get(case) == entry and self.record["sources"].get(case) == origin
-        return kept and all((self.folder / file).exists() for file in files)
+    def holds(self, case: str, asked: Prediction) -> bool:
+        """Say whether a case's images are there, made of the same sources, and are still those that were made."""
+        known = self.record.cases.get(case)
+        if known is None or not known.of_same(asked):
+            return False
+        return all(image.sha256 and image.sha256 == _digest(path_of(self.folder, image)) for image in known.images)
 
     def keep(self, case: str) -> None:
         """Note that a case is as it should be, where it failed in between."""
-        if self.record["failed"].pop(case, None) is not None:
-            write_json(self.folder / NAME, self.record)
+        if case in self.record.failed:
+            self._change(case, self.record.cases[case], None)
 
     def forget(self, case: str) -> None:
-        """Forget what is known of a case that is to be made anew."""
-        for table in TABLES:
-            self.record[table].pop(case, None)
+        """Forget what was made of a case that is to be made anew."""
+        cases = {name: known for name, known in self.record.cases.items() if name != case}
+        self.record = self.record.model_copy(update={"cases": cases})
 
-    def add(self, case: str, files: Sequence[str], origin: Mapping[str, Any]) -> None:
-        """Note a case that was made; files: one image, or a series of them."""
-        self.forget(case)
-        table, entry = _entry(files)
-        self.record[table][case], self.record["sources"][case] = entry, origin
-        write_json(self.folder / NAME, self.record)
+    def add(self, case: str, made: Prediction) -> None:
+        """Note a case that was made; the SHA-256 of its images is taken here."""
+        images = [image.model_copy(update={"sha256": _digest(path_of(self.folder, image))}) for image in made.images]
+        self._change(case, made.model_copy(update={"images": images}), None)
 
     def fail(self, case: str, why: str) -> None:
         """Note why a case could not be made."""
-        self.record["failed"][case] = why
-        write_json(self.folder / NAME, self.record)
+        self._change(case, self.record.cases.get(case), why)
+
+    def _change(self, case: str, made: Prediction | None, why: str | None) -> None:
+        """Write what is known of a case now, beside what other processes wrote since."""
+        with writing_file(self.path, "synthesize", wait_s=WAIT_S):
+            before = self._current()
+            cases = {name: known for name, known in before.cases.items() if name != case}
+            failed = {name: known for name, known in before.failed.items() if name != case}
+            cases |= {} if made is None else {case: made}
+            failed |= {} if why is None else {case: why}
+            self.record = self.known.model_copy(update={"cases": cases, "failed": failed})
+            self.record.write(self.path)
+            self.began = True
+
+    def _current(self) -> PredictionsRecord:
+        """Return what predictions.json says now; as if it were empty where it speaks of another way.
+
+        Raises:
+            OutputError: where this process has written its own and another one took its place.
+        """
+        if not self.path.exists():
+            return self.known
+        found = PredictionsRecord.read(self.path)
+        if found.way == self.known.way:
+            return found
+        if self.began:
+            raise OutputError(
+                f"{self.folder}: another process predicts into this folder, by another model or in another way.",
+                do="give each its own folder with -o, and run this command again",
+            )
+        return self.known
 
 
-def _entry(files: Sequence[str]) -> tuple[str, str | list[str]]:
-    """Return the table in which a case's files stand, and what stands there."""
-    return ("cases", files[0]) if len(files) == 1 else ("series", list(files))
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None where there is none."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return None
 
 
-def grid_of(record: Mapping[str, Any], case: str, first: str) -> str:
-    """Return the contrast on whose grid the prediction of a case lies; record: what predictions.json says; first: the
-    model's first input, whose grid it is where nothing else is said."""
-    return str(record["sources"].get(case, record).get("like") or first)
+def path_of(folder: Path, image: PredictedImage) -> Path:
+    """Return the path of an image in a folder of predictions."""
+    return folder.joinpath(*map(safe_name, image.file.split("/")))
 
 
-def read_predictions(folder: Path) -> dict[str, Any]:
-    """Return what a folder's predictions.json says, with every one of TABLES. Of a case that failed when it was last
-    asked for, what was made of it before is not listed.
+def verified(folder: Path, image: PredictedImage) -> Path:
+    """Return the path of an image that is still what the model made.
 
-    Raises InputError where it is missing, damaged or not what mrsynth synthesize writes.
+    Raises:
+        InputError: where it is another file than predictions.json describes.
     """
-    path = folder / NAME
-    if not path.exists():
+    path = path_of(folder, image)
+    if image.sha256 is not None and path.exists() and _digest(path) != image.sha256:
+        raise InputError(
+            f"{path} is not the image that the model made.",
+            found="another SHA-256 than predictions.json says: it was cut off, changed or replaced",
+            do="run mrsynth synthesize --cohort again, which makes it anew",
+        )
+    return path
+
+
+def read_predictions(folder: Path) -> PredictionsRecord:
+    """Read a folder's predictions.json.
+
+    Args:
+        folder: of predictions.
+
+    Returns:
+        The record. Of a case that failed when it was last asked for, what was made of it before is not listed.
+
+    Raises:
+        InputError: where it is missing, damaged or not what mrsynth synthesize writes.
+    """
+    if not (folder / NAME).exists():
         raise InputError(
             f"{folder} holds no predictions.", expected=f"a {NAME} in it", do="run mrsynth synthesize --cohort first"
         )
-    record = _read(path)
-    failed = record["failed"]
-    sound = {t: {case: of for case, of in record[t].items() if case not in failed} for t in TABLES if t != "failed"}
-    return {**record, **sound}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what a predictions.json says, with every one of TABLES; raises InputError for another file."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read.", found=error, do="remove it: mrsynth synthesize --cohort makes them anew"
-        ) from error
-    sound = isinstance(record, dict) and all(isinstance(record.get(table, {}), dict) for table in TABLES)
-    if not sound or record.get("synthetic") is not True:
-        raise InputError(
-            f"{path} is not what mrsynth synthesize writes.",
-            expected='an object with "synthetic": true',
-            do="remove it, or give another folder",
-        )
-    return {**{table: {} for table in TABLES}, **record}
+    record = PredictionsRecord.read(folder / NAME)
+    return record.model_copy(update={"cases": {c: p for c, p in record.cases.items() if c not in record.failed}})

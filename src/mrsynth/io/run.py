@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer, model_validator
 
 from mrsynth.core.errors import ModelError, MrsynthError
 from mrsynth.core.records import Part, Record
@@ -222,7 +222,10 @@ class Training(Part):
 
 
 class RunRecord(Record):
-    """run.json. training: None until the training has ended."""
+    """run.json. training: None until the training has ended.
+
+    On disk all of it stands side by side, for people and scripts that look for a seed or the number of epochs.
+    """
 
     RECORD: ClassVar[str] = "run"
     DO: ClassVar[str] = "copy the whole run folder again, or train again into another folder"
@@ -231,8 +234,22 @@ class RunRecord(Record):
     began: Began
     training: Training | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, content: Any) -> Any:
+        """Take what stands side by side apart."""
+        if not isinstance(content, dict) or "began" in content:
+            return content
+        began = {key: value for key, value in content.items() if key in Began.model_fields}
+        training = {key: value for key, value in content.items() if key not in Began.model_fields}
+        return {"began": began, "training": training or None}
+
+    @model_serializer(mode="plain")
+    def _side_by_side(self) -> dict[str, Any]:
+        training = {} if self.training is None else self.training.model_dump(mode="json")
+        return {**training, **self.began.model_dump(mode="json")}
+
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before, where everything stood side by side."""
-        began = {key: content.pop(key, None) for key in Began.model_fields}
-        return {"began": began, "training": content or None}
+        """Return the record of before: it said the same without a version."""
+        return content

@@ -41,11 +41,11 @@ def build_regions(
 ) -> dict[str, np.ndarray]:
     """Return the regions of a case by name, boolean (x, y, z).
 
-    Always `volume`. With a brain mask `brain`; with lesion labels (see types.LESION_LABELS) each label that occurs,
-    `lesion` (any label), `lesion#1`, `lesion#2`, ... (26-connected, largest first, see MIN_LESION_VOXELS) and `shell`
-    (within SHELL_VOXELS of the lesion, not in it, in the brain); with t1 and t1ce on one scale `enhancing` (in the
-    brain, T1ce − T1 > delta) and `non_enhancing` (the rest of the brain). A lesion mask without any lesion leaves
-    `lesion` empty, so that the metrics say that it is missing.
+    Always `volume`. With a brain mask `brain`, out of which no other region reaches: nothing is predicted there. With
+    lesion labels (see types.LESION_LABELS) each label that occurs, `lesion` (any label), `lesion#1`, `lesion#2`, ...
+    (26-connected, largest first, see MIN_LESION_VOXELS) and `shell` (within SHELL_VOXELS of the lesion, not in it);
+    with t1 and t1ce on one scale `enhancing` (T1ce − T1 > delta) and `non_enhancing` (the rest of the brain). A lesion
+    mask without any lesion leaves `lesion` empty, so that the metrics say that it is missing.
 
     Raises InputError for shapes that differ and labels without a name.
     """
@@ -57,7 +57,7 @@ def build_regions(
         regions["brain"] = brain > 0
     inside = regions.get("brain", regions["volume"])
     if lesion is not None:
-        regions |= _labels(lesion)
+        regions |= {name: mask & inside for name, mask in _labels(lesion).items()}
         regions |= {f"lesion#{i}": one for i, one in enumerate(_connected(regions["lesion"]), start=1)}
         regions["shell"] = _shell(regions["lesion"]) & inside
     if t1 is not None and t1ce is not None:

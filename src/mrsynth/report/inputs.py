@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +12,14 @@ import numpy as np
 import pandas as pd
 
 from mrsynth.core.errors import InputError
+from mrsynth.core.folders import COMMITTED_PREFIX
+from mrsynth.core.locks import writing
+from mrsynth.core.records import Part
 from mrsynth.drawing.panels import PANEL_ARRAYS, Panel
 from mrsynth.io.arrays import read_arrays
 from mrsynth.io.columns import read_columns, read_history
 from mrsynth.io.contract import Contract
+from mrsynth.io.evaluation import EVALUATE, Evaluation, MetricsRecord, PanelsRecord, Published
 from mrsynth.io.run import Model, Run, RunRecord
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
@@ -25,7 +28,6 @@ VALUE_KEYS = ("preset", "contrast", "region", "metric", "fit", "case", "predicto
 SUMMARY_NUMBERS = ("n", "mean", "sd", "median", "ci_low", "ci_high", "n_infinite", "n_missing")
 TEST_NUMBERS = ("n", "statistic", "p", "p_holm", "mean_difference", "ci_low", "ci_high")
 RESPONSE_COLUMNS = ("label", "patient", "region", "dose", "enhancement")
-EVALUATE = "run `mrsynth evaluate` for this run again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,10 @@ class DoseResponse:
 @dataclass(frozen=True, eq=False)
 class RunFolder:
     """Everything a report shows. Text columns of the tables are str, numbers float (missing: NaN); a part that the
-    folder does not have is None or empty and named in `missing`, a sentence each."""
+    folder does not have is None or empty and named in `missing`, a sentence each. scenes: the folder of the viewer."""
 
     path: Path
+    scenes: Path
     run: Mapping[str, Any]
     recipe: str | None
     history: pd.DataFrame | None
@@ -64,69 +67,96 @@ class RunFolder:
         return dict(zip(keys, map(float, self.records["value"]), strict=True))
 
 
-def require_folder(run: Path) -> None:
-    """Raise InputError where there is no folder."""
+def read_run(run: Path, evaluation: Path | None = None) -> RunFolder:
+    """Read what a run holds for its report.
+
+    Args:
+        run: the run folder.
+        evaluation: the metrics.json of an evaluation of this run that lies elsewhere.
+
+    Returns:
+        All parts that are there.
+
+    Raises:
+        MrsynthError: where metrics.csv is missing or any of the files cannot be understood.
+    """
     if not run.is_dir():
         raise InputError(f"{run} is not a run folder.", expected="the folder that `mrsynth train --out` wrote")
-
-
-def read_run(run: Path) -> RunFolder:
-    """Read what a run folder holds for its report.
-
-    Raises InputError where metrics.csv is missing or any of the files cannot be understood.
-    """
-    run = Path(run)
-    require_folder(run)
+    files = Run(run)
+    judged = files.evaluation if evaluation is None else Evaluation(evaluation)
+    _finish(judged.folder)
     missing: list[str] = []
 
-    def optional(name: str, consequence: str) -> Path | None:
-        """Return a file of the run, or note what the page lacks without it."""
-        if (run / name).is_file():
-            return run / name
+    def optional(path: Path, consequence: str) -> Path | None:
+        """Return a file, or note what the page lacks without it."""
+        if path.is_file():
+            return path
+        name = path.relative_to(run) if path.is_relative_to(run) else path
         missing.append(f"{name} is missing: {consequence}.")
         return None
 
-    facts = optional("run.json", "seed, device, versions, commit and data fingerprint are not known")
-    recipe = optional("recipe.yaml", "the settings of this run are not known")
-    history = optional("log/history.csv", "there are no learning curves")
-    metrics = optional("metrics.json", "there are no means, intervals, tests and published values")
-    listing = optional("panels/panels.json", "there are no pictures of the cases")
-    evaluation = _json(metrics, dict) if metrics else {}
-    response = _response(run, evaluation.get("dose_response"))
-    records = read_records(run / "metrics.csv", may_be_empty=response is not None)
+    facts = optional(files.record, "seed, device, versions, commit and data fingerprint are not known")
+    recipe = optional(files.recipe, "the settings of this run are not known")
+    history = optional(files.history, "there are no learning curves")
+    metrics = optional(judged.record, "there are no means, intervals, tests and published values")
+    listing = optional(judged.listing, "there are no pictures of the cases")
+    found = MetricsRecord.read(metrics) if metrics else None
+    response = _response(judged, found)
+    records = read_records(judged.table, may_be_empty=response is not None)
     if records.empty:
         missing.append("No true scan was at hand: nothing was judged, there is the response to the dose alone.")
-    elif metrics and not evaluation.get("summary"):
+    elif found is not None and not found.summary:
         missing.append("metrics.json holds no summary: there are no means and intervals.")
-    judged, contract = evaluation.get("weights_sha256"), Model(Run(run).model).contract
-    if judged and contract.is_file() and Contract.read(contract).weights_sha256 != judged:
-        missing.insert(
-            0,
-            "The values and pictures are those of an earlier model, which was trained further since: run mrsynth "
-            "synthesize --cohort and mrsynth evaluate again.",
-        )
-    missing += [f"{one['case']} could not be judged. {one['why']}" for one in evaluation.get("left_out", ())]
+    if found is not None:
+        missing[:0] = _earlier_model(files, found)
+        missing += [f"{one.case} could not be judged. {one.why}" for one in found.left_out]
+        missing += found.remarks
     return RunFolder(
         path=run,
+        scenes=judged.scenes,
         run=_facts(RunRecord.read(facts)) if facts else {},
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe else None,
         history=read_history(history) if history else None,
         records=records,
-        summary=_table(evaluation.get("summary"), SUMMARY_NUMBERS),
-        tests=_table(evaluation.get("tests"), TEST_NUMBERS),
-        published=evaluation.get("published"),
+        summary=_table(found.summary, SUMMARY_NUMBERS) if found else None,
+        tests=_table(found.tests, TEST_NUMBERS) if found else None,
+        published=_published(found.published) if found else None,
         response=response,
-        higher_is_better=evaluation.get("higher_is_better") or {},
-        n_patients=evaluation.get("n_patients"),
-        panels=read_panels(run) if listing else (),
+        higher_is_better=found.higher_is_better if found else {},
+        n_patients=found.n_patients if found else None,
+        panels=read_panels(judged) if listing else (),
         missing=tuple(missing),
     )
 
 
+def _finish(folder: Path) -> None:
+    """Let an evaluation that was killed while its files took their places end first."""
+    if any(folder.glob(f"{COMMITTED_PREFIX}*")):
+        with writing(folder, "report"):
+            pass
+
+
+def _earlier_model(files: Run, found: MetricsRecord) -> list[str]:
+    """Return a sentence where the run was trained further since it was judged."""
+    contract = Model(files.model).contract
+    if not found.weights_sha256 or not contract.is_file():
+        return []
+    if Contract.read(contract).weights_sha256 == found.weights_sha256:
+        return []
+    return [
+        "The values and pictures are those of an earlier model, which was trained further since: run mrsynth "
+        "synthesize --cohort and mrsynth evaluate again."
+    ]
+
+
+def _published(paper: Published | None) -> dict[str, Any] | None:
+    """Return the paper's numbers by metric, with their source and n."""
+    return None if paper is None else {"source": paper.source, "n": paper.n, **paper.values}
+
+
 def _facts(record: RunRecord) -> dict[str, Any]:
-    """Return what run.json says, side by side."""
-    training = {} if record.training is None else record.training.model_dump(mode="json", exclude={"scans"})
-    return {**training, **record.began.model_dump(mode="json")}
+    """Return what run.json says, without the scans' hashes."""
+    return {key: value for key, value in record.model_dump(mode="json").items() if key != "scans"}
 
 
 def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
@@ -140,20 +170,26 @@ def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
     return table
 
 
-def read_panels(run: Path) -> tuple[Panel, ...]:
-    """Read the slices that RUN/panels/panels.json lists; raises InputError for a file that is missing or unusable."""
-    folder = run / "panels"
-    entries = _json(folder / "panels.json", list)
-    return tuple(read_panel(_inside(folder, entry), entry) for entry in entries)
+def read_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
+    """Read the slices that panels.json lists; raises InputError for a file that is missing or unusable."""
+    listed = PanelsRecord.read(evaluation.listing).panels
+    return tuple(read_panel(evaluation.panels / entry.file, entry.model_dump()) for entry in listed)
 
 
 def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
-    """Read one panel file (.npz, never pickled) and check that its arrays share one 2-D shape.
+    """Read one panel and check that its arrays share one 2-D shape.
 
-    meta: its entry of panels.json; `case` and `window` are needed. Raises InputError.
+    Args:
+        path: an .npz file, never unpickled.
+        meta: fields of its `PanelEntry`; `window` is needed.
+
+    Raises:
+        InputError: where it is missing or something else.
     """
     try:
         arrays = {name: np.asarray(array, dtype=np.float32) for name, array in read_arrays(path).items()}
+    except FileNotFoundError:
+        raise InputError(f"{path}: panels.json names a picture that is not there.", do=EVALUATE) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a panel.", found=str(error), do=EVALUATE) from None
     absent = [name for name in PANEL_ARRAYS if name not in arrays]
@@ -165,57 +201,30 @@ def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
         )
     window = meta.get("window")
     if not isinstance(window, list | tuple) or len(window) != 2 or not window[0] < window[1]:
-        raise InputError(
-            f"panels.json, {path}: the grey window is not usable.", found=window, expected="[low, high]", do=EVALUATE
-        )
+        raise InputError(f"{path}: the grey window is not usable.", found=window, expected="[low, high]")
     return Panel(case=str(meta.get("case", path.stem)), arrays=arrays, meta=meta)
 
 
-def _response(run: Path, facts: Any) -> DoseResponse | None:
-    """Read dose_response.csv, which an evaluation of several doses writes; facts: what metrics.json says of it."""
-    if not isinstance(facts, dict):
+def _response(evaluation: Evaluation, found: MetricsRecord | None) -> DoseResponse | None:
+    """Read the table of doses, which an evaluation of several doses writes."""
+    if found is None or found.dose_response is None:
         return None
-    path = run / "dose_response.csv"
+    path, facts = evaluation.response, found.dose_response
     table = read_columns(path, "dose response", RESPONSE_COLUMNS, EVALUATE)
     if table.empty:
         raise InputError(f"{path} holds no dose response.", expected="one row a region and dose", do=EVALUATE)
     for name in ("dose", "enhancement"):
         table[name] = pd.to_numeric(table[name], errors="coerce")
-    return DoseResponse(table, str(facts.get("in_words", "")), [float(dose) for dose in facts.get("trained", ())])
+    return DoseResponse(table, facts.in_words, facts.trained)
 
 
-def _inside(folder: Path, entry: Any) -> Path:
-    """Return the file of an entry; a listing must not lead out of its folder."""
-    name = str(entry.get("file") or f"{entry.get('case')}.npz") if isinstance(entry, dict) else ""
-    path = folder / Path(name).name
-    if not path.is_file():
-        raise InputError(
-            f"{folder / 'panels.json'} names a picture that is not there.",
-            found=name or entry,
-            expected=path,
-            do=EVALUATE,
-        )
-    return path
-
-
-def _json(path: Path, kind: type) -> Any:
-    """Return the content of a JSON file, of the kind expected (dict or list)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON.", found=str(error), do=EVALUATE) from None
-    if not isinstance(content, kind):
-        raise InputError(f"{path} does not hold a {kind.__name__}.", found=type(content).__name__, do=EVALUATE)
-    return content
-
-
-def _table(rows: Any, numbers: tuple[str, ...]) -> pd.DataFrame | None:
+def _table(rows: Sequence[Part], numbers: tuple[str, ...]) -> pd.DataFrame | None:
     """Return rows of metrics.json as a table: the named columns float, the others text; None where there are none."""
     if not rows:
         return None
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([row.model_dump() for row in rows])
     for name in (*numbers, "data_range"):
-        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float) if name in table else np.nan
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
     for name in [str(name) for name in table if name not in (*numbers, "data_range")]:
         table[name] = [str(value) if pd.notna(value) else "" for value in table[name]]
     return table

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from os.path import relpath
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
 
 import mrsynth
-from mrsynth.core.errors import InputError
-from mrsynth.core.files import atomic_file
-from mrsynth.core.locks import one_writer
+from mrsynth.core.errors import InputError, OutputError
+from mrsynth.core.files import atomic_file, write_text
+from mrsynth.core.ownership import PAGE_MARK, begins_with, require_ours
 from mrsynth.drawing.dose_charts import response_png
 from mrsynth.drawing.figures import THEMES, Strip, best_epoch, learning_png, strips_png
 from mrsynth.drawing.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
@@ -31,7 +33,9 @@ from mrsynth.drawing.panels import (
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
 from mrsynth.drawing.viewer import write_viewer
-from mrsynth.report.inputs import DoseResponse, RunFolder, read_run, require_folder
+from mrsynth.io.evaluation import Evaluation
+from mrsynth.io.run import Run
+from mrsynth.report.inputs import DoseResponse, RunFolder, read_run
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.scores import (
     CaseScore,
@@ -60,25 +64,30 @@ PICTURES = 13
 """Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
 
 
-def build_report(run: Path, pictures: int = PICTURES) -> Path:
-    """Write RUN/report.html from the files of a run folder and return its path.
+def build_report(
+    run: Path, pictures: int = PICTURES, *, evaluation: Path | None = None, out: Path | None = None
+) -> Path:
+    """Write the page of a run from files alone.
 
-    pictures: so many cases are shown one by one, spread evenly from the worst to the best; all are in the table of
-    cases. Needs metrics.csv; every other part that the folder lacks is named in the page. Raises InputError for a file
-    that cannot be understood, OutputError where the page cannot be written.
+    Args:
+        run: the run folder; nothing is written there but where `out` says so.
+        pictures: so many cases are shown one by one, spread evenly from the worst to the best; all are in the table of
+            cases.
+        evaluation: the metrics.json to show; the run's own by default. Every part but metrics.csv may be missing and
+            is then named in the page.
+        out: the page; RUN/report.html by default, and beside an evaluation that lies elsewhere.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        MrsynthError: for a file that cannot be understood, or where the page cannot be written.
     """
-    require_folder(run)  # before the lock, which would make it
-    return _build(run, pictures)
-
-
-@one_writer("report", "run")
-def _build(run: Path, pictures: int) -> Path:
-    folder = read_run(run)
-    html = render("page.html.j2", **_context(folder, pictures))
-    path = folder.path / "report.html"
-    with atomic_file(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    return path
+    where = out or (Run(run).report if evaluation is None else Evaluation(evaluation).report)
+    is_page = begins_with(PAGE_MARK, "mrsynth report</title>")
+    require_ours(where.parent, {where.name: is_page}, "give another name with -o")
+    write_text(where, render("page.html.j2", **_context(read_run(run, evaluation), pictures, where.parent)))
+    return where
 
 
 def overview_png(run: Path, path: Path, cases: int = 3) -> Path:
@@ -117,13 +126,24 @@ def _score_text(score: CaseScore, at: Headline) -> str:
     return f"{metric_name(at.metric)} {number(score.model, decimals(score.model))}"
 
 
-def _context(folder: RunFolder, pictures: int) -> dict[str, Any]:
-    """Return everything that the template shows, `pictures` cases one by one."""
+def _volumes(folder: RunFolder, title: str, cases: Iterable[str], where: Path) -> dict[str, str]:
+    """Return the address of each case in the viewer, relative to the page's folder; none where the viewer cannot be
+    written beside its volumes."""
+    try:
+        found = write_viewer(folder.scenes, title, cases)
+    except OutputError:
+        return {}
+    way = Path(relpath(folder.scenes, where)).as_posix()
+    return found if way == "." else {case: f"{quote(way)}/{address}" for case, address in found.items()}
+
+
+def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
+    """Return everything that the template shows, `pictures` cases one by one; where: the folder of the page."""
     at = headline(folder)
     cases = ranked_cases(folder, at)
     shown = spread(len(cases), pictures)
     title = folder.run.get("title") or folder.run.get("recipe") or folder.path.name
-    volumes = write_viewer(folder.path, str(title), [score.case for score in cases])
+    volumes = _volumes(folder, str(title), [score.case for score in cases], where)
     history = folder.history if folder.history is not None and not folder.history.empty else None
     strips = _strips(folder, cases, at)
     limit = difference_limit(folder.panels)

@@ -16,7 +16,7 @@ from mrsynth.core.image import same_grid
 from mrsynth.core.progress import track
 from mrsynth.drawing.plates import Plate, PlateRow, Tile, plate_png
 from mrsynth.io import Cohort, read_prediction
-from mrsynth.io.predictions import grid_of, read_predictions
+from mrsynth.io.predictions import PredictionsRecord, path_of, read_predictions
 from mrsynth.io.run import Run
 from mrsynth.model import Contract, load_contract
 from mrsynth.reproduce.chart_settings import ChartSettings
@@ -58,12 +58,12 @@ class Made:
     """Finished predictions: their folder, what predictions.json says, and their model's contract."""
 
     folder: Path
-    index: Mapping[str, Any]
+    index: PredictionsRecord
     contract: Contract
 
     def like(self, case: str) -> str:
         """Return the contrast on whose grid the prediction of a case lies."""
-        return grid_of(self.index, case, self.contract.inputs[0])
+        return self.index.like(case)
 
 
 def picture_study(
@@ -243,11 +243,11 @@ class _Drawing:
         if name not in self.made:
             return self.predictions[name].state if name in self.predictions else "not part of this study"
         made, case = self.made[name], self.scans.row.case
-        file = made.index["cases"].get(case)
-        if file is None:
+        known = made.index.cases.get(case)
+        if known is None or len(known.images) > 1:
             return "no prediction of this case"
         try:
-            image = read_prediction(made.folder / safe_name(file), made.contract.target)
+            image = read_prediction(path_of(made.folder, known.images[0]), made.contract.target)
         except InputError:
             return "its prediction cannot be read"
         if not same_grid(image, self.scans.own):

@@ -10,12 +10,12 @@ from scipy import ndimage
 
 from mrsynth.core.image import Image
 from mrsynth.core.types import LESION_LABELS
-from mrsynth.io import CaseRow, read_case
+from mrsynth.evaluate.truth import read_as_seen
+from mrsynth.io import CaseRow
 from mrsynth.io.labels import COLUMN, read_lesion
 from mrsynth.model import Contract
 from mrsynth.reproduce.plate_settings import CaseChoice
-from mrsynth.steps import run_on_grid_of
-from mrsynth.steps.needs import contrasts_to_read, is_at_hand
+from mrsynth.steps.needs import is_at_hand
 
 TUMOUR_LABELS = [label for label, name in LESION_LABELS.items() if name not in ("ms_plaque", "resection_cavity")]
 """The labels of a lesion mask that are tumour: no plaques of multiple sclerosis, nothing that was taken out."""
@@ -82,8 +82,7 @@ def read_scans(row: CaseRow, wanted: Iterable[str], contract: Contract, like: st
     """
     shown = [name for name in wanted if is_at_hand(row.files, name, contract.steps)]
     names = list(dict.fromkeys([*contract.inputs, contract.target, *shown]))
-    case = read_case(row, contrasts_to_read(row.files, names, contract.steps))
-    case = run_on_grid_of(case, contract.steps, like)
+    case = read_as_seen(row, names, contract, like)
     own, lesion = case.image(like), case.masks.get("lesion")
     tumour = np.zeros(own.data.shape, bool) if lesion is None else np.isin(lesion.data, TUMOUR_LABELS)
     images = {name: image.data for name, image in case.images.items()}

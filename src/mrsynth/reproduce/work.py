@@ -135,7 +135,7 @@ def run_job(job: Job, cohort: Cohort) -> None:
         made, failed = synthesize_cohort(job.cell.run, cohort, predictions, split="test", missing=missing)
         _require_some(made, failed)
     with clock("evaluate"):
-        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=job.place)
+        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=Evaluation.in_folder(job.place))
         failed = each_once(failed, left_out(path))
     _write_done(job.place, asked, clock.seconds, failed)
 

@@ -12,26 +12,12 @@ from torch import Tensor, nn
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.seeds import derive_seed, generator
+from mrsynth.io.predictions import Dosage
 from mrsynth.model import Condition
 from mrsynth.nets.lowdose import LowDoseImage
 
 FIELD_TOLERANCE = 0.05
 """A field that is off by less is the same: scanners of 1.5 and 3 T also write 1.494 and 2.894."""
-
-
-@dataclass(frozen=True)
-class Dosage:
-    """One image to make. dose: a fraction of the full one; seed: of the noise; extrapolated: dose or field lie outside
-    of what the model was trained on."""
-
-    dose: float
-    b0_tesla: float
-    seed: int
-    extrapolated: bool = False
-
-    def words(self) -> str:
-        """Return dose and field for an image's header: "0.17 3 T"."""
-        return f"{self.dose:g} {self.b0_tesla:g} T" + (" EXTRAPOLATED" if self.extrapolated else "")
 
 
 @dataclass(frozen=True)
@@ -76,7 +62,7 @@ class Doses:
                 do=f"give {option}, or fill the column {missing} of the cohort table",
             )
         seed = derive_seed(self.seed, case) if own_noise else self.seed
-        return [self._checked(model, case, Dosage(float(dose), float(b0_tesla), seed)) for dose in doses]
+        return [self._checked(model, case, Dosage(dose=dose, b0_tesla=b0_tesla, seed=seed)) for dose in doses]
 
     def _checked(self, model: Condition, case: str, asked: Dosage) -> Dosage:
         """Return what is asked, marked where it is outside of what was trained; raises InputError unless allowed."""
@@ -93,7 +79,7 @@ class Doses:
                 found="; ".join(outside),
                 do="--allow-extrapolation makes the image all the same, and marks it",
             )
-        return Dosage(asked.dose, asked.b0_tesla, asked.seed, bool(outside))
+        return asked.model_copy(update={"extrapolated": bool(outside)})
 
 
 class AtDose(nn.Module):

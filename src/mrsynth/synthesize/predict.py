@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from mrsynth.core.errors import InputError, ModelError, RecipeError
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.core.types import CONTRASTS, b_of, contrast_name, in_order
+from mrsynth.io.predictions import Dosage, Origin
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.steps import invert_steps, run_steps, split_at_geometry
@@ -22,7 +24,7 @@ from mrsynth.steps.absent import steps_without
 from mrsynth.steps.intensity import PHYSICAL
 from mrsynth.steps.pipeline import Kind
 from mrsynth.steps.step import Record
-from mrsynth.synthesize.dose import AtDose, Dosage, noise
+from mrsynth.synthesize.dose import AtDose, noise
 from mrsynth.synthesize.impute import (
     REFUSE,
     Imputer,
@@ -157,22 +159,30 @@ class Synthesizer:
         like = like or next(name for name in self.contract.inputs if name in supply.real)
         return like if like in supply.read else next(name for name in supply.read if b_of(name) is not None)
 
-    def sources(self, supply: Supply) -> dict[str, dict[str, Any]]:
+    def with_given_brain(self) -> Synthesizer:
+        """Return a synthesizer that takes the brain mask that a case has, and looks for none."""
+        changed = copy(self)
+        steps = [
+            {name: own | {"source": "given"} if name == "brain_mask" else own for name, own in step.items()}
+            for step in self.contract.steps
+        ]
+        changed.contract = self.contract.model_copy(update={"steps": steps})
+        return changed
+
+    def sources(self, supply: Supply) -> dict[str, Origin]:
         """Return for each input (and each image made on the way) what it was: a scan, imputed, zeros or left out."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Origin] = {}
         for name in in_order({*self.contract.inputs, *supply.made}):
             if name in supply.made:
                 imputer = self.imputers[name]
-                found[name] = {
-                    "source": "imputed",
-                    "run": imputer.run,
-                    "weights_sha256": imputer.contract.weights_sha256,
-                    "inputs": list(imputer.contract.inputs),
-                }
+                model = imputer.contract
+                found[name] = Origin(
+                    source="imputed", run=imputer.run, weights_sha256=model.weights_sha256, inputs=model.inputs
+                )
             elif name in supply.absent:
-                found[name] = {"source": "flagged as missing" if self.contract.flags else "zeros"}
+                found[name] = Origin(source="flagged as missing" if self.contract.flags else "zeros")
             else:
-                found[name] = {"source": "scan"}
+                found[name] = Origin(source="scan")
         return found
 
     def _predicted(self, prepared: Case, supply: Supply, dosage: Dosage | None = None) -> np.ndarray:

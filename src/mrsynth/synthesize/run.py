@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mrsynth
 from mrsynth.core.errors import InputError, ModelError, MrsynthError
-from mrsynth.core.files import safe_name, write_json
+from mrsynth.core.files import absolute, safe_name, sha256_file, write_json
 from mrsynth.core.image import Case
 from mrsynth.core.jobs import Failure, Workers, run_each
-from mrsynth.core.locks import one_writer
 from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.core.types import contrast_name
 from mrsynth.io import CaseRow, Cohort, bids_out, read_case, read_image, read_mask
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.overwrite import Identity, identities, require_no_scan, require_own_sidecar, require_place
-from mrsynth.io.predictions import TABLES, Predictions
+from mrsynth.io.predictions import (
+    Dosage,
+    InferenceWay,
+    MissingWay,
+    Origin,
+    PredictedImage,
+    Prediction,
+    Predictions,
+    PredictionsRecord,
+    Seen,
+    Sidecar,
+    Way,
+    path_of,
+)
 from mrsynth.io.prepared_inputs import digests_of
+from mrsynth.io.read import file_digest
 from mrsynth.io.sidecar import sidecar_of
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.synthesize import REFUSE, Doses, MissingInputs, Synthesizer, Units, load_model
-from mrsynth.synthesize.dose import Dosage
 from mrsynth.synthesize.impute import Supply
 from mrsynth.synthesize.write import NIFTI_OR_BOTH, Formats, dicom_folder, is_written, require_free, write_result
 from mrsynth.volume.engine import is_out_of_memory
@@ -33,9 +45,14 @@ from mrsynth.volume.predict import Inference
 
 @dataclass(frozen=True)
 class Place:
-    """Where a prediction goes and is computed: like, the input whose grid it gets (None: the first that is there);
-    units, see Synthesizer; device, a torch device name (None: a GPU where there is one); formats: what is
-    written."""
+    """Where a prediction goes and is computed.
+
+    Attributes:
+        like: the input whose grid it gets (None: the first that is there).
+        units: see Synthesizer.
+        device: a torch device name (None: a GPU where there is one).
+        formats: what is written.
+    """
 
     like: str | None = None
     units: Units = "range"
@@ -53,39 +70,53 @@ def synthesize_files(
     inference: Inference | None = None,
     doses: Doses | None = None,
 ) -> Path:
-    """Predict from single files: contrast (or `brain`) → path; writes out and, beside it, out's name with .json.
+    """Predict from single files; writes out and, beside it, a sidecar: out's name with .json.
 
-    out: a NIfTI file; or a folder, where DICOM is written too, for <target>.nii.gz and <target>-dicom.
+    Args:
+        run: the run folder.
+        inputs: contrast, or `brain`, → path. A brain mask that is given is taken, wherever the model's own preparation
+            would look for one.
+        out: a NIfTI file; or a folder, where DICOM is written too, for <target>.nii.gz and <target>-dicom, and of
+            several doses <target>_<dose>.nii.gz.
+        place: where the prediction goes and is computed.
+        missing: what to do where an input is missing.
+        inference: how the volume is predicted.
+        doses: what a model with a condition makes.
 
-    A brain mask that is given is taken, wherever the model's own preparation would look for one.
+    Returns:
+        out.
 
-    doses: what a model with a condition makes; out is then a folder, for <target>_<dose>.nii.gz, or the file of a
-    single dose. Raises InputError where a contrast is missing, unknown, given twice or lies on another grid,
-    OutputError where out is one of the inputs, or where the file beside it is not a synthetic image's.
+    Raises:
+        InputError: where a contrast is missing, unknown, given twice or lies on another grid.
+        OutputError: where out is one of the inputs, or where the file beside it is not a synthetic image's.
     """
     synthesizer = load_model(run, place.device, inference=inference, missing=missing)
     given = by_name(inputs)
-    images = {name: path for name, path in given.items() if name != "brain"}
-    supply = synthesizer.supply(images)
-    case = next(iter(images.values())).name
+    if "brain" in given:
+        synthesizer = synthesizer.with_given_brain()
+    supply = synthesizer.supply(name for name in given if name != "brain")
+    case = next(path for name, path in given.items() if name != "brain").name
     dosages = dosages_of(synthesizer, case, {}, doses)
     like = synthesizer.place(supply, place.like)
-    formats = place.formats.of(images[like], out, synthesizer.contract.target)
+    formats = place.formats.of(given[like], out, synthesizer.contract.target)
     files = _free_files(out, synthesizer.contract.target, dosages, given.values(), formats)
-    sidecar = {
+    read = {name: given[name] for name in (*supply.read, "brain") if name in given}
+    common: dict[str, Any] = {
         **provenance(synthesizer, run, place),
-        "like": like,
-        "inputs": {name: str(path) for name, path in inputs.items()},
-        "sources": _sources(synthesizer, supply, given),
+        "files": {name: path.name for name, path in read.items()},
     }
     with in_words(case), CaseProgress("synthesize", 1) as bar, listening(bar.tell), working_on(case):
-        read = _read(synthesizer, case, images, given.get("brain"))
-        series = synthesizer.series(read, dosages, place.like, place.units)
+        images = {name: read_image(path, name) for name, path in given.items() if name != "brain"}
+        masks = {"brain": read_mask(given["brain"])} if "brain" in given else {}
+        origins = _sources(synthesizer, supply, given)
+        digests = {name: file_digest(path) for name, path in read.items()}
+        series = synthesizer.series(Case(images, masks, {"case": case}), dosages, place.like, place.units)
         for image, dosage, path in zip(series, dosages, files, strict=True):
-            write_result(image, path, images[like], formats, synthesizer.contract, dosage, place.units == "range")
-            said = {} if dosage is None else {"condition": asdict(dosage)}
+            write_result(image, path, given[like], formats, synthesizer.contract, dosage, place.units == "range")
             name = path.name if formats.nifti else dicom_folder(path).name
-            write_json(sidecar_of(path), {**sidecar, "image": name, **said})
+            own = PredictedImage(file=name, sha256=sha256_file(path) if formats.nifti else None, dosage=dosage)
+            made = Prediction(images=[own], like=like, inputs=origins, sha256=digests)
+            Sidecar(**common, image=name, made=made).write(sidecar_of(path))
         bar.advance(case)
     return out
 
@@ -122,19 +153,6 @@ def in_words(case: str) -> Iterator[None]:
         ) from error
 
 
-def _read(synthesizer: Synthesizer, name: str, images: Mapping[str, Path], brain: Path | None) -> Case:
-    """Read single files as a case; a brain mask takes the place of what the model's own preparation would do."""
-    masks = {} if brain is None else {"brain": read_mask(brain)}
-    if masks:
-        steps = [
-            {name: own | {"source": "given"} if name == "brain_mask" else own for name, own in step.items()}
-            for step in synthesizer.contract.steps
-        ]
-        synthesizer.contract = synthesizer.contract.model_copy(update={"steps": steps})
-    return Case({contrast: read_image(path, contrast) for contrast, path in images.items()}, masks, {"case": name})
-
-
-@one_writer("synthesize")
 def synthesize_cohort(
     run: Path,
     cohort: Cohort,
@@ -146,19 +164,33 @@ def synthesize_cohort(
     inference: Inference | None = None,
     doses: Doses | None = None,
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """Predict every case of a cohort (or of one split) into out/<case>.nii.gz; returns cases, and (case, why) failed.
+    """Predict every case of a cohort, or of one split, into out/<case>.nii.gz.
 
     DICOM, where it is asked for, goes to out/<case>-dicom; a BIDS derivative has the names that BIDS gives, and a
     sidecar beside each image.
 
-    out/predictions.json says which model made them, for each case under `sources` whose grid it has, what each input
-    was and the SHA-256 of what was read, and under `failed` why a case could not be made. Cases that the same model has
+    out/predictions.json says which model made them, for each case whose grid it has, what each input was and the
+    SHA-256 of what was read and made, and under `failed` why a case could not be made. Cases that the same model has
     predicted already, in the same way from the same files, are kept. What an input's absence means is decided case by
-    case. A broken case does not stop the others.
+    case. A broken case does not stop the others. Several processes may predict other cases into the same folder.
 
-    doses: what a model with a condition makes, by default each case at the dose and field of its row; several doses go
-    to out/<case>/<target>_<dose>.nii.gz and stand under `series` instead of `cases`. The noise is each case's own.
-    Raises OutputError where a prediction would overwrite a file of the cohort.
+    Args:
+        run: the run folder.
+        cohort: its rows are predicted.
+        out: a folder.
+        split: train, val or test alone.
+        place: where predictions go and are computed.
+        missing: what to do where an input is missing.
+        inference: how volumes are predicted.
+        doses: what a model with a condition makes, by default each case at the dose and field of its row; several
+            doses go to out/<case>/<target>_<dose>.nii.gz. The noise is each case's own.
+
+    Returns:
+        The cases that are there, and (case, why) of those that failed.
+
+    Raises:
+        OutputError: where a prediction would overwrite a file of the cohort, or nothing can be written.
+        InputError: where there is no case.
     """
     require_place(out, folder=True)
     if place.formats.name == "dicom":
@@ -167,7 +199,7 @@ def synthesize_cohort(
         )
     synthesizer = load_model(run, place.device, inference=inference, missing=missing)
     rows = _rows_of(cohort, split)
-    predictions = Predictions(out, provenance(synthesizer, run, place))
+    predictions = Predictions(out, PredictionsRecord(**provenance(synthesizer, run, place)))
     scans = identities(path for row in cohort.rows for path in row.files.values())
     if place.formats.name == "bids":
         bids_out.write_description(out, next(iter(rows[0].files.values())))
@@ -197,7 +229,7 @@ def _rows_of(cohort: Cohort, split: str | None) -> list[CaseRow]:
 
 @dataclass(frozen=True, eq=False)
 class CaseWork:
-    """The prediction of a cohort's case; scans: which files the whole cohort's are."""
+    """The prediction of a cohort's case. scans: which files the whole cohort's are."""
 
     synthesizer: Synthesizer
     place: Place
@@ -215,55 +247,60 @@ class CaseWork:
         return None
 
     def _predict(self, row: CaseRow) -> None:
-        known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
-        dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
         supply = self.synthesizer.supply(row.files)
-        origin = self._origin(row, supply, dosages)
-        like = row.files[origin["like"]]
+        like = row.files[self.synthesizer.place(supply, self.place.like)]
         formats = replace(self.place.formats, name=self.place.formats.name or "nifti")
         formats = formats.of(like, self.predictions.folder, self.synthesizer.contract.target)
-        files = _files_of(row, self.synthesizer.contract.target, dosages, like if formats.name == "bids" else None)
-        there = all(is_written(self.predictions.folder / file, formats) for file in files)
-        if there and self.predictions.holds(row.case, files, origin):
+        asked = self._asked(row, supply, like if formats.name == "bids" else None)
+        files = [path_of(self.predictions.folder, image) for image in asked.images]
+        if all(is_written(file, formats) for file in files) and self.predictions.holds(row.case, asked):
             self.predictions.keep(row.case)
             return
         self.predictions.forget(row.case)
         for file in files:
-            require_no_scan(self.predictions.folder / file, self.scans)
+            require_no_scan(file, self.scans)
         say("preparing")
         case = read_case(row, supply.read, ("brain",))
+        dosages = [image.dosage for image in asked.images]
         series = self.synthesizer.series(case, dosages, self.place.like, self.place.units)
         in_range = self.place.units == "range"
         for image, dosage, file in zip(series, dosages, files, strict=True):
-            path = self.predictions.folder / file
-            write_result(image, path, like, formats, self.synthesizer.contract, dosage, in_range)
-            if formats.name == "bids":
-                self._describe(path, row, supply, origin)
-        self.predictions.add(row.case, files, origin)
+            write_result(image, file, like, formats, self.synthesizer.contract, dosage, in_range)
+        self.predictions.add(row.case, asked)
+        if formats.name == "bids":
+            self._describe(row, supply)
 
-    def _describe(self, path: Path, row: CaseRow, supply: Supply, origin: Mapping[str, Any]) -> None:
-        """Write the sidecar of an image of a BIDS derivative."""
-        known = {key: value for key, value in self.predictions.record.items() if key not in TABLES}
-        record = {**known, "like": origin["like"], "sources": origin["inputs"], "image": path.name}
-        write_json(sidecar_of(path), bids_out.sidecar(record, {name: row.files[name] for name in supply.read}))
+    def _describe(self, row: CaseRow, supply: Supply) -> None:
+        """Write the sidecars of a case's images in a BIDS derivative."""
+        made = self.predictions.record.cases[row.case]
+        known = self.predictions.known.model_dump(exclude={"cases", "failed"})
+        scans = {name: row.files[name] for name in supply.read}
+        for image in made.images:
+            path = path_of(self.predictions.folder, image)
+            own = made.model_copy(update={"images": [image]})
+            record = Sidecar(**known, image=path.name, made=own, files={name: p.name for name, p in scans.items()})
+            write_json(sidecar_of(path), bids_out.sidecar(record.content(), scans))
 
-    def _origin(self, row: CaseRow, supply: Supply, dosages: Sequence[Dosage | None]) -> dict[str, Any]:
-        """Return whose grid a case's prediction gets, what its inputs are, the SHA-256 of each file that is read, and
-        at which doses it is made; raises InputError where it cannot be made."""
-        like = self.synthesizer.place(supply, self.place.like)
+    def _asked(self, row: CaseRow, supply: Supply, bids_like: Path | None) -> Prediction:
+        """Return what is to be made of a case and of what, with the SHA-256 of each file that is read; raises
+        InputError where it cannot be made. bids_like: the scan after which a BIDS derivative is named."""
+        known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
+        dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
+        files = _files_of(row, self.synthesizer.contract.target, dosages, bids_like)
         read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
-        digests = digests_of(read, supply.read)
-        found = {"like": like, "inputs": _sources(self.synthesizer, supply, row.files), "sha256": digests}
-        return found | ({"condition": [asdict(d) for d in dosages if d]} if dosages[0] is not None else {})
+        return Prediction(
+            images=[PredictedImage(file=file, dosage=dosage) for file, dosage in zip(files, dosages, strict=True)],
+            like=self.synthesizer.place(supply, self.place.like),
+            inputs=_sources(self.synthesizer, supply, row.files),
+            sha256=digests_of(read, supply.read),
+        )
 
 
-def _sources(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+def _sources(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, Origin]:
     """Return what each input is (`Synthesizer.sources`); a file that a model made is no scan."""
     found = synthesizer.sources(supply)
-    for name, origin in found.items():
-        if origin["source"] == "scan" and name in files and why_synthetic(files[name]):
-            origin["source"] = "synthetic image"
-    return found
+    made = {name for name, origin in found.items() if origin.source == "scan" and name in files}
+    return found | {name: Origin(source="synthetic image") for name in made if why_synthetic(files[name])}
 
 
 def dosages_of(
@@ -319,30 +356,39 @@ def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None], bids_
         return [bids_out.derivative_name(bids_like, target, dose) for dose in doses]
     if len(dosages) == 1:
         return [f"{safe_name(row.case)}.nii.gz"]
-    return [str(_file_of(Path(safe_name(row.case)), target, dosage, len(dosages))) for dosage in dosages]
+    return [_file_of(Path(safe_name(row.case)), target, dosage, len(dosages)).as_posix() for dosage in dosages]
 
 
 def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, Any]:
-    """Return what must be known of a prediction: that it is synthetic, by which model, in which range, and on whom the
-    models that fill its gaps were trained."""
+    """Return what must be known of a prediction, as fields of `Provenance`: by which model, in which way, and on whom
+    the models that fill its gaps were trained."""
     contract, missing = synthesizer.contract, synthesizer.missing
+    imputers = {name: imputer.contract for name, imputer in synthesizer.imputers.items()}
+    way = Way(
+        weights_sha256=contract.weights_sha256,
+        like=place.like or next((name for name in contract.inputs if name not in missing.without), None),
+        units=place.units,
+        missing=MissingWay(
+            policy=missing.policy,
+            without=list(missing.without),
+            imputers={name: model.weights_sha256 for name, model in imputers.items()},
+        ),
+        imputers_saw={
+            name: Seen(patients=sorted(model.patients_seen()), scans=model.training.scans or [])
+            for name, model in imputers.items()
+        },
+        inference=InferenceWay(
+            overlap=synthesizer.inference.overlap,
+            precision=synthesizer.inference.precision,
+            engine=synthesizer.inference.engine,
+        ),
+    )
     return {
-        "synthetic": True,
-        "notice": "Synthetic image made by research software. Not a medical device, not for diagnosis.",
-        "mrsynth": mrsynth.__version__,
+        "version": mrsynth.__version__,
         "recipe": contract.recipe,
-        "run": str(run),
-        "weights_sha256": contract.weights_sha256,
+        "run": str(absolute(run)),
         "model_inputs": contract.inputs,
         "target": contract.target,
-        "like": place.like or next((name for name in contract.inputs if name not in missing.without), None),
-        "units": place.units,
-        "range": list(contract.range),
-        "missing": {
-            "policy": missing.policy,
-            "without": list(missing.without),
-            "imputers": {n: imputer.contract.weights_sha256 for n, imputer in synthesizer.imputers.items()},
-        },
-        "imputers_saw": {n: sorted(imputer.contract.patients_seen()) for n, imputer in synthesizer.imputers.items()},
-        "inference": synthesizer.inference.model_dump(mode="json", include={"overlap", "precision", "engine"}),
+        "range": contract.range,
+        "way": way,
     }

@@ -13,8 +13,8 @@ from mrsynth.io import write_image
 from mrsynth.io.contract import Contract
 from mrsynth.io.locator import split_locator
 from mrsynth.io.nifti_stream import is_nifti
+from mrsynth.io.predictions import Dosage
 from mrsynth.io.sidecar import stem_of
-from mrsynth.synthesize.dose import Dosage
 
 Format = Literal["nifti", "dicom", "both", "bids"]
 

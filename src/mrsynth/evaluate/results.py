@@ -1,0 +1,148 @@
+"""What an evaluation says: means and tests of the values, what a reader must know of them, and where they may go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.ownership import holds_only, is_record, require_ours
+from mrsynth.core.seeds import generator
+from mrsynth.io.evaluation import Evaluation, MetricsRecord, Published
+from mrsynth.metrics import HIGHER_IS_BETTER, MetricRecord, is_metrics_table, paired_tests, summarise
+from mrsynth.metrics.stats import best_rivals, paired_with_best
+from mrsynth.recipes.recipe import Recipe
+
+FEW_SLICES = 5
+"""A similarity that is averaged over fewer slices says little of a volume."""
+
+CUT_OFF = 0.05
+"""The share of a lesion outside of the brain mask from which on it is told: masks and outlines differ by a voxel."""
+
+
+def require_free(where: Evaluation) -> None:
+    """Refuse a place where an evaluation would write over what is none.
+
+    Args:
+        where: the evaluation to write.
+
+    Raises:
+        InputError: where the name does not end in .json.
+        OutputError: where something else stands at one of its names.
+    """
+    if where.record.suffix.lower() != ".json":
+        raise InputError(
+            f"{where.record}: the metrics are written as JSON.",
+            found=f"the ending '{where.record.suffix}'",
+            expected="a name that ends in .json; the table goes beside it as .csv",
+            do=f"-o {where.record.with_suffix('.json')}" if where.record.name else "give a file's name with -o",
+        )
+    own = {
+        where.record: is_record("metrics", keys=frozenset({"summary", "tests"})),
+        where.table: is_metrics_table,
+        where.panels: holds_only("*.npz", "panels.json"),
+        where.scenes / "viewer": holds_only("*.js"),
+        where.response: lambda path: path.read_bytes()[:6] == b"label,",
+        where.response_chart: lambda path: where.response.is_file(),
+    }
+    names = {path.relative_to(where.folder).as_posix(): test for path, test in own.items()}
+    require_ours(where.folder, names, "give another name with -o")
+
+
+def require_some_value(records: Sequence[MetricRecord], what: str) -> None:
+    """Raise InputError where no metric of any prediction has a value: nothing was judged."""
+    judged = [record for record in records if record.predictor == "model"]
+    if not any(record.value is not None for record in judged):
+        why = sorted({record.reason for record in judged if record.reason})
+        raise InputError(
+            f"{what}: nothing could be judged.", found="; ".join(why) or "no value", do="check the masks and the table"
+        )
+
+
+def summary_of(records: Sequence[MetricRecord], patients: Mapping[str, str], **known: Any) -> MetricsRecord:
+    """Return what metrics.json says of a set of records.
+
+    Args:
+        records: all values.
+        patients: case → patient.
+        known: further fields of `MetricsRecord`.
+    """
+    summary = summarise(records, generator(0, "summary"), patients)
+    tests = [
+        paired_tests(records, generator(0, "tests"), patients),
+        paired_with_best(records, generator(0, "rivals"), patients, best=best_rivals(summary)),
+    ]
+    return MetricsRecord.model_validate(
+        {
+            "preset": list(dict.fromkeys(record.preset for record in records)),
+            "n_cases": len({record.case for record in records}),
+            "n_patients": len({patients[record.case] for record in records}),
+            "summary": _rows(summary),
+            "tests": [row for table in tests for row in _rows(table)],
+            "higher_is_better": dict(HIGHER_IS_BETTER),
+            **known,
+        }
+    )
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows with None in place of NaN, for JSON."""
+    rows = frame.to_dict("records")
+    return [{str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
+
+
+def published(recipe: Recipe) -> Published | None:
+    """Return the paper's numbers for the recipe's translation, None where it has none."""
+    table = recipe.published
+    if table is None or recipe.translation not in table.translations:
+        return None
+    numbers = table.translations[recipe.translation]
+    return Published(source=table.source, n=table.n, values={metric: list(v) for metric, v in numbers.items()})
+
+
+def few_slices(records: Iterable[MetricRecord]) -> list[str]:
+    """Return a sentence for each case whose similarity is a mean over few slices."""
+    found = {
+        (r.case, r.preset, r.n)
+        for r in records
+        if r.dimension == 2 and "ssim" in r.metric and r.predictor == "model" and 0 < r.n < FEW_SLICES
+    }
+    return [
+        f"{case}: SSIM by {preset} is the mean of {n} slice{'s' if n > 1 else ''} alone; it says little of the volume."
+        for case, preset, n in sorted(found)
+    ]
+
+
+def cut_off(case: str, share: float) -> str | None:
+    """Return a sentence where so large a share of a case's lesion lies outside of the brain mask that it matters."""
+    if share < CUT_OFF:
+        return None
+    return (
+        f"{case}: {share:.0%} of its lesion lies outside of the brain mask, where nothing is predicted; the rest alone "
+        "is judged."
+    )
+
+
+def describe(record: MetricsRecord, path: Path) -> list[str]:
+    """Return the lines that `mrsynth evaluate` prints: the brain (or volume), model and baselines, and remarks.
+
+    Args:
+        record: what was found.
+        path: where it stands.
+    """
+    lines = [f"{record.n_patients} patients, {record.n_cases} cases; all values in {path}"]
+    for row in record.summary:
+        shown = row.region in ("brain", "volume") and row.fit == "none"
+        what = f"{row.preset:<10} {row.metric:<12} {row.region:<7} {row.predictor:<14}"
+        if shown and row.mean is None and row.n_infinite:
+            lines.append(f"{what} infinite")
+        if shown and row.mean is not None:
+            spread = "" if row.sd is None else f" ± {row.sd:.4g}"
+            lines.append(f"{what} {row.mean:.4g}{spread} (n {row.n}, range {row.data_range:g}, {row.dimension}-D)")
+    if record.dose_response:
+        lines.append(f"{record.dose_response.in_words}; dose_response.png and .csv")
+    return lines + record.remarks
