@@ -53,7 +53,7 @@ def test_what_is_written_is_read(prepared: PreparedCohort, rows: tuple[CaseRow, 
         array = opened.array("P1", name)
         assert array.dtype == (np.uint8 if name == "lesion" else np.float32)
         np.testing.assert_array_equal(array, image.data)
-    assert opened.record("P1")["history"] == [{"step": "x", "p": pytest.approx(0.1)}]
+    assert opened.record("P1").history == [{"step": "x", "p": pytest.approx(0.1)}]
 
 
 def test_the_way_back_to_the_patients_file(prepared: PreparedCohort, rows: tuple[CaseRow, ...], tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_the_way_back_to_the_patients_file(prepared: PreparedCohort, rows: tuple
     source = save(tmp_path / "q" / "t1.nii.gz", ramp(), oblique, qform_code=1, sform_code=0, db_name=b"Jane Doe")
     row = CaseRow("q", "q", "test", {"t1": source})
     prepared.write_case(row, read_case(row), [], "f")
-    known = prepared.record("q")["images"]["t1"]["native"]
-    assert b"Jane" not in base64.b64decode(known["header"])  # nor in what is written from it
+    known = prepared.record("q").images["t1"].native
+    assert b"Jane" not in base64.b64decode(known.header)  # nor in what is written from it
     image = prepared.image("q", "t1")
     write_image(image, tmp_path / "back.nii.gz")
     before, after = nib.load(source), nib.load(tmp_path / "back.nii.gz")
@@ -93,7 +93,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, rows: tuple[CaseRow, ...], m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mrsynth.io.prepared_case.write_json", stopped)
+        patch.setattr("mrsynth.io.prepared_case.CaseRecord.write", stopped)
         with pytest.raises(KeyboardInterrupt):
             prepared.write_case(rows[1], read_case(rows[1]), [], "f")
     assert [path.name for path in (tmp_path / "out" / "cases").iterdir()] == ["P1"]
@@ -161,7 +161,7 @@ def test_damage_is_named(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) ->
     write_chunked(t1, np.zeros((3, 3, 3), np.float32))
     assert not prepared.is_current("P1", prepared.rows["P1"].fingerprint)  # another shape than its record says
     (folder / "cases" / "P2" / "record.json").write_text("{}")
-    with pytest.raises(CohortError, match="missing or damaged"):
+    with pytest.raises(CohortError, match="is not a prepared case"):
         prepared.record("P2")
     (folder / "cases" / "P3" / "record.json").unlink()
     with pytest.raises(CohortError, match="P3 is not usable"):
@@ -172,7 +172,7 @@ def test_damage_is_named(prepared: PreparedCohort, rows: tuple[CaseRow, ...]) ->
         with pytest.raises(CohortError, match=r"index\.csv: is damaged"):
             PreparedCohort.open(folder)
     header = json.loads((folder / "prepared.json").read_text())
-    for wrong in ("{", "[]", "{}", json.dumps({"format": 2}), json.dumps({**header, "format": 99})):
+    for wrong in ("{", "[]", "{}", json.dumps({"format": 2}), json.dumps({**header, "contrasts": ["../t1"]})):
         (folder / "prepared.json").write_text(wrong)
         with pytest.raises(CohortError, match=r"prepared\.json"):
             PreparedCohort.open(folder)
@@ -190,13 +190,67 @@ def test_cases_that_cannot_be_stored(tmp_path: Path, rows: tuple[CaseRow, ...]) 
 
 
 def test_a_cohort_of_an_older_layout_gets_a_sentence(prepared: PreparedCohort) -> None:
-    header = json.loads((prepared.folder / "prepared.json").read_text())
-    (prepared.folder / "prepared.json").write_text(json.dumps({**header, "format": 1}))
-    with pytest.raises(CohortError, match="another layout") as caught:
+    (prepared.folder / "prepared.json").write_text(json.dumps({"format": 1, "mrsynth": "0.1.0"}))
+    with pytest.raises(CohortError, match="earlier version of mrsynth, which this one cannot read") as caught:
         PreparedCohort.open(prepared.folder)
     assert "prepare the cohort again" in str(caught.value)
-    with pytest.raises(CohortError, match="another layout"):
+    with pytest.raises(CohortError, match="earlier version"):
         begin(prepared.folder)
+
+
+def test_a_cohort_from_before_its_arrays_had_checksums_is_read(prepared: PreparedCohort) -> None:
+    header = json.loads((prepared.folder / "prepared.json").read_text())
+    del header["mrsynth"], header["made_by"]
+    (prepared.folder / "prepared.json").write_text(json.dumps({"format": 2, "mrsynth": "0.1.0", **header}))
+    path = prepared.folder / "cases" / "P1" / "record.json"
+    record = json.loads(path.read_text())
+    del record["mrsynth"]
+    for image in record["images"].values():
+        del image["sha256"]
+    path.write_text(json.dumps(record))
+    before = PreparedCohort.open(prepared.folder)
+    assert (before.steps, before.fingerprint) == (prepared.steps, prepared.fingerprint)
+    assert before.array("P1", "t1").shape == (5, 6, 7)
+    assert before.is_current("P1", record["fingerprint"])
+
+
+def test_every_flipped_bit_is_found(prepared: PreparedCohort) -> None:
+    path = prepared.folder / "cases" / "P1" / "t1.b2nd"
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    assert prepared.damaged() == []
+    for place in random.integers(0, len(content), 40):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        with pytest.raises(CohortError, match=r"t1\.b2nd: is damaged"):
+            prepared.array("P1", "t1")
+    ((case, why),) = prepared.damaged()
+    assert (case, "t1.b2nd: is damaged" in why) == ("P1", True)
+    assert not prepared.is_current("P1", prepared.rows["P1"].fingerprint)
+
+
+@pytest.mark.parametrize("chunks", [(64, 64, 64), (512, 512, 512)])
+def test_an_array_that_declares_more_than_its_record_takes_no_memory(prepared: PreparedCohort, chunks) -> None:
+    import blosc2
+
+    small = blosc2.zeros((2048, 2048, 2048), dtype=np.float32, chunks=chunks).to_cframe()
+    (prepared.folder / "cases" / "P1" / "t1.b2nd").write_bytes(small)
+    for read in (lambda: prepared.array("P1", "t1"), lambda: prepared.read("P1", ["t1"], (0, 0, 0), (2, 2, 2))):
+        with pytest.raises(CohortError, match="2048×2048×2048 voxels, not 5×6×7"):
+            read()
+
+
+def test_what_a_case_folder_holds_of_others_is_not_replaced(
+    prepared: PreparedCohort, rows: tuple[CaseRow, ...]
+) -> None:
+    notes = prepared.folder / "cases" / "P1" / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(OutputError, match="would be overwritten"):
+        prepared.write_case(rows[0], read_case(rows[0]), [], "g")
+    prepared.finish([])
+    assert notes.read_text() == "mine"
+    assert sorted(p.name for p in notes.parent.iterdir()) == ["notes.txt"]
+    assert [p.name for p in (prepared.folder / "cases").iterdir()] == ["P1"]
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path, rows: tuple[CaseRow, ...]) -> None:

@@ -35,10 +35,10 @@ def touch(path: Path) -> None:
 
 
 def test_the_record_keeps_the_files_a_case_was_made_from(prepared: PreparedCohort, row: CaseRow) -> None:
-    inputs = prepared.record("p")["inputs"]
+    inputs = prepared.record("p").inputs
     assert list(inputs) == ["t1", "t2"]
-    assert inputs["t1"]["path"] == str(row.files["t1"])
-    assert inputs["t1"]["size"] == row.files["t1"].stat().st_size
+    assert inputs["t1"].path == str(row.files["t1"])
+    assert inputs["t1"].size == row.files["t1"].stat().st_size
     assert inputs == describe_inputs(row, ["t1", "t2"])
 
 
@@ -68,14 +68,14 @@ def test_files_that_have_moved_say_nothing_until_they_are_named_again(prepared: 
     inputs = describe_inputs(again, ["t1", "t2"])
     assert prepared.is_current("p", case_fingerprint(again, ["t1", "t2"], [], inputs))
     prepared.note_inputs("p", inputs)
-    assert prepared.record("p")["inputs"] == inputs
+    assert prepared.record("p").inputs == inputs
     save(moved["t1"], ramp() + 1, LPS)
     touch(moved["t1"])
     assert len(prepared.stale()) == 1
 
 
 def test_a_case_that_another_preparation_has_redone_is_stale(prepared: PreparedCohort, row: CaseRow) -> None:
-    other = PreparedCohort(prepared.folder, {**vars(prepared)})
+    other = PreparedCohort.open(prepared.folder)
     other.write_case(row, read_case(row), [], "another")
     assert prepared.stale() == [("p", "was prepared again, and that preparation was not finished")]
 
@@ -87,7 +87,7 @@ def test_a_volume_of_a_4d_file_changes_with_its_b_values(tmp_path: Path) -> None
     bval.write_text("0 1000\n")
     row = CaseRow("p", "p", "train", {"dwi_b1000": tmp_path / "dwi.nii.gz#b=1000"})
     inputs = describe_inputs(row, ["dwi_b1000"])
-    assert inputs["dwi_b1000"]["path"] == f"{file}#b=1000"
+    assert inputs["dwi_b1000"].path == f"{file}#b=1000"
     assert changed_inputs(inputs) == []
     bval.write_text("1000 0\n")
     touch(bval)

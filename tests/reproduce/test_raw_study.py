@@ -90,7 +90,7 @@ def test_prepared_contrasts_lie_on_each_other(prepared: Prepared, scans: Path):
     assert not prepared.failed
     cohort = PreparedCohort.open(scans / "prepared")
     for case in cohort.cases():
-        history = cohort.record(case)["history"]
+        history = cohort.record(case).history
         moved = history[0]["grids"]["t2"]["moved_mm"]
         assert moved > 2
         assert not misalignment(cohort.image(case, "t1"), cohort.image(case, "t2")).mirrored

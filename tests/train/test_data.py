@@ -11,6 +11,7 @@ from laws import brain_case
 from mrsynth.core.errors import CohortError
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.io.prepared_records import PreparedRecord
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.steps import run_steps
 from mrsynth.train.folds import train_folds
@@ -68,10 +69,12 @@ def test_a_run_is_resumed_only_on_the_data_it_began_on(
 def test_steps_that_learned_from_one_split_are_not_put_into_folds(
     prepared: PreparedCohort, recipe: Recipe, tmp_path: Path
 ) -> None:
-    header = {name: getattr(prepared, name) for name in ("recipe", "steps", "contrasts", "fingerprint")}
+    record = PreparedRecord.read(prepared.folder / "prepared.json")
     asked = [{"nyul": {"landmarks": None}}, *prepared.steps]
     steps = [{"nyul": {"landmarks": {"t1": [1, 2]}}}, *prepared.steps]
-    learned = PreparedCohort(prepared.folder, {**header, "asked": asked, "steps": steps}, list(prepared.rows.values()))
+    learned = PreparedCohort(
+        prepared.folder, record.model_copy(update={"asked": asked, "steps": steps}), list(prepared.rows.values())
+    )
     with pytest.raises(CohortError, match="cannot be put into folds") as caught:
         train_folds(recipe, learned, tmp_path / "cv", 5)
     assert caught.value.found == "nyul"

@@ -67,6 +67,8 @@ class Record(Part):
     def from_content(cls, content: dict[str, Any], path: Path) -> Self:
         """Return the record that the content of a file holds; raises as `read` does. path: for the message."""
         head = content.pop(KEY, None)
+        if isinstance(head, str):  # before records had versions, the program's stood there
+            head = None
         if head is not None and not (isinstance(head, dict) and isinstance(head.get("version"), int)):
             raise cls._refused(path, f"{KEY}: {head}")
         if head is not None and head.get("record") != cls.RECORD:

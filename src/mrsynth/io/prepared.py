@@ -22,16 +22,29 @@ import numpy as np
 
 import mrsynth
 from mrsynth.core.errors import CohortError, OutputError
-from mrsynth.core.files import remove, remove_left, safe_name, write_json, write_text
+from mrsynth.core.files import remove_left, safe_name, write_text
 from mrsynth.core.image import Case, Image, edges_mm
-from mrsynth.core.ownership import is_named
-from mrsynth.io.chunks import fill_box
+from mrsynth.core.ownership import holds_only, is_named, remove_own, require_no_link, require_ours
+from mrsynth.io.chunks import SUFFIX, fill_box
 from mrsynth.io.cohort import SPLITS, CaseRow
-from mrsynth.io.prepared_case import load_array, load_image, load_record, open_array, save_case
+from mrsynth.io.prepared_case import (
+    RECORD,
+    load_array,
+    load_image,
+    load_record,
+    open_array,
+    require_intact_case,
+    save_case,
+)
 from mrsynth.io.prepared_inputs import Inputs, changed_inputs, describe_inputs
+from mrsynth.io.prepared_records import CaseRecord, PreparedRecord
 
 FORMAT = 2
-"""1 kept plain .npy arrays."""
+"""Of the arrays, a part of each case's fingerprint; 1 kept plain .npy arrays."""
+
+PREPARED = "prepared.json"
+CASE_FILES = (f"*{SUFFIX}", RECORD)
+"""What lies in a case's folder."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +67,33 @@ class PreparedCohort:
     cases, splits and their input files, None before `finish`.
     """
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], rows: Sequence[IndexRow] = ()) -> None:
+    def __init__(self, folder: Path, record: PreparedRecord, rows: Sequence[IndexRow] = ()) -> None:
         self.folder = folder
-        self.recipe: str = header["recipe"]
-        self.steps: list[dict[str, Any]] = header["steps"]
-        self.contrasts: list[str] = header["contrasts"]
-        self.asked: list[dict[str, Any]] = header.get("asked", header["steps"])
-        self.failed: list[tuple[str, str]] = [(case, why) for case, why in header.get("failed", ())]
-        self.fingerprint: str | None = header["fingerprint"]
+        self.recipe = record.recipe
+        self.steps: list[dict[str, Any]] = list(record.steps)
+        self.contrasts = record.contrasts
+        self.asked: list[dict[str, Any]] = list(record.asked)
+        self.failed = record.failed
+        self.fingerprint = record.fingerprint
+        self._records: dict[Path, CaseRecord] = {}
         self.rows: dict[str, IndexRow] = {row.case: row for row in rows}
 
     @classmethod
     def open(cls, folder: Path) -> PreparedCohort:
         """Open a finished prepared cohort; raises CohortError if it is none, unfinished or incomplete."""
-        header = _read_header(folder)
-        if header is None:
+        record = _read_record(folder)
+        if record is None:
             raise CohortError(
                 f"{folder}: is not a prepared cohort.",
                 found="no such folder" if not folder.exists() else "no prepared.json",
                 expected="a folder made by mrsynth prepare",
                 do="mrsynth prepare cohort.csv --recipe RECIPE -o FOLDER",
             )
-        if header["fingerprint"] is None:
+        if record.fingerprint is None:
             raise CohortError(
                 f"{folder}: the preparation was not finished.", do="run mrsynth prepare again; finished cases are kept"
             )
-        return cls(folder, header, _read_index(folder))
+        return cls(folder, record, _read_index(folder))
 
     @classmethod
     def create(
@@ -95,7 +109,7 @@ class PreparedCohort:
         `finish`. Raises OutputError if the folder holds something else, leads elsewhere or cannot be written."""
         if (
             folder.exists()
-            and _read_header(folder) is None
+            and _read_record(folder) is None
             and (not folder.is_dir() or not all(is_named(p.name) for p in folder.iterdir()))
         ):
             raise OutputError(
@@ -104,27 +118,38 @@ class PreparedCohort:
                 expected="a new or empty folder, or a prepared cohort",
                 do="give another folder",
             )
-        header = {
-            "format": FORMAT,
-            "mrsynth": mrsynth.__version__,
-            "recipe": recipe,
-            "contrasts": list(contrasts),
+        for name in ("cases", "qc", "viewer"):
+            require_no_link(folder / name)
+        record = PreparedRecord(
+            made_by=mrsynth.__version__,
+            recipe=recipe,
+            contrasts=list(contrasts),
             # As they will be read back, so that the comparison with a recipe does not depend on who asks.
-            "steps": json.loads(json.dumps(list(steps))),
-            "asked": json.loads(json.dumps(list(steps if asked is None else asked))),
-            "fingerprint": None,
-        }
-        cases = _own_cases(folder)
-        write_json(folder / "prepared.json", header)
-        remove_left(cases)
-        return cls(folder, header)
+            steps=json.loads(json.dumps(list(steps))),
+            asked=json.loads(json.dumps(list(steps if asked is None else asked))),
+            failed=[],
+            fingerprint=None,
+        )
+        record.write(folder / PREPARED)
+        remove_left(folder)
+        return cls(folder, record)
 
     def with_splits(self, split_of: Mapping[str, str]) -> PreparedCohort:
         """Return the same cohort with other splits, patient → split, and another fingerprint; nothing changes on
         disk."""
         rows = [replace(row, split=split_of[row.patient]) for row in self.rows.values()]
-        header = {"recipe": self.recipe, "steps": self.steps, "asked": self.asked, "contrasts": self.contrasts}
-        return PreparedCohort(self.folder, {**header, "fingerprint": _fingerprint(self.steps, rows)}, rows)
+        return PreparedCohort(self.folder, self._record(_fingerprint(self.steps, rows)), rows)
+
+    def _record(self, fingerprint: str | None) -> PreparedRecord:
+        return PreparedRecord(
+            made_by=mrsynth.__version__,
+            recipe=self.recipe,
+            contrasts=self.contrasts,
+            steps=self.steps,
+            asked=self.asked,
+            failed=self.failed,
+            fingerprint=fingerprint,
+        )
 
     def cases(self, split: str | None = None) -> list[str]:
         """Return the names of the cases, of one split where given, in the order of the cohort table."""
@@ -156,19 +181,18 @@ class PreparedCohort:
         """
         place = self._place(case)
         box = np.empty((len(names), *size), np.float32) if out is None else out
+        record = self._known(place)
         for channel, name in zip(box, names, strict=True):
-            fill_box(channel, open_array(place, name), start)
+            fill_box(channel, open_array(place, name, record), start)
         return box
 
     def shape(self, case: str) -> tuple[int, int, int]:
         """Return the voxels along x, y, z of a case's arrays; raises CohortError if there is no such case."""
-        x, y, z = next(iter(self.record(case)["images"].values()))["shape"]
-        return int(x), int(y), int(z)
+        return self.record(case).grid.shape
 
     def voxels_mm(self, split: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Return the least and the greatest edges of a split's voxels, (x, y, z) each, in mm."""
-        geometries = [next(iter(self.record(case)["images"].values())) for case in self.cases(split)]
-        x, y, z = zip(*(edges_mm(geometry["affine"]) for geometry in geometries), strict=True)
+        x, y, z = zip(*(edges_mm(self.record(case).grid.affine) for case in self.cases(split)), strict=True)
         return (min(x), min(y), min(z)), (max(x), max(y), max(z))
 
     def image(self, case: str, name: str) -> Image:
@@ -178,30 +202,38 @@ class PreparedCohort:
         """
         return load_image(self._place(case), name)
 
-    def record(self, case: str) -> dict[str, Any]:
-        """Return a case's record: fingerprint, inputs, metadata, `history` (of the steps) and images' geometry.
-
-        Raises CohortError if there is no such case or its record is damaged.
-        """
+    def record(self, case: str) -> CaseRecord:
+        """Return a case's record; raises CohortError if there is no such case or its record is damaged."""
         return load_record(self._place(case))
 
     def is_current(self, case: str, fingerprint: str) -> bool:
-        """Say whether the case lies there whole and was made from the same input files, by the same steps."""
+        """Say whether the case lies there whole, to the bit, and was made from the same input files, by the same
+        steps."""
         place = self.folder / "cases" / safe_name(case)
         try:
-            record = load_record(place)
-            return record["fingerprint"] == fingerprint and all(
-                list(open_array(place, name).shape) == known["shape"] for name, known in record["images"].items()
-            )
+            if load_record(place).fingerprint != fingerprint:
+                return False
+            require_intact_case(place)
         except CohortError:
             return False
+        return True
+
+    def damaged(self) -> list[tuple[str, str]]:
+        """Return (case, why) of the cases of which a record or an array is damaged, in any bit; reads every file."""
+        found = []
+        for row in self.rows.values():
+            try:
+                require_intact_case(self.folder / "cases" / row.folder)
+            except CohortError as error:
+                found.append((row.case, f"{error.what} {error.found}"))
+        return found
 
     def note_inputs(self, case: str, inputs: Inputs) -> None:
         """Remember where the input files of a current case lie now; they hold the same bytes, so nothing is redone."""
-        place = _own_cases(self.folder) / safe_name(case)
+        place = require_no_link(self.folder / "cases") / safe_name(case)
         record = load_record(place)
-        if record["inputs"] != inputs:
-            write_json(place / "record.json", {**record, "inputs": dict(inputs)})
+        if record.inputs != inputs:
+            record.model_copy(update={"inputs": dict(inputs)}).write(place / RECORD)
 
     def stale(self) -> list[tuple[str, str]]:
         """Return (case, why) of the cases whose input files have changed since they were prepared.
@@ -212,17 +244,16 @@ class PreparedCohort:
         stale = []
         for row in self.rows.values():
             record = self.record(row.case)
-            if record["fingerprint"] != row.fingerprint:
+            if record.fingerprint != row.fingerprint:
                 stale.append((row.case, "was prepared again, and that preparation was not finished"))
-            elif changed := changed_inputs(record["inputs"]):
+            elif changed := changed_inputs(record.inputs):
                 stale.append((row.case, "changed since: " + ", ".join(changed)))
         return stale
 
     def keep(self, row: CaseRow, fingerprint: str) -> None:
         """Take a case that is current into the cohort, with the row's patient and split."""
         place = self.folder / "cases" / safe_name(row.case)
-        images = load_record(place)["images"]
-        slices = int(next(iter(images.values()))["shape"][2])
+        slices = load_record(place).grid.shape[2]
         self.rows[row.case] = IndexRow(row.patient, row.case, row.split, fingerprint, slices, place.name)
 
     def write_case(
@@ -238,7 +269,10 @@ class PreparedCohort:
         records: what the steps recorded, JSON-able. inputs: its files as `describe_inputs` found them, by which
         `stale` knows. Raises OutputError if it cannot be written, CohortError if its arrays differ in shape.
         """
-        save_case(_own_cases(self.folder) / safe_name(row.case), case, records, fingerprint, inputs)
+        place = require_no_link(self.folder / "cases") / safe_name(row.case)
+        if not place.is_symlink():
+            require_ours(place.parent, {place.name: holds_only(*CASE_FILES)}, "move the other files away")
+        save_case(place, case, records, fingerprint, inputs)
         self.keep(row, fingerprint)
 
     def finish(self, cases: Sequence[str], failed: Sequence[tuple[str, str]] = ()) -> None:
@@ -250,18 +284,23 @@ class PreparedCohort:
         """
         self.rows = {case: self.rows[case] for case in cases if case in self.rows}
         used = {row.folder for row in self.rows.values()}
-        for place in _own_cases(self.folder).glob("*"):
-            if place.name not in used and (place / "record.json").is_file():
-                remove(place)
+        for place in require_no_link(self.folder / "cases").glob("*"):
+            if place.name not in used and (place / RECORD).is_file():
+                remove_own(place, *CASE_FILES)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow([field.name for field in fields(IndexRow)])
         table.writerows(astuple(row) for row in self.rows.values())
         write_text(self.folder / "index.csv", text.getvalue())
         self.fingerprint = _fingerprint(self.steps, self.rows.values())
-        header = _read_header(self.folder) or {}
         self.failed = list(failed)
-        write_json(self.folder / "prepared.json", {**header, "failed": self.failed, "fingerprint": self.fingerprint})
+        self._record(self.fingerprint).write(self.folder / PREPARED)
+
+    def _known(self, place: Path) -> CaseRecord:
+        """Return a case's record, read once for all samples of it."""
+        if place not in self._records:
+            self._records[place] = load_record(place)
+        return self._records[place]
 
     def _place(self, case: str) -> Path:
         """Return a case's folder; raises CohortError if the cohort has no such case."""
@@ -281,22 +320,9 @@ def case_fingerprint(
     change no voxel. Raises InputError if a file cannot be read.
     """
     inputs = describe_inputs(row, contrasts) if inputs is None else inputs
-    hashes = {name: known["sha256"] for name, known in inputs.items()}
+    hashes = {name: known.sha256 for name, known in inputs.items()}
     known = [row.case, row.b0_tesla, row.dose, dict(row.metadata)]
     return _digest([FORMAT, known, hashes, list(contrasts), list(steps)])
-
-
-def _own_cases(folder: Path) -> Path:
-    """Return where the case folders are written; raises OutputError if a link there leads out of the folder."""
-    cases = folder / "cases"
-    if cases.is_symlink():
-        raise OutputError(
-            f"{cases}: is a link; nothing is written through it.",
-            found=f"a link to {cases.readlink()}",
-            expected="a folder of the prepared cohort itself",
-            do="remove the link, or put it in the place of the whole output folder",
-        )
-    return cases
 
 
 def _fingerprint(steps: object, rows: Iterable[IndexRow]) -> str:
@@ -308,27 +334,10 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _read_header(folder: Path) -> dict[str, Any] | None:
-    """Return prepared.json, None where there is none; raises CohortError if it is damaged or of another format."""
-    path = folder / "prepared.json"
-    if not path.is_file():
-        return None
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-        if header["format"] != FORMAT:
-            raise CohortError(
-                f"{path}: was written by another version of mrsynth, in another layout.",
-                found=f"format {header['format']}",
-                expected=f"format {FORMAT}",
-                do="prepare the cohort again, into a new folder",
-            )
-        if not {"recipe", "steps", "contrasts", "fingerprint"} <= set(header):
-            raise ValueError("incomplete")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CohortError(
-            f"{path}: is damaged.", found=repr(error), do="prepare the cohort again, into a new folder"
-        ) from error
-    return dict(header)
+def _read_record(folder: Path) -> PreparedRecord | None:
+    """Return prepared.json, None where there is none; raises CohortError if it is damaged or of another layout."""
+    path = folder / PREPARED
+    return PreparedRecord.read(path) if path.is_file() else None
 
 
 def _read_index(folder: Path) -> list[IndexRow]:
@@ -346,10 +355,10 @@ def _read_index(folder: Path) -> list[IndexRow]:
     except (OSError, ValueError, KeyError, TypeError, csv.Error, OutputError) as error:
         raise CohortError(f"{path}: is damaged.", found=str(error), do="run mrsynth prepare again") from error
     for row in rows:
-        if row.split not in SPLITS or not (folder / "cases" / row.folder / "record.json").is_file():
+        if row.split not in SPLITS or not (folder / "cases" / row.folder / RECORD).is_file():
             raise CohortError(
                 f"{folder}: case {row.case} is not usable.",
-                found=f"split {row.split!r}" if row.split not in SPLITS else f"no cases/{row.folder}/record.json",
+                found=f"split {row.split!r}" if row.split not in SPLITS else f"no cases/{row.folder}/{RECORD}",
                 do="run mrsynth prepare again",
             )
     return rows

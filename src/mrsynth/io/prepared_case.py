@@ -6,21 +6,25 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mrsynth.core.errors import CohortError
-from mrsynth.core.files import write_json
+from mrsynth.core.errors import CohortError, InputError
+from mrsynth.core.files import json_text
 from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Case, Image, Native
 from mrsynth.core.types import MASKS
-from mrsynth.io.chunks import SUFFIX, fill_box, open_chunked, write_chunked
+from mrsynth.io.chunks import SUFFIX, fill_box, open_chunked, require_intact, write_chunked
 from mrsynth.io.nifti_header import header_from_block, without_identity
 from mrsynth.io.prepared_inputs import Inputs
+from mrsynth.io.prepared_records import Affine, CaseRecord, Geometry, NativeGrid
 
 if TYPE_CHECKING:
     import blosc2
+
+
+RECORD = "record.json"
 
 
 def save_case(
@@ -41,38 +45,41 @@ def save_case(
             expected="one shape",
         )
     hidden = ("patient", "case", "split")  # the cohort's index says these
-    record = {
-        "fingerprint": fingerprint,
-        "inputs": dict(inputs or {}),
-        "metadata": {key: value for key, value in case.metadata.items() if key not in hidden},
-        "history": list(records),
-        "images": {name: _geometry(image) for name, image in images.items()},
-    }
     with atomic_folder(folder) as temporary:
+        geometries = {}
         for name, image in images.items():
             kind = np.uint8 if name in MASKS else np.float32
-            write_chunked(temporary / f"{name}{SUFFIX}", np.asarray(image.data, dtype=kind))
-        write_json(temporary / "record.json", record)
+            digest = write_chunked(temporary / f"{name}{SUFFIX}", np.asarray(image.data, dtype=kind))
+            geometries[name] = _geometry(image, digest)
+        CaseRecord(
+            fingerprint=fingerprint,
+            inputs=dict(inputs or {}),
+            metadata=_plain({key: value for key, value in case.metadata.items() if key not in hidden}),
+            history=_plain(list(records)),
+            images=geometries,
+        ).write(temporary / RECORD)
 
 
-def load_record(folder: Path) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    """Return a value as it will be read back: NumPy's numbers as plain ones, tuples as lists."""
+    return json.loads(json_text(value))
+
+
+def load_record(folder: Path) -> CaseRecord:
     """Return record.json; raises CohortError if it is missing or damaged."""
-    path = folder / "record.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not {"fingerprint", "inputs", "metadata", "history", "images"} <= set(record) or not record["images"]:
-            raise ValueError("incomplete")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CohortError(
-            f"{path}: is missing or damaged.", found=str(error), do="run mrsynth prepare again"
-        ) from error
-    return dict(record)
+    return CaseRecord.read(folder / RECORD)
 
 
-def open_array(folder: Path, name: str) -> blosc2.NDArray:
-    """Open an array (x, y, z) to take boxes from; raises CohortError if it is missing or damaged."""
+def open_array(folder: Path, name: str, record: CaseRecord | None = None) -> blosc2.NDArray:
+    """Open an array (x, y, z) to take boxes from; raises CohortError if it is missing or damaged.
+
+    record: the case's, where it is known already.
+    """
+    known = (record or load_record(folder)).images.get(name)
     try:
-        return open_chunked(folder / f"{name}{SUFFIX}")
+        if known is None:
+            raise FileNotFoundError(name)
+        return open_chunked(folder / f"{name}{SUFFIX}", known.shape)
     except FileNotFoundError:
         raise CohortError(
             f"{folder.name}: no {name} in the prepared cohort.",
@@ -83,50 +90,59 @@ def open_array(folder: Path, name: str) -> blosc2.NDArray:
 
 
 def load_array(folder: Path, name: str) -> np.ndarray:
-    """Return a whole array (x, y, z), float32 or uint8; raises CohortError if it is missing or damaged."""
-    array = open_array(folder, name)
+    """Return a whole array (x, y, z), float32 or uint8; raises CohortError if it is missing or damaged in any bit."""
+    record = load_record(folder)
+    array = open_array(folder, name, record)
+    require_intact(folder / f"{name}{SUFFIX}", record.images[name].sha256)
     whole = np.empty(array.shape, array.dtype)
     fill_box(whole, array, (0, 0, 0))
     return whole
 
 
+def require_intact_case(folder: Path) -> None:
+    """Raise CohortError where an array of a case is missing, another than its record says, or damaged in any bit."""
+    record = load_record(folder)
+    for name, known in record.images.items():
+        open_array(folder, name, record)
+        require_intact(folder / f"{name}{SUFFIX}", known.sha256)
+
+
 def load_image(folder: Path, name: str) -> Image:
     """Return an image or mask with its geometry; raises CohortError if it is missing or damaged."""
-    data, known = load_array(folder, name), load_record(folder)["images"].get(name)
+    data, known = load_array(folder, name), load_record(folder).images[name]
+    native = known.native
     try:
-        native = known["native"]
-        if native is not None:
-            block = base64.b64decode(native["header"]) if native["header"] else None
-            native = Native(
-                tuple(native["shape"]),
-                np.array(native["affine"], float),
-                tuple(native["orientation"]),
-                header_from_block(block) if block else None,
-            )
-        return Image(data, np.array(known["affine"], float), name, native)
-    except (KeyError, TypeError, ValueError) as error:
+        grid = (
+            None
+            if native is None
+            else Native(native.shape, np.array(native.affine), native.orientation, _header(native))
+        )
+        return Image(data, np.array(known.affine), name, grid)
+    except (ValueError, InputError) as error:
         raise CohortError(
-            f"{folder / 'record.json'}: is damaged.",
-            found=f"geometry of {name}: {error}",
-            do="run mrsynth prepare again",
+            f"{folder / RECORD}: is damaged.", found=f"geometry of {name}: {error}", do="run mrsynth prepare again"
         ) from error
 
 
-def _geometry(image: Image) -> dict[str, Any]:
-    """Return shape, affine and native grid of an image, JSON-able; floats return to the bit."""
+def _geometry(image: Image, digest: str) -> Geometry:
+    """Return shape, affine and native grid of an image; floats return to the bit."""
     native = image.native
-    return {
-        "shape": list(image.data.shape),
-        "affine": np.asarray(image.affine, float).tolist(),
-        "native": None
-        if native is None
-        else {
-            "shape": list(native.shape),
-            "affine": np.asarray(native.affine, float).tolist(),
-            "orientation": list(native.orientation),
-            "header": None if native.header is None else _packed(native.header),
-        },
-    }
+    grid = None
+    if native is not None:
+        header = None if native.header is None else _packed(native.header)
+        grid = NativeGrid(
+            shape=native.shape, affine=_rows(native.affine), orientation=native.orientation, header=header
+        )
+    return Geometry(shape=image.data.shape, affine=_rows(image.affine), native=grid, sha256=digest)
+
+
+def _rows(affine: np.ndarray) -> Affine:
+    return cast(Affine, tuple(map(tuple, np.asarray(affine, float).tolist())))
+
+
+def _header(native: NativeGrid) -> Any:
+    """Return the file's own header; raises ValueError or InputError where it is none."""
+    return header_from_block(base64.b64decode(native.header)) if native.header else None
 
 
 def _packed(header: Any) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.types import is_contrast
 from mrsynth.io.cohort import CaseRow
 from mrsynth.io.diffusion import bval_file
 from mrsynth.io.locator import absolute, split_locator
+from mrsynth.io.prepared_records import InputFile
 from mrsynth.io.read import file_digest
 
-Inputs = Mapping[str, Mapping[str, Any]]
-"""Contrast or mask → path (with its selection), size in bytes, mtime_ns and sha256; JSON-able."""
+Inputs = Mapping[str, InputFile]
+"""Contrast or mask → its file."""
 
 
-def describe_inputs(row: CaseRow, contrasts: Sequence[str]) -> dict[str, dict[str, Any]]:
+def describe_inputs(row: CaseRow, contrasts: Sequence[str]) -> dict[str, InputFile]:
     """Return the files of a case's contrasts, and of all its masks, as they are now.
 
     Call it before the files are read: a file that changes meanwhile then makes the case stale. Raises InputError if
@@ -33,13 +33,13 @@ def describe_inputs(row: CaseRow, contrasts: Sequence[str]) -> dict[str, dict[st
                 raise InputError(
                     f"{row.case}: {path} cannot be read.", found=error.strerror, do="correct the path in the table"
                 ) from error
-            inputs[name] = {"path": str(absolute(path)), "size": size, "mtime_ns": mtime_ns, "sha256": digest}
+            inputs[name] = InputFile(path=str(absolute(path)), size=size, mtime_ns=mtime_ns, sha256=digest)
     return inputs
 
 
 def digests_of(row: CaseRow, contrasts: Sequence[str]) -> dict[str, str]:
     """Return the SHA-256 of each of these files (see `describe_inputs`)."""
-    return {name: known["sha256"] for name, known in describe_inputs(row, contrasts).items()}
+    return {name: known.sha256 for name, known in describe_inputs(row, contrasts).items()}
 
 
 def changed_inputs(inputs: Inputs) -> list[str]:
@@ -49,9 +49,9 @@ def changed_inputs(inputs: Inputs) -> list[str]:
     """
     changed = []
     for known in inputs.values():
-        path = Path(known["path"])
+        path = Path(known.path)
         try:
-            same = _state(path) == (known["size"], known["mtime_ns"]) or file_digest(path) == known["sha256"]
+            same = _state(path) == (known.size, known.mtime_ns) or file_digest(path) == known.sha256
         except OSError:
             continue
         except InputError:  # there, but no longer what it was

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,15 @@ from markupsafe import Markup
 from PIL import Image as Picture
 
 import mrsynth
-from mrsynth.core.errors import InputError
 from mrsynth.core.files import write_text
 from mrsynth.drawing.templates import ASSETS, render
 from mrsynth.drawing.viewer import write_viewer
-from mrsynth.io.arrays import read_arrays
 from mrsynth.io.prepared import PreparedCohort
+from mrsynth.prepare.facts import PLANES, Histogram, Histograms, Qc, pictures_of, read_qc
 
 EDGE_COLOUR = (255, 120, 40)
 OUTLINE_COLOUR = (70, 220, 170)
 JPEG_QUALITY = 82
-PLANES = ("axial", "coronal", "sagittal")
-
-
-@dataclass(frozen=True)
-class Qc:
-    """What was kept of one case. pictures: name → uint8 (rows, columns); facts: flags, steps, histograms."""
-
-    pictures: dict[str, np.ndarray]
-    facts: dict[str, Any]
 
 
 def build_qc(folder: Path) -> Path:
@@ -64,36 +52,20 @@ def _case(cohort: PreparedCohort, name: str) -> dict[str, Any]:
     """Return what the template shows of a case."""
     row = cohort.rows[name]
     shown: dict[str, Any] = {"name": name, "patient": row.patient, "split": row.split, "flags": [], "contrasts": []}
-    qc = read_qc(cohort.folder / "qc" / row.folder)
+    qc = read_qc(pictures_of(cohort.folder, row.folder))
     if qc is None:
         return {**shown, "flags": ["No pictures were kept of this case."], "steps": []}
     contrasts = []
-    for contrast in qc.facts["contrasts"]:
-        lines = _histogram_lines(qc.facts["histograms"].get(contrast, {}))
+    for contrast in qc.facts.contrasts:
+        lines = _histogram_lines(qc.facts.histograms.get(contrast, Histograms()))
         views = [(plane, _final(qc, contrast, plane)) for plane in PLANES]
-        contrasts.append({"name": contrast, "reference": contrast == qc.facts["reference"], "views": views, **lines})
+        contrasts.append({"name": contrast, "reference": contrast == qc.facts.reference, "views": views, **lines})
     steps = []
-    for number, step in enumerate(qc.facts["steps"]):
+    for number, step in enumerate(qc.facts.steps):
         prefix = f"step/{number}/{step}/"
         pictures = [(key.removeprefix(prefix), _jpeg(p)) for key, p in qc.pictures.items() if key.startswith(prefix)]
         steps.append({"name": step, "pictures": pictures})
-    return {**shown, "flags": qc.facts["flags"], "contrasts": contrasts, "steps": steps}
-
-
-def read_qc(folder: Path) -> Qc | None:
-    """Return the snapshots of a case, None where there are none; raises InputError where they are damaged."""
-    if not folder.is_dir():
-        return None
-    try:
-        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        pictures = read_arrays(folder / "pictures.npz")
-        if not {"steps", "contrasts", "reference", "flags", "histograms"} <= set(facts):
-            raise ValueError("incomplete")
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{folder}: is damaged.", found=str(error), do="remove it and prepare the case again"
-        ) from error
-    return Qc(pictures, facts)
+    return {**shown, "flags": qc.facts.flags, "contrasts": contrasts, "steps": steps}
 
 
 def _final(qc: Qc, contrast: str, plane: str) -> str:
@@ -101,7 +73,7 @@ def _final(qc: Qc, contrast: str, plane: str) -> str:
     reference itself)."""
     grey = qc.pictures[f"final/{contrast}/{plane}"]
     colour = np.repeat(grey[..., None], 3, axis=2)
-    if contrast != qc.facts["reference"]:
+    if contrast != qc.facts.reference:
         colour[qc.pictures[f"edges/{plane}"] > 0] = EDGE_COLOUR
     elif f"outline/{plane}" in qc.pictures:
         colour[qc.pictures[f"outline/{plane}"] > 0] = OUTLINE_COLOUR
@@ -115,18 +87,18 @@ def _jpeg(pixels: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _histogram_lines(histograms: dict[str, Any]) -> dict[str, Any]:
+def _histogram_lines(histograms: Histograms) -> dict[str, dict[str, str] | None]:
     """Return before and after as SVG paths in a box of 100 × 40 with the range of values in words."""
-    lines: dict[str, dict[str, str] | None] = {}
-    for when in ("before", "after"):
-        found = histograms.get(when)
-        if not found:
-            lines[when] = None
-            continue
-        # The first bin of an image with a dark rim would flatten all others.
-        counts = np.sqrt(np.array(found["counts"], float))
-        xs = np.linspace(0, 100, counts.size)
-        ys = 40 - 38 * counts / max(counts.max(), 1)
-        path = "M0,40 " + " ".join(f"L{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True)) + " L100,40 Z"
-        lines[when] = {"path": path, "low": f"{found['low']:.4g}", "high": f"{found['high']:.4g}"}
-    return lines
+    return {"before": _line(histograms.before), "after": _line(histograms.after)}
+
+
+def _line(histogram: Histogram | None) -> dict[str, str] | None:
+    """Return a histogram as an SVG path, its range in words; None where there is none."""
+    if histogram is None:
+        return None
+    # The first bin of an image with a dark rim would flatten all others.
+    counts = np.sqrt(np.array(histogram.counts, float))
+    xs = np.linspace(0, 100, counts.size)
+    ys = 40 - 38 * counts / max(counts.max(), 1)
+    path = "M0,40 " + " ".join(f"L{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True)) + " L100,40 Z"
+    return {"path": path, "low": f"{histogram.low:.4g}", "high": f"{histogram.high:.4g}"}

@@ -14,11 +14,12 @@ from scipy import ndimage
 from skimage.feature import canny
 from skimage.transform import resize
 
-from mrsynth.core.files import safe_name, write_json
 from mrsynth.core.folders import atomic_folder
 from mrsynth.core.image import Case, Image
+from mrsynth.core.ownership import holds_only, require_ours
 from mrsynth.drawing.display import display
 from mrsynth.drawing.viewer import Shown, write_case
+from mrsynth.prepare.facts import FACTS, PICTURES, Facts, Histogram, Histograms, pictures_of
 from mrsynth.prepare.warnings import flags_of
 from mrsynth.steps import run_steps
 from mrsynth.steps.reorient import axis_codes
@@ -27,11 +28,6 @@ STEP_PIXELS = 80
 FINAL_PIXELS = 168
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 BINS = 48
-
-
-def pictures_of(folder: Path, case: str) -> Path:
-    """Return where the pictures of a case of a prepared cohort stand; they are there whole or not at all."""
-    return folder / "qc" / safe_name(case)
 
 
 class Snapshots:
@@ -61,20 +57,24 @@ class Snapshots:
             if "brain" in prepared.masks:
                 mask = _slice(prepared.masks["brain"], at, axis, FINAL_PIXELS) > 0.5
                 self.pictures[f"outline/{plane}"] = (mask & ~ndimage.binary_erosion(mask)).astype(np.uint8)
-        facts = {
-            "steps": self.steps,
-            "contrasts": list(prepared.images),
-            "reference": reference,
-            "flags": flags_of(prepared, records),
-            "histograms": {
-                name: {"before": _histogram(self.before.images.get(name), None), "after": _histogram(image, prepared)}
+        before = self.before.images
+        facts = Facts(
+            steps=self.steps,
+            contrasts=list(prepared.images),
+            reference=reference,
+            flags=flags_of(prepared, records),
+            histograms={
+                name: Histograms(before=_histogram(before.get(name), None), after=_histogram(image, prepared))
                 for name, image in prepared.images.items()
             },
-        }
+        )
         write_case(folder, prepared.name, [_volume(image) for image in prepared.images.values()])
-        with atomic_folder(pictures_of(folder, prepared.name)) as temporary:
-            np.savez_compressed(temporary / "pictures.npz", allow_pickle=False, **self.pictures)  # type: ignore[arg-type]
-            write_json(temporary / "facts.json", facts)
+        place = pictures_of(folder, prepared.name)
+        if not place.is_symlink():
+            require_ours(place.parent, {place.name: holds_only(FACTS, PICTURES)}, "move the other files away")
+        with atomic_folder(place) as temporary:
+            np.savez_compressed(temporary / PICTURES, allow_pickle=False, **self.pictures)  # type: ignore[arg-type]
+            facts.write(temporary / FACTS)
 
     def _take(self, step: str, case: Case) -> None:
         """Keep an axial picture of every image."""
@@ -140,7 +140,7 @@ def _window(image: Image) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _histogram(image: Image | None, case: Case | None) -> dict[str, Any] | None:
+def _histogram(image: Image | None, case: Case | None) -> Histogram | None:
     """Return counts and range of an image's values: in the brain where there is a mask, else of what is not 0."""
     if image is None:
         return None
@@ -152,4 +152,4 @@ def _histogram(image: Image | None, case: Case | None) -> dict[str, Any] | None:
     if not high > low:
         return None
     counts, _ = np.histogram(values, bins=BINS, range=(low, high))
-    return {"low": low, "high": high, "counts": counts.tolist()}
+    return Histogram(low=low, high=high, counts=counts.tolist())

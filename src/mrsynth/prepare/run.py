@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from mrsynth.core.errors import CohortError, InputError
-from mrsynth.core.files import remove
 from mrsynth.core.image import Case
 from mrsynth.core.jobs import Failure, Workers, guarded, run_each
 from mrsynth.core.locks import one_writer
+from mrsynth.core.ownership import remove_own
 from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
 from mrsynth.io.prepared import case_fingerprint
 from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.prepare.facts import FACTS, PICTURES, has_pictures, pictures_of
 from mrsynth.prepare.page import build_qc
-from mrsynth.prepare.pictures import Snapshots, pictures_of
+from mrsynth.prepare.pictures import Snapshots
 from mrsynth.prepare.plan import Plan
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.steps import learn_steps, learns, run_steps
@@ -60,17 +61,22 @@ class CaseWork:
         pictures = pictures_of(self.cohort.folder, row.case)
         if self.cohort.is_current(row.case, fingerprint):
             self.cohort.note_inputs(row.case, inputs)
-            if not pictures.is_dir():
-                guarded(lambda row: self._run(row)[2](), row)
+            if not has_pictures(pictures):
+                guarded(self._draw_again, row)
             return "unchanged", fingerprint
-        prepared, records, draw = self._run(row)
-        remove(pictures)  # killed after the next line, a case must not be left with those of an older preparation
+        prepared, records, snapshots = self._run(row)
+        remove_own(pictures, FACTS, PICTURES)  # killed after the next line, a case must not be left with older ones
         self.cohort.write_case(row, prepared, records, fingerprint, inputs)
-        draw()
+        snapshots.write(self.cohort.folder, prepared, records)
         return "made", fingerprint
 
-    def _run(self, row: CaseRow) -> tuple[Case, Sequence[Record], Callable[[], None]]:
-        """Return a case after all steps, their records, and what writes its pictures."""
+    def _draw_again(self, row: CaseRow) -> None:
+        """Run the steps of a case for its pictures alone."""
+        prepared, records, snapshots = self._run(row)
+        snapshots.write(self.cohort.folder, prepared, records)
+
+    def _run(self, row: CaseRow) -> tuple[Case, Sequence[Record], Snapshots]:
+        """Return a case after all steps, their records, and the pictures that were taken on the way."""
         case = read_case(row, self.plan.to_read(row))
         snapshots = Snapshots(case)
 
@@ -79,7 +85,7 @@ class CaseWork:
             snapshots.after(step, now)
 
         prepared, records = run_steps(case, self.plan.steps, watch=watch)
-        return prepared, records, lambda: snapshots.write(self.cohort.folder, prepared, records)
+        return prepared, records, snapshots
 
 
 @one_writer("prepare")
@@ -93,23 +99,53 @@ def prepare(
 ) -> Prepared:
     """Run a recipe's (or any) steps over every case of a cohort.
 
-    Cases whose inputs and steps are unchanged are kept as they are. A broken case stops no other and is listed in the
-    result, unless stop_at_first: then it ends the run with its InputError (what is done stays and is not redone).
-    Steps that learn do so from the cases of the training split first. Raises CohortError where no case could be
-    prepared.
+    Cases whose inputs and steps are unchanged are kept as they are, where they are whole to the bit. A broken case
+    stops no other. Steps that learn do so from the cases of the training split first.
+
+    Args:
+        cohort: the cases.
+        plan: the steps and contrasts, or the recipe that has them.
+        out: the folder of the prepared cohort.
+        workers: where the cases are worked on; here, one after the other, by default.
+        stop_at_first: end the run at the first broken case; what is done stays and is not redone.
+
+    Returns:
+        What was made and what failed, with the page to look at.
+
+    Raises:
+        CohortError: where no case could be prepared.
+        InputError: of the first broken case, with stop_at_first.
+        OutputError: where the folder is another command's, or cannot be written.
     """
     asked = Plan.of_recipe(plan) if isinstance(plan, Recipe) else plan
-    plan = asked
-    if learns(plan.steps):
-        seen = partial(_training_cases, cohort, asked, stop_at_first)
-        plan = asked.learned(learn_steps(seen, asked.steps, leave_out_broken=not stop_at_first))
+    learned = _learned(asked, cohort, stop_at_first)
     prepared = PreparedCohort.create(
-        out, recipe=plan.name, steps=plan.steps, contrasts=plan.contrasts, asked=plan.asked
+        out, recipe=asked.name, steps=learned.steps, contrasts=asked.contrasts, asked=asked.asked
     )
+    done, failed = _prepare_all(prepared, learned, cohort, workers or Workers(), stop_at_first)
+    if not prepared.rows:
+        raise CohortError("No case could be prepared.", found="\n".join(why for _, why in failed))
+    prepared.finish([row.case for row in cohort.rows], failed)
+    _remove_old(out / "qc", {row.folder for row in prepared.rows.values()})
+    return Prepared(prepared, tuple(done["made"]), tuple(done["unchanged"]), tuple(failed), build_qc(out))
+
+
+def _learned(asked: Plan, cohort: Cohort, stop_at_first: bool) -> Plan:
+    """Return the plan with what its steps learn from the training cases."""
+    if not learns(asked.steps):
+        return asked
+    seen = partial(_training_cases, cohort, asked, stop_at_first)
+    return asked.learned(learn_steps(seen, asked.steps, leave_out_broken=not stop_at_first))
+
+
+def _prepare_all(
+    prepared: PreparedCohort, plan: Plan, cohort: Cohort, workers: Workers, stop_at_first: bool
+) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
+    """Prepare each case; returns the cases that were made and that were unchanged, and (case, why) of the others."""
     done: dict[str, list[str]] = {"made": [], "unchanged": []}
     failed = []
     with CaseProgress("prepare", len(cohort.rows)) as bar, listening(bar.tell):
-        for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers or Workers()):
+        for row, result in run_each(CaseWork(prepared, plan), cohort.rows, workers):
             bar.advance(row.case)
             if isinstance(result, Failure):
                 why = result.reason()
@@ -120,19 +156,14 @@ def prepare(
             how, fingerprint = result
             prepared.keep(row, fingerprint)
             done[how].append(row.case)
-    if not prepared.rows:
-        raise CohortError("No case could be prepared.", found="\n".join(why for _, why in failed))
-    prepared.finish([row.case for row in cohort.rows], failed)
-    _remove_old(out / "qc", {row.folder for row in prepared.rows.values()})
-    page = build_qc(out)
-    return Prepared(prepared, tuple(done["made"]), tuple(done["unchanged"]), tuple(failed), page)
+    return done, failed
 
 
 def _remove_old(folder: Path, used: set[str]) -> None:
-    """Remove what was kept for the page of cases that the cohort no longer has."""
+    """Remove what was kept for the page of cases that the cohort no longer has; what is not ours stays."""
     for place in folder.glob("*"):
         if place.name not in used:
-            remove(place)
+            remove_own(place, FACTS, PICTURES)
 
 
 def _training_cases(cohort: Cohort, plan: Plan, stop_at_first: bool) -> Iterator[Case]:

@@ -124,3 +124,9 @@ def check_prepared(recipe: Recipe, prepared: PreparedCohort) -> None:
             found="\n".join(f"{case}: {why}" for case, why in stale[:5]),
             do="run mrsynth prepare again; only the changed cases are redone",
         )
+    if damaged := prepared.damaged():
+        raise CohortError(
+            f"The cohort in {prepared.folder} is damaged: {len(damaged)} of {len(prepared.rows)} cases.",
+            found="\n".join(f"{case}: {why}" for case, why in damaged[:5]),
+            do="run mrsynth prepare again; only the damaged cases are redone",
+        )

@@ -148,7 +148,7 @@ class DoseSet(PatchSet):
 def condition_of(cohort: PreparedCohort, case: str) -> tuple[float, float]:
     """Return the dose (of its t1ld) and the field strength of a prepared case, as its record has them from the cohort
     table; raises CohortError where it has not."""
-    known: dict[str, Any] = cohort.record(case)["metadata"]
+    known: dict[str, Any] = cohort.record(case).metadata
     if missing := [name for name in CONDITION if not isinstance(known.get(name), int | float)]:
         raise CohortError(
             f"{case}: its {' and its '.join(missing)} is not known, which the network is to be told.",

@@ -59,12 +59,12 @@ def point_loss(recipe: Recipe) -> PointLoss | None:
 def _read(prepared: PreparedCohort, case: str, recipe: Recipe) -> RivalCase:
     """Return a prepared case as the rivals see it."""
     record = prepared.record(case)
-    known, geometry = record["metadata"], next(iter(record["images"].values()))
+    known, geometry = record.metadata, record.grid
     dose, b0_tesla = (known.get(name) for name in ("dose", "b0_tesla"))
     return RivalCase(
         {name: prepared.array(case, name) for name in recipe.task.inputs},
         prepared.array(case, "brain") > 0,
-        edges_mm(geometry["affine"]),
+        edges_mm(geometry.affine),
         prepared.array(case, recipe.task.target),
         float(dose) if isinstance(dose, int | float) else None,
         float(b0_tesla) if isinstance(b0_tesla, int | float) else None,

@@ -133,7 +133,7 @@ def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, An
 
     Steps that did nothing to the target, or something that belongs to one scan alone (a bias field), are left out.
     """
-    records = [prepared.record(case)["history"] for case in prepared.cases("train")]
+    records = [prepared.record(case).history for case in prepared.cases("train")]
     medians = []
     for step, first in enumerate(records[0]):
         found = [record[step].get("images", {}).get(target, {}) for record in records]
@@ -175,8 +175,8 @@ def run_record(recipe: Recipe, prepared: PreparedCohort, result: FitResult) -> d
 def scans_seen(prepared: PreparedCohort) -> list[str]:
     """Return the SHA-256 of every scan of the training and validation cases, sorted."""
     cases = [*prepared.cases("train"), *prepared.cases("val")]
-    records = [prepared.record(case)["inputs"] for case in cases]
-    return sorted({known["sha256"] for inputs in records for name, known in inputs.items() if is_contrast(name)})
+    records = [prepared.record(case).inputs for case in cases]
+    return sorted({known.sha256 for inputs in records for name, known in inputs.items() if is_contrast(name)})
 
 
 def commit() -> str:
