@@ -11,8 +11,9 @@ import pytest
 from PIL import Image as Picture
 
 from mrsynth.core.errors import InputError
+from mrsynth.reproduce.layout import comparisons_table, measured_table, runs_table
 from mrsynth.reproduce.page import build_study
-from mrsynth.reproduce.page_tables import comparisons_table, measured_table, runs_table
+from mrsynth.reproduce.records import Figures, ItemEntry, TableRecord
 
 PAPER = {"U-Net (3D)": (27.21, 1.18), "Ours (3D)": (28.24, 1.26)}
 
@@ -24,13 +25,18 @@ def cell(mean: float | None, sd: float | None = 1.0, published: tuple[float, flo
 
 def row(label: str, mean: float | None, state: str = "done", predictor: str = "model", why: str = "") -> dict[str, Any]:
     cells = {"PSNR": cell(mean, published=PAPER.get(label))}
-    return {"label": label, "source": "x", "predictor": predictor, "state": state, "why": why, "cells": cells}
+    known = {"label": label, "source": "x", "predictor": predictor, "state": state, "why": why, "cells": cells}
+    return {**known, "target": "t1ce"}
 
 
 def table(name: str, *rows: dict[str, Any], **more: Any) -> dict[str, Any]:
     column = {"label": "PSNR", "convention": "psnr in brain, preset chen2022, 3-D", "higher_is_better": True}
     facts = {"name": name, "title": f"Table {name}", "header": ["Study s, scale smoke."], "note": "", "tests": []}
     return {**facts, "columns": [column], "rows": list(rows), "published_source": "Table I", **more}
+
+
+def read(content: dict[str, Any]) -> TableRecord:
+    return TableRecord.model_validate(content)
 
 
 def item(name: str, state: str = "done", **more: Any) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def study(tmp_path: Path) -> Path:
         {"name": "fig4", "title": "Fig. 4", "cases": ["a", "b"], "file": "fig4.png", "alt": "One slice of a, b: T1"},
         {"name": "fig5", "title": "Fig. 5", "cases": [], "file": None, "why": "no run is finished"},
     ]
-    (tmp_path / "figures" / "figures.json").write_text(json.dumps(plates))
+    Figures.model_validate({"figures": plates}).write(tmp_path / Figures.FILE)
     return tmp_path
 
 
@@ -140,41 +146,35 @@ def test_measured_stands_beside_published_and_what_is_missing_says_so(study: Pat
         assert words in text, words
 
 
-def test_best_is_bold_and_behind_the_identity_red() -> None:
-    made = measured_table(
-        table("t", row("identity", 24.0, predictor="identity"), row("a", 26.0), row("b", 27.0), row("c", 23.0)),
-        {"x": "t1ce"},
-    )
-    assert [r[1].tone for r in made.rows] == ["", "", "best", "bad"]
+def test_best_is_bold_and_behind_its_own_best_rival_red() -> None:
+    rows = [row("identity", 24.0, predictor="identity"), row("a", 26.0), row("b", 27.0), row("c", 23.0)]
+    for one, rival in zip(rows[1:], (25.0, 24.0, 22.0), strict=True):
+        one["cells"]["PSNR"] |= {"rival": "table_mean", "rival_mean": rival}
+    assert [r[1].tone for r in measured_table(read(table("t", *rows))).rows] == ["", "", "best", ""]
+    rows[2]["cells"]["PSNR"]["rival_mean"] = 27.5
+    made = measured_table(read(table("t", *rows)))
+    assert [r[1].tone for r in made.rows] == ["", "", "bad", ""]
+    assert made.rows[2][1].below == ("voxel table, mean 27.50",)
     assert made.columns == ("", "PSNR ↑ (n = 8)")
-
-
-def test_each_row_is_held_against_its_own_identity() -> None:
-    rows = []
-    for source, identity, model in (("x", 24.0, 25.0), ("y", 27.0, 26.0), ("z", 20.0, 23.0)):
-        rows += [row(f"{source}: identity", identity, predictor="identity"), row(source, model)]
-        rows[-2]["source"] = rows[-1]["source"] = source
-    made = measured_table(table("t", *rows), {"x": "t1ce", "y": "t1ce", "z": "t1ce"})
-    assert [r[1].tone for r in made.rows] == ["", "", "", "bad", "", ""]
 
 
 def test_a_name_with_signs_of_addresses_is_a_link_that_leads_there(tmp_path: Path) -> None:
     one = item("50% #1")
     (tmp_path / one["folder"]).mkdir(parents=True)
     (tmp_path / one["folder"] / "report.html").write_text("")
-    assert runs_table([one], tmp_path).rows[0][0].link == "runs/50%25%20%231/report.html"
+    assert runs_table([ItemEntry.model_validate(one)], tmp_path).rows[0][0].link == "runs/50%25%20%231/report.html"
 
 
 def test_rows_that_make_different_images_are_not_ranked() -> None:
-    other = row("b", 23.0) | {"source": "y"}
+    other = row("b", 23.0) | {"target": "adc"}
     rows = (row("identity", 24.0, predictor="identity"), row("a", 26.0), other)
-    assert {r[1].tone for r in measured_table(table("t", *rows), {"x": "t2", "y": "adc"}).rows} == {""}
+    assert {r[1].tone for r in measured_table(read(table("t", *rows))).rows} == {""}
 
 
 def test_a_cell_with_other_patients_and_seeds_says_so() -> None:
     other = row("b", 27.0)
     other["cells"]["PSNR"] |= {"n": 7, "seeds": 3, "seed_sd": 0.04}
-    made = measured_table(table("t", row("a", 26.0), other), {})
+    made = measured_table(read(table("t", row("a", 26.0), other)))
     assert made.rows[0][1].below == ()
     assert made.rows[1][1].below == ("n = 7", "over 3 seeds ± 0.04")
 
@@ -182,14 +182,14 @@ def test_a_cell_with_other_patients_and_seeds_says_so() -> None:
 def test_a_test_without_p_gives_its_reason_and_another_sign_is_red() -> None:
     test = {"a": "a", "b": "b", "column": "PSNR", "test": "paired t", "n": 1, "p": None, "mean_difference": -0.2}
     test |= {"reason": "1 patients: a test needs 2", "published_difference": 0.4, "published_p": None}
-    made = comparisons_table(table("t", row("a", 26.0), tests=[test]))
+    made = comparisons_table(read(table("t", row("a", 26.0), tests=[test])))
     assert made is not None
     _, _, _, measured, p, paper, _ = made.rows[0]
     assert (measured.text, measured.tone) == ("−0.20", "bad") or measured.text.startswith("−0.2")
     assert p.text == "–"
     assert p.below == ("1 patients: a test needs 2",)
     assert paper.text == "+0.400"
-    assert comparisons_table(table("t", row("a", 26.0))) is None
+    assert comparisons_table(read(table("t", row("a", 26.0)))) is None
 
 
 def test_the_curve_is_a_file_too(study: Path) -> None:

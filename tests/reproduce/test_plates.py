@@ -21,6 +21,7 @@ from mrsynth.reproduce import plates as study_pictures
 from mrsynth.reproduce.plan import Cell, Job
 from mrsynth.reproduce.plate_settings import CaseChoice, PlateSettings, check_plates
 from mrsynth.reproduce.plates import Prediction, draw_plates, picture_study
+from mrsynth.reproduce.records import Figures
 from mrsynth.reproduce.scans import Scans, choose_cases, largest_part, read_scans, tumour_ml
 from mrsynth.reproduce.study import JobSettings
 from mrsynth.steps import complete_steps
@@ -82,7 +83,7 @@ def plates_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cohort: Cohort) -
     def draw(predictions: dict[str, Prediction], **plates: PlateSettings) -> list[Plate]:
         seen: list[Plate] = []
         monkeypatch.setattr(study_pictures, "plate_png", lambda one: (seen.append(one), b"png")[1])
-        draw_plates(tmp_path, plates, cohort, predictions)
+        Figures(figures=draw_plates(tmp_path, plates, cohort, predictions)).write(tmp_path / Figures.FILE)
         return seen
 
     return draw
@@ -96,9 +97,9 @@ def test_cases_are_taken_by_tumour_volume_from_the_test_split(
     assert "no tumour" in one.rows[0].caption
     assert f"{tumour_ml(cohort.rows[1]):.3g} ml" in one.rows[1].caption
     assert tumour_ml(cohort.rows[1]) == pytest.approx(ball(SHAPE, 2.0).sum())  # voxels of 1 ml
-    (entry,) = json.loads((tmp_path / "figures" / "figures.json").read_text())
-    assert entry["file"] == "a.png"
-    assert "case-2" in entry["alt"]
+    (entry,) = Figures.read(tmp_path / Figures.FILE).figures
+    assert entry.file == "a.png"
+    assert "case-2" in entry.alt
 
 
 def test_the_error_is_that_of_the_prediction(plates_of: Any, study: dict[str, Prediction]) -> None:
@@ -175,15 +176,16 @@ def test_without_a_finished_run_nothing_is_drawn_and_the_listing_says_why(
     assert plates_of({"late": study["late"]}, a=plate({"late": {"prediction": "late"}})) == []
     none = plate({"good": {"prediction": "good"}}, cases={"without_tumour": 0, "with_tumour": 0})
     assert plates_of(study, b=none) == []
-    (entry,) = json.loads((tmp_path / "figures" / "figures.json").read_text())
-    assert entry["file"] is None
-    assert entry["why"]
+    (entry,) = Figures.read(tmp_path / Figures.FILE).figures
+    assert entry.file is None
+    assert entry.why
 
 
 def test_the_pictures_are_written(study: dict[str, Prediction], cohort: Cohort, tmp_path: Path) -> None:
     show = {"T1ce": {"scan": "t1ce"}, "good": {"prediction": "good"}, "error": {"error": "good"}, "M": {"mask": 0.2}}
     few = plate(show, cases={"without_tumour": 0, "with_tumour": 1})
-    (path,) = draw_plates(tmp_path, {"fig4": few}, cohort, study)
+    (figure,) = draw_plates(tmp_path, {"fig4": few}, cohort, study)
+    path = tmp_path / "figures" / str(figure.file)
     assert path == tmp_path / "figures" / "fig4.png"
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -196,7 +198,7 @@ def test_what_cells_left_becomes_predictions(tmp_path: Path, monkeypatch: pytest
         place.mkdir(parents=True)
         (place / "state.json").write_text(json.dumps({"state": state}))
     seen: dict[str, Prediction] = {}
-    monkeypatch.setattr(study_pictures, "draw_plates", lambda out, plates, cohort, made: seen.update(made))
+    monkeypatch.setattr(study_pictures, "draw_plates", lambda out, plates, cohort, made: seen.update(made) or [])
     monkeypatch.setattr(study_pictures, "build_study", lambda out: out / "study.html")
     page = picture_study(tmp_path, {}, [*cells, job], Cohort(()))
     assert page == tmp_path / "study.html"

@@ -13,6 +13,7 @@ from scipy import stats
 from mrsynth.core.errors import RecipeError
 from mrsynth.model import load_contract
 from mrsynth.reproduce.plan import choose, plan_study
+from mrsynth.reproduce.records import Figures
 from mrsynth.reproduce.run import Reproduced, reproduce
 from mrsynth.reproduce.study import load_study
 from tiny_study import study_cohort, study_data, study_recipe, write_study
@@ -83,15 +84,15 @@ def test_rows_of_several_cells_hold_all_their_patients(done: Reproduced, folder:
     welch = stats.ttest_ind_from_stats(a["mean"], a["sd"], 6, b["mean"], b["sd"], 2, equal_var=False)
     assert test["p"] == pytest.approx(welch.pvalue)
     text = (folder / "out" / "tables" / "folds.md").read_text()
-    assert "*+1.50 to +2.50*" in text
+    assert "+1.50 to +2.50" in text
     assert "independent t" in done.page.read_text()
 
 
 def test_charts_are_drawn_or_say_why_not(done: Reproduced, folder: Path):
-    entries = {e["name"]: e for e in json.loads((folder / "out" / "figures" / "figures.json").read_text())}
+    entries = {e.name: e for e in Figures.read(folder / "out" / Figures.FILE).figures}
     for name in ("curves", "line"):
-        assert (folder / "out" / "figures" / entries[name]["file"]).stat().st_size > 5000
-    assert "drunet" in entries["filters"]["why"]
+        assert (folder / "out" / "figures" / str(entries[name].file)).stat().st_size > 5000
+    assert "drunet" in entries["filters"].why
     assert "Not drawn: no network" in done.page.read_text()
 
 

@@ -18,8 +18,9 @@ from mrsynth.model import load_contract
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.reproduce.plan import Cell, Item, Job, plan_study
+from mrsynth.reproduce.records import State
 from mrsynth.reproduce.study import load_study
-from mrsynth.reproduce.work import StudyWork, each_once, is_done, read_state, run_cell, run_job
+from mrsynth.reproduce.work import StudyWork, each_once, is_done, run_cell, run_job
 from tiny_study import study_cohort, study_data, study_recipe, write_study
 
 
@@ -55,9 +56,9 @@ def test_a_cell_is_a_run_with_everything(world: World):
     cell = world.cell("both")
     names = {path.name for path in cell.run.iterdir()}
     assert {"model", "predictions", "metrics.csv", "metrics.json", "report.html", "state.json", "recipe.yaml"} <= names
-    state = read_state(cell.run)
-    assert state["state"] == "done"
-    assert set(state["seconds"]) == {"train", "synthesize", "evaluate", "report"}
+    state = State.of(cell.run)
+    assert state.is_done
+    assert set(state.seconds) == {"train", "synthesize", "evaluate", "report"}
     assert len(json.loads((cell.run / "predictions" / "predictions.json").read_text())["cases"]) == 2
 
 
@@ -120,7 +121,7 @@ def test_a_job_leaves_the_runs_own_metrics_as_they_are(world: World):
 def test_a_job_is_done_again_where_it_has_changed(world: World):
     job = cast(Job, world.items["filled"])
     run_job(job, world.cohort)
-    asked = read_state(job.place)["asked"]
+    asked = State.of(job.place).asked
     assert set(asked["weights_sha256"]) == {"both", "fill"}
     assert is_done(job.place, asked)
     assert not is_done(job.place, asked | {"presets": ["default"]})

@@ -14,13 +14,14 @@ from mrsynth.drawing.panels import figure_png
 @dataclass(frozen=True, eq=False)
 class Series:
     """One measure over x. mean, sd: (point,) over patients, NaN where a point was not run; published: the paper's
-    means, NaN where it gives none; baseline: of the identity, NaN without."""
+    means, NaN where it gives none; baseline: the mean of a simple rival, NaN without; rival: its name."""
 
     name: str
     mean: np.ndarray
     sd: np.ndarray
     published: np.ndarray
     baseline: float
+    rival: str = "identity"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ def curve_png(curve: Curve, theme: Theme) -> bytes:
     """Return a curve as PNG bytes: each series in axes of its own, mean ± SD over patients.
 
     Each has its own scale: the brain's PSNR and the tumour's lie decibels apart, the effects are tenths of one. The
-    paper's means are hollow diamonds, the identity baseline is dashed; a point that was not run leaves a gap.
+    paper's means are hollow diamonds, the best simple rival is dashed; a point that was not run leaves a gap.
     """
     figure, axes = chart_axes(4.3 * len(curve.series) + 0.3, 3.4, len(curve.series), theme)
     places = np.log10(curve.x) if curve.log else np.arange(curve.x.size, dtype=float)
@@ -55,7 +56,7 @@ def curve_png(curve: Curve, theme: Theme) -> bytes:
         if np.isfinite(series.published).any():
             ax.plot(places, series.published, "D", color=theme.ink, markerfacecolor="none", markersize=6, label="paper")
         if np.isfinite(series.baseline):
-            ax.axhline(series.baseline, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)), label="identity")
+            ax.axhline(series.baseline, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)), label=series.rival)
         for place in places[~drawn]:
             ax.text(place, 0.04, "not run", transform=ax.get_xaxis_transform(), rotation=90, fontsize=7.5,
                     color=theme.ink, ha="center", va="bottom")  # fmt: skip

@@ -37,6 +37,8 @@ PREDICTOR_NAMES = {
 PREDICTORS = tuple(PREDICTOR_NAMES)
 TEST_NAMES = {"paired_t": "paired t", "t": "paired t", "wilcoxon": "Wilcoxon", "independent_t": "independent t"}
 MISSING = "–"
+ROUNDING = 1e-9
+"""What computers leave of 0."""
 
 
 def metric_name(metric: str) -> str:
@@ -73,7 +75,10 @@ def number(value: float, digits: int, *, sign: bool = False) -> str:
         return MISSING
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    if float(text) == 0 and abs(value) > ROUNDING:  # the digits end before the number begins
+        text = f"{value:{'+' if sign else ''}.1e}"
+    return text.replace("-", "−")
 
 
 def p_value(p: float) -> str:

@@ -1,8 +1,9 @@
-"""A table of a page: text, tone and sort key of every cell, so that the template only lays it out."""
+"""The one model of a table: text, tone and sort key of every cell, of which HTML and Markdown are made."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mrsynth.drawing.labels import MISSING
@@ -43,3 +44,24 @@ def count(value: float) -> str:
 def sort_key(value: float) -> float | str:
     """Return what a cell sorts by; a missing value sorts as text, last."""
     return "" if math.isnan(value) else float(value)
+
+
+MARKS = {"best": "**{}**", "bad": "{} ✗"}
+"""What stands for bold and red in Markdown."""
+
+
+def table_markdown(table: Table) -> str:
+    """Return a table's grid as Markdown, the smaller lines of a cell below its text; the best bold, the red crossed."""
+    lines = [_line(table.columns), "|---" * len(table.columns) + "|"]
+    for row in table.rows:
+        lines.append(_line([_text(cell) for cell in row]))
+    return "\n".join(lines) + "\n"
+
+
+def _text(cell: Cell) -> str:
+    """Return a cell in one line of Markdown."""
+    return "<br>".join([MARKS.get(cell.tone, "{}").format(cell.text), *cell.below])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mrsynth.core.files import atomic_file, safe_name, write_json
+from mrsynth.core.files import atomic_file, safe_name
 from mrsynth.core.image import slices_around
 from mrsynth.core.seeds import generator
 from mrsynth.drawing.charts import Line, losses_png, profile_png
@@ -25,45 +23,39 @@ from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.reproduce.chart_settings import ChartSettings
 from mrsynth.reproduce.dose_charts import dose_chart
-from mrsynth.reproduce.plan import Cell, Item, Job
+from mrsynth.reproduce.plan import Cell, Item
 from mrsynth.reproduce.plate_settings import CaseChoice
+from mrsynth.reproduce.records import Figure, State
 from mrsynth.reproduce.scans import Scans, choose_cases, read_scans, tumour_ml
-from mrsynth.reproduce.work import read_state
 
 LOWEST, LAST = 81, 9
 """How many maps of the lowest layer and of the last but one are drawn, chosen at random, as in Figure 9 of li2022."""
 
 
-def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[Item], cohort: Cohort) -> list[Path]:
-    """Draw a study's charts into out/figures and add them to its figures.json; returns the pictures.
+def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[Item], cohort: Cohort) -> list[Figure]:
+    """Draw a study's charts into out/figures; returns what is there of each, and why one is not.
 
-    The first seed of a cell is shown, and one test case, without a tumour where there is one. A chart of which nothing
-    is there is left out, figures.json says so.
+    The first seed of a cell is shown, and one test case, without a tumour where there is one.
     """
     cells: dict[str, Cell] = {}
     for item in items:
         if isinstance(item, Cell) and Run(item.run).is_trained:
             cells.setdefault(item.name, item)
-    entries, paths = [], []
+    figures = []
     for name, settings in charts.items():
-        entry: dict[str, Any] = {"name": name, "title": settings.title, "cases": [], "file": None}
         if settings.of_doses:
             drawn = dose_chart(name, settings, doses_shown(settings, items, cohort), out / "figures")
         else:
             drawn = _drawn(settings, cells, cohort)
         if isinstance(drawn, str):
-            entries.append(entry | {"why": drawn})
+            figures.append(Figure(name=name, title=settings.title, file=None, why=drawn))
             continue
         png, alt, cases = drawn
         path = out / "figures" / f"{safe_name(name)}.png"
         with atomic_file(path) as temporary:
             temporary.write_bytes(png)
-        entries.append(entry | {"file": path.name, "alt": alt, "cases": cases})
-        paths.append(path)
-    listing = out / "figures" / "figures.json"
-    before = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
-    write_json(listing, [entry for entry in before if entry["name"] not in charts] + entries)
-    return paths
+        figures.append(Figure(name=name, title=settings.title, file=path.name, alt=alt, cases=cases))
+    return figures
 
 
 def _drawn(settings: ChartSettings, cells: Mapping[str, Cell], cohort: Cohort) -> tuple[bytes, str, list[str]] | str:
@@ -98,9 +90,8 @@ def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) 
     """Return what a chart of doses shows: finished predictions of test cases, of the first seed."""
     finished: dict[str, tuple[Path, Path]] = {}
     for item in items:
-        if isinstance(item, Cell | Job) and read_state(item.place).get("state") == "done":
-            run = item.run if isinstance(item, Cell) else item.cell.run
-            finished.setdefault(item.name, (run, Run(item.place).predictions))
+        if item.kind != "data" and State.of(item.place).is_done:
+            finished.setdefault(item.name, (item.maker.run, Run(item.place).predictions))
     rows = by_examination(cohort.select("test"))
     made = [
         made_at_doses(label, *finished[name], rows) for label, name in settings.of_doses.items() if name in finished

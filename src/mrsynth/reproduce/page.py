@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from mrsynth.core.errors import InputError
 from mrsynth.core.files import atomic_file, write_text
 from mrsynth.drawing.curves import Curve, Series, curve_png
 from mrsynth.drawing.figures import LIGHT, THEMES
-from mrsynth.drawing.labels import MISSING, duration
+from mrsynth.drawing.labels import MISSING, duration, plain
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
-from mrsynth.reproduce.page_tables import comparisons_table, measured_table, runs_table, value
-
-AGAIN = "run `mrsynth reproduce` with --tables-only, which writes it anew"
+from mrsynth.reproduce.layout import comparisons_table, measured_table, runs_table, value
+from mrsynth.reproduce.listing import changes_line
+from mrsynth.reproduce.records import AGAIN, CurveAxis, Figure, Figures, ItemEntry, StudyRecord, TableRecord
 
 
 def build_study(out: Path) -> Path:
@@ -33,43 +32,36 @@ def build_study(out: Path) -> Path:
     is missing or cannot be understood, OutputError where the page cannot be written.
     """
     out = Path(out)
-    study = _json(out / "study.json", dict)
-    try:
-        tables = [_json(out / "tables" / f"{name}.json", dict) for name in study["tables"]]
-        listing = out / "figures" / "figures.json"
-        context = _context(study, tables, _json(listing, list) if listing.exists() else [], out)
-    except (KeyError, TypeError, AttributeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise InputError(f"{out}: the study's files cannot be understood.", found=found, do=AGAIN) from error
+    study = StudyRecord.read(out / StudyRecord.FILE)
+    tables = [TableRecord.read(out / "tables" / f"{name}.json") for name in study.tables]
+    listing = out / Figures.FILE
+    figures = Figures.read(listing).figures if listing.exists() else []
     path = out / "study.html"
-    write_text(path, render("study.html.j2", **context))
+    write_text(path, render("study.html.j2", **_context(study, tables, figures, out)))
     return path
 
 
-def _context(
-    study: Mapping[str, Any], tables: Sequence[Mapping[str, Any]], plates: Sequence[Mapping[str, Any]], out: Path
-) -> dict[str, Any]:
+def _context(study: StudyRecord, tables: Sequence[TableRecord], figures: Sequence[Figure], out: Path) -> dict[str, Any]:
     """Return everything that the template shows."""
-    targets = {str(item["name"]): str(item["target"]) for item in study["items"]}
     return {
         "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         "text_columns": TEXT_COLUMNS | {"network", "state"},
         "version": mrsynth.__version__,
         "study": study,
-        "verdict": _verdict(study["items"]),
+        "verdict": _verdict(study.items),
         "facts": _facts(study),
-        "changes": _changes(study["changes"]),
-        "tables": [_section(table, targets) for table in tables if "curve" not in table],
-        "curves": [_curve(table, targets, out) for table in tables if "curve" in table],
-        "plates": [_plate(entry, out) for entry in plates],
-        "runs": runs_table(study["items"], out),
+        "changes": changes_line(study.changes),
+        "tables": [_section(table) for table in tables if table.curve is None],
+        "curves": [_curve(table, table.curve, out) for table in tables if table.curve is not None],
+        "plates": [_plate(figure, out) for figure in figures],
+        "runs": runs_table(study.items, out),
         "provenance": _provenance(study),
     }
 
 
-def _verdict(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _verdict(items: Sequence[ItemEntry]) -> dict[str, str]:
     """Return what the top of the page says: how much of the study is there."""
-    done, failed = (sum(item["state"] == state for item in items) for state in ("done", "failed"))
+    done, failed = (sum(item.state == state for item in items) for state in ("done", "failed"))
     rest = len(items) - done - failed
     text = f"{done} of {len(items)} trainings and predictions are done"
     text += f", {failed} failed" if failed else ""
@@ -77,92 +69,84 @@ def _verdict(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {"tone": "bad" if failed else "mixed" if rest else "good", "title": text}
 
 
-def _facts(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(study: StudyRecord) -> list[tuple[str, str]]:
     """Return the short facts of the header."""
-    items, patients, phantoms = study["items"], study["patients"], study["phantoms"]
-    seconds = sum(float(took) for item in items for took in item["seconds"].values())
-    devices = dict.fromkeys(str(item["device"]) for item in items if item.get("device"))
+    seconds = sum(took for item in study.items for took in item.seconds.values())
+    devices = dict.fromkeys(item.device for item in study.items if item.device)
     return [
-        ("scale", study["scale"]),
-        ("cohort", f"phantoms of {phantoms['spacing_mm']:g} mm" if phantoms else "given"),
-        ("patients: train / validation / test", " / ".join(str(patients[k]) for k in ("train", "val", "test"))),
-        ("seeds", ", ".join(map(str, study["seeds"]))),
+        ("scale", study.scale),
+        ("cohort", f"phantoms of {study.phantoms['spacing_mm']:g} mm" if study.phantoms else "given"),
+        ("patients: train / validation / test", " / ".join(str(study.patients[k]) for k in ("train", "val", "test"))),
+        ("seeds", ", ".join(map(str, study.seeds))),
         ("time, all added", duration(seconds)),
         ("device", ", ".join(devices) or MISSING),
     ]
 
 
-def _changes(changes: Mapping[str, Any]) -> str:
-    """Return in a line what the scale changed of the paper's recipe."""
-    single = [name for name, cell in changes["cells"].items() if cell["variants"] or cell["set"]]
-    more = f"; more in {', '.join(single)}" if single else ""
-    return f"Changed of the paper's recipe: {', '.join([*changes['variants'], *changes['set']]) or 'nothing'}{more}."
-
-
-def _section(table: Mapping[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
-    """Return a table for the template: the numbers, the tests, how each column was measured."""
-    failed = [f"{row['label']} failed: {row['why'].splitlines()[0]}" for row in table["rows"] if row["why"]]
+def _section(table: TableRecord) -> dict[str, Any]:
+    """Return a table for the template: the numbers, whether they stand, the tests, how each column was measured."""
     return {
-        "numbers": measured_table(table, targets),
+        "numbers": measured_table(table),
+        "standing": table.standing(),
         "tests": comparisons_table(table),
-        "methods": [f"{column['label']}: {column['convention']}" for column in table["columns"]],
-        "source": table["published_source"],
-        "failed": failed,
+        "methods": [f"{column.label}: {column.convention}" for column in table.columns],
+        "source": table.published_source,
+        "failed": [f"{row.label} failed: {row.why.splitlines()[0]}" for row in table.rows if row.why],
     }
 
 
-def _curve(table: Mapping[str, Any], targets: Mapping[str, str], out: Path) -> dict[str, Any]:
+def _curve(table: TableRecord, axis: CurveAxis, out: Path) -> dict[str, Any]:
     """Draw a curve, for the page and as a file, and return it for the template, its numbers as a table beside it."""
-    points = [row for row in table["rows"] if row["predictor"] == "model"]
+    points = [row for row in table.rows if row.predictor == "model"]
     series = []
-    for column in table["columns"]:
-        label = column["label"]
-        cells = [row["cells"][label] for row in points]
-        means, sds = (np.array([value(cell[key]) for cell in cells]) for key in ("mean", "sd"))
-        published = np.array([value(cell["published"][0] if cell["published"] else None) for cell in cells])
-        identity = [row["cells"][label]["mean"] for row in table["rows"] if row["predictor"] == "identity"]
-        series.append(Series(label, means, sds, published, value(identity[0] if identity else None)))
-    x = np.array([float(row["label"]) for row in points])
-    curve = Curve(table["curve"]["x"], x, bool(table["curve"]["log"]), tuple(series))
-    with atomic_file(out / "figures" / f"{table['name']}.png") as temporary:
+    for label in (column.label for column in table.columns):
+        cells = [row.cells[label] for row in points]
+        means, sds = (np.array([value(getattr(cell, key)) for cell in cells]) for key in ("mean", "sd"))
+        published = np.array([value(cell.published[0] if cell.published else None) for cell in cells])
+        rivals = {row.predictor: row.cells[label] for row in reversed(table.rows) if row.predictor != "model"}
+        base = rivals.get("best_rival") or rivals.get("identity")
+        name = plain(base.rival or "identity") if base is not None else ""
+        series.append(Series(label, means, sds, published, value(base.mean if base else None), name))
+    curve = Curve(axis.x, np.array([float(row.label) for row in points]), axis.log, tuple(series))
+    with atomic_file(out / "figures" / f"{table.name}.png") as temporary:
         temporary.write_bytes(curve_png(curve, LIGHT))
-    names = " and ".join(column["label"] for column in table["columns"])
+    names = " and ".join(column.label for column in table.columns)
     return {
-        "title": table["title"],
-        "note": table["note"],
+        "title": table.title,
+        "note": table.note,
         "uris": {name: _uri(curve_png(curve, theme)) for name, theme in THEMES.items()},
-        "alt": f"{names} over {curve.x_name}: {', '.join(row['label'] for row in points)}; numbers in the table below",
-        **_section(table, targets),
+        "alt": f"{names} over {curve.x_name}: {', '.join(row.label for row in points)}; numbers in the table below",
+        **_section(table),
     }
 
 
-def _plate(entry: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def _plate(figure: Figure, out: Path) -> dict[str, Any]:
     """Return a plate for the template."""
-    if entry["file"] is None:
-        return {**entry, "uri": None}
-    path = out / "figures" / Path(str(entry["file"])).name
+    if figure.file is None:
+        return {**figure.model_dump(), "uri": None}
+    path = out / "figures" / figure.file
     try:
-        return {**entry, "uri": _jpeg(path)}
+        return {**figure.model_dump(), "uri": _jpeg(path)}
     except OSError as error:
         raise InputError(f"{path} cannot be read.", found=str(error), do=AGAIN) from None
 
 
-def _provenance(study: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(study: StudyRecord) -> list[tuple[str, str]]:
     """Return where the study came from."""
-    changes = study["changes"]
-    cells = {name: [*cell["variants"], *cell["set"]] for name, cell in changes["cells"].items()}
-    phantoms = study["phantoms"] or {}
+    changes = study.changes
+    cells = {name: [*cell.variants, *cell.set] for name, cell in changes.cells.items()}
+    phantoms = study.phantoms or {}
     return [
-        ("study", study["study"]),
-        ("recipe", study["recipe"]),
-        ("changed in all cells", ", ".join([*changes["variants"], *changes["set"]]) or "nothing"),
+        ("study", study.study),
+        ("recipe", study.recipe),
+        ("changed in all cells", ", ".join([*changes.variants, *changes.set]) or "nothing"),
         *((f"changed in {name}", ", ".join(changed)) for name, changed in cells.items() if changed),
-        ("left out", ", ".join(study["left_out"]) or "nothing"),
-        ("cohort", ", ".join(f"{key} {value}" for key, value in phantoms.items()) or study["cohort"]),
-        ("commit", str(study["commit"] or "not recorded")),
-        ("versions", ", ".join(f"{name} {value}" for name, value in study["versions"].items())),
-        ("cores", str(study["cores"])),
-        ("updated", study["updated"]),
+        ("left out", ", ".join(study.left_out) or "nothing"),
+        ("cohort", ", ".join(f"{key} {value}" for key, value in phantoms.items()) or study.cohort),
+        ("commit", study.commit or "not recorded"),
+        ("versions", ", ".join(f"{name} {value}" for name, value in study.versions.items())),
+        ("cores", str(study.cores)),
+        ("updated", study.updated),
     ]
 
 
@@ -177,14 +161,3 @@ def _jpeg(path: Path) -> str:
     with Picture.open(path) as picture:
         picture.convert("RGB").save(stream, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def _json(path: Path, kind: type) -> Any:
-    """Return the content of a JSON file of a study, of the kind expected (dict or list)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read.", found=str(error), do=AGAIN) from None
-    if not isinstance(content, kind):
-        raise InputError(f"{path} does not hold a {kind.__name__}.", found=type(content).__name__, do=AGAIN)
-    return content

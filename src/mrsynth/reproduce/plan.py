@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest
-from mrsynth.io.run import Run
+from mrsynth.io.run import Run, RunRecord, Training
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
 from mrsynth.reproduce.data_settings import PartSettings
@@ -22,6 +22,8 @@ TRAINED = ("task", "prepare", "range", "samples", "net", "loss", "method", "trai
 
 LATER = ("epochs", "patience", "stages")
 """Settings of `train` that do not matter before the last stage; the stages are compared one by one."""
+
+Kind = Literal["cell", "job", "data"]
 
 MACHINE = ("in_memory_gb", "workers", "accelerator", "devices", "nodes", "strategy")
 """Settings of `train` that say on what it is trained, not what."""
@@ -46,6 +48,16 @@ class Dataset:
     def label(self) -> str:
         """The name of its folder."""
         return self.place.name
+
+    kind: ClassVar[Kind] = "data"
+    job: ClassVar[dict[str, Any] | None] = None
+    started_from: ClassVar[str | None] = None
+    training: ClassVar[Training | None] = None
+
+    @property
+    def maker(self) -> Cell:
+        """The cell whose recipe says what its images are."""
+        return next(iter(self.makers.values()))
 
     @property
     def table(self) -> Path:
@@ -74,6 +86,25 @@ class Cell:
     start: tuple[Cell, int] | None = None
     fold: tuple[int, int] | None = None
     data: Dataset | None = None
+
+    kind: ClassVar[Kind] = "cell"
+    job: ClassVar[dict[str, Any] | None] = None
+
+    @property
+    def maker(self) -> Cell:
+        """The cell itself."""
+        return self
+
+    @property
+    def started_from(self) -> str | None:
+        """Whose first stages it shares, in words."""
+        return f"{self.start[0].label}, stage {self.start[1]}" if self.start else None
+
+    @property
+    def training(self) -> Training | None:
+        """What is known of its training, None before that has ended."""
+        run = Run(self.run)
+        return RunRecord.read(run.record).training if run.is_trained else None
 
     @property
     def label(self) -> str:
@@ -111,6 +142,20 @@ class Job:
     cell: Cell
     imputers: dict[str, Cell]
     data: Dataset | None = None
+
+    kind: ClassVar[Kind] = "job"
+    started_from: ClassVar[str | None] = None
+    training: ClassVar[Training | None] = None
+
+    @property
+    def maker(self) -> Cell:
+        """The cell whose model predicts."""
+        return self.cell
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """Its settings, for the study's record."""
+        return self.settings.model_dump(mode="json")
 
     @property
     def label(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mrsynth.core.errors import InputError
-from mrsynth.core.files import atomic_file, safe_name, write_json
+from mrsynth.core.files import atomic_file, safe_name
 from mrsynth.core.image import same_grid
 from mrsynth.core.progress import track
 from mrsynth.drawing.plates import Plate, PlateRow, Tile, plate_png
@@ -23,10 +23,10 @@ from mrsynth.reproduce.chart_settings import ChartSettings
 from mrsynth.reproduce.charts import draw_charts
 from mrsynth.reproduce.data import select
 from mrsynth.reproduce.page import build_study
-from mrsynth.reproduce.plan import Cell, Dataset, Item
+from mrsynth.reproduce.plan import Item
 from mrsynth.reproduce.plate_settings import Kind, PlateSettings, Shown, picture
+from mrsynth.reproduce.records import Figure, Figures, State
 from mrsynth.reproduce.scans import Scans, choose_cases, largest_part, read_scans, tumour_ml
-from mrsynth.reproduce.work import read_state
 
 NOTE = (
     "Left of the picture is the patient's right. Brain alone, values as the models' preparation leaves them; the grey "
@@ -80,14 +80,13 @@ def picture_study(
     """
     predictions: dict[str, Prediction] = {}
     for item in items:
-        if isinstance(item, Dataset):
+        if item.kind == "data":
             continue
-        state = read_state(item.place).get("state", "not run")
-        run = item.run if isinstance(item, Cell) else item.cell.run
-        folder = Run(item.place).predictions if state == "done" else None
-        predictions.setdefault(item.name, Prediction(run, folder, state))
-    draw_plates(out, plates, cohort, predictions)
-    draw_charts(out, charts or {}, items, cohort)
+        state = State.of(item.place)
+        folder = Run(item.place).predictions if state.is_done else None
+        predictions.setdefault(item.name, Prediction(item.maker.run, folder, state.state))
+    figures = [*draw_plates(out, plates, cohort, predictions), *draw_charts(out, charts or {}, items, cohort)]
+    Figures(figures=figures).write(out / Figures.FILE)
     return build_study(out)
 
 
@@ -96,11 +95,11 @@ def draw_plates(
     plates: Mapping[str, PlateSettings],
     cohort: Cohort,
     predictions: Mapping[str, Prediction],
-) -> list[Path]:
-    """Draw every plate of a study into out/figures, with figures.json for the study's page; returns the pictures.
+) -> list[Figure]:
+    """Draw every plate of a study into out/figures; returns what is there of each, and why one is not.
 
     Test cases alone are shown. A prediction that is not there leaves a tile that says why; a plate without a case or
-    without any finished run is left out, figures.json says so. Raises InputError where a case cannot be read.
+    without any finished run is left out. Raises InputError where a case cannot be read.
     """
     test = {row.case: row for row in cohort.select("test")}
     made = {name: found for name, one in predictions.items() if (found := _made(one)) is not None}
@@ -124,21 +123,20 @@ def draw_plates(
             if key not in scans:
                 scans[key] = read_scans(test[case], shown, reference.contract, like)
             rows[name][case] = _Drawing(settings, scans[key], volumes[case], reference, made, predictions).rows()
-    listing, paths = [], []
+    figures = []
     for name, settings in plates.items():
-        entry: dict[str, Any] = {"name": name, "title": settings.title, "cases": chosen[name], "file": None}
+        figure = Figure(name=name, title=settings.title, cases=chosen[name], file=None)
         if not made or not chosen[name]:
-            listing.append(entry | {"why": "the test split has no such case" if made else "no run is finished"})
+            why = "the test split has no such case" if made else "no run is finished"
+            figures.append(figure.model_copy(update={"why": why}))
             continue
         all_rows = tuple(row for case in chosen[name] for row in rows[name][case])
         columns = tuple(settings.show) if settings.slices == 1 else ("",) * settings.slices
         path = out / "figures" / f"{safe_name(name)}.png"
         with atomic_file(path) as temporary:
             temporary.write_bytes(plate_png(Plate(columns, all_rows, _note(all_rows))))
-        listing.append(entry | {"file": path.name, "alt": _alt(settings, chosen[name])})
-        paths.append(path)
-    write_json(out / "figures" / "figures.json", listing)
-    return paths
+        figures.append(figure.model_copy(update={"file": path.name, "alt": _alt(settings, chosen[name])}))
+    return figures
 
 
 def _scans_of(settings: PlateSettings) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mrsynth.core.errors import CohortError, MrsynthError, OutputError, RecipeError
 from mrsynth.core.jobs import Failure, Workers, run_each
@@ -15,10 +14,11 @@ from mrsynth.io import Cohort, read_cohort
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
 from mrsynth.reproduce.data import cases_of
+from mrsynth.reproduce.listing import header_lines, write_study_record
 from mrsynth.reproduce.phantoms import make_phantoms
 from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, choose, plan_study, require_unchanged
 from mrsynth.reproduce.plates import picture_study
-from mrsynth.reproduce.record import header_lines, read_study_record, write_study_record
+from mrsynth.reproduce.records import CurveAxis, StudyRecord
 from mrsynth.reproduce.study import Scale, Study, load_study
 from mrsynth.reproduce.tables import Results, build_table, write_table
 from mrsynth.reproduce.work import StudyWork, write_failed
@@ -55,20 +55,14 @@ def reproduce(
     study, out, workers = load_study(name), out.absolute(), workers or Workers()
     if scale not in study.scales:
         raise RecipeError(f"Study {study.name} has no scale '{scale}'.", expected=", ".join(study.scales))
-    before = read_study_record(out)
-    if (began := before.get("scale", scale)) != scale:
-        raise RecipeError(
-            f"{out} holds this study at another scale.",
-            found=began,
-            expected=scale,
-            do="name another folder with --out",
-        )
+    before = StudyRecord.read(out / StudyRecord.FILE) if (out / StudyRecord.FILE).exists() else None
+    _require_scale(before, scale, out)
     items = plan_study(study, scale, out)
     wanted = choose(items, only)
+    failed: list[tuple[str, str]] = []
     if tables_only:
         table = cohort or _known_cohort(out, before)
-        scans, phantom = read_cohort(table), cohort is None and bool(before.get("phantoms"))
-        failed: list[tuple[str, str]] = []
+        scans, phantom = read_cohort(table), cohort is None and before is not None and before.phantoms is not None
     else:
         require_unchanged(items)
         table = (cohort or make_phantoms(study.scales[scale].phantoms, out)).absolute()
@@ -76,19 +70,30 @@ def reproduce(
         write_study_record(out, study, scale, items, (table, scans), phantom)
         unprepared = _prepare(wanted, scans, workers)
         failed = _run(wanted, table, unprepared, workers)
-    write_study_record(out, study, scale, items, (table, scans), phantom)
-    tables = _write_tables(study, scale, out, items, scans)
+    record = write_study_record(out, study, scale, items, (table, scans), phantom)
+    tables = _write_tables(study, scale, out, items, scans, header_lines(record))
     page = picture_study(out, study.plates, items, scans, charts=study.charts)
     return Reproduced(page, tuple(tables), tuple(failed))
 
 
-def _known_cohort(out: Path, record: Mapping[str, Any]) -> Path:
+def _require_scale(before: StudyRecord | None, scale: Scale, out: Path) -> None:
+    """Raise RecipeError where the folder holds the study at another scale."""
+    if before is not None and before.scale != scale:
+        raise RecipeError(
+            f"{out} holds this study at another scale.",
+            found=before.scale,
+            expected=scale,
+            do="name another folder with --out",
+        )
+
+
+def _known_cohort(out: Path, record: StudyRecord | None) -> Path:
     """Return the table that a study was run on."""
-    if "cohort" not in record:
+    if record is None:
         raise CohortError(
             f"{out} holds no study.", expected="study.json", do="run the study first, without --tables-only"
         )
-    return Path(str(record["cohort"]))
+    return Path(record.cohort)
 
 
 def _with_all_splits(cohort: Cohort, name: str) -> Cohort:
@@ -150,18 +155,20 @@ def _remark_on(label: str, what: str) -> None:
     remark(f"[bold]{label}[/bold] {what}")
 
 
-def _write_tables(study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort) -> list[Path]:
+def _write_tables(
+    study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort, header: Sequence[str]
+) -> list[Path]:
     """Write every table and curve of the study; returns the Markdown files."""
     by_name: dict[str, list[Cell | Job]] = {}
     for item in items:
         if not isinstance(item, Dataset):
             by_name.setdefault(item.name, []).append(item)
     results = Results(by_name, cohort.rows, study.trainings)
-    header = header_lines(read_study_record(out))
     paths = []
     for name, table in study.all_tables(scale).items():
         built = build_table(name, table, results, header)
         if name in study.curves:
-            built["curve"] = {"x": study.curves[name].x, "log": study.curves[name].log}
+            axis = CurveAxis(x=study.curves[name].x, log=study.curves[name].log)
+            built = built.model_copy(update={"curve": axis})
         paths.append(write_table(out / "tables", built))
     return paths

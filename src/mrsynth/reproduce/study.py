@@ -19,6 +19,8 @@ from mrsynth.reproduce.plate_settings import PlateSettings, check_plates
 
 Scale = Literal["smoke", "small", "paper"]
 
+RivalName = Literal["identity", "training_mean", "table_mean", "table_loss", "table_smooth", "filter", "dose_line"]
+
 FOLDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -110,10 +112,11 @@ class PublishedNumbers(Settings):
 
 
 class BaselineSettings(Settings):
-    """Baselines of a table. predictors: identity, training_mean; rows: those of the first row's run stand once, above
-    all rows, or those of each run above it."""
+    """Simple rivals of a table. predictors: "best_rival" is the best of each column, by name; "second_scan" the ceiling
+    of a faithful image, on phantoms; rows: those of the first row's run stand once, above all rows, or those of each
+    run above it."""
 
-    predictors: tuple[Literal["identity", "training_mean"], ...] = ("identity",)
+    predictors: tuple[Literal["best_rival", "second_scan", RivalName], ...] = ("identity", "best_rival")
     rows: Literal["first", "each"] = "first"
 
 

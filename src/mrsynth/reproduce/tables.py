@@ -15,21 +15,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrsynth.core.files import write_json, write_text
+from mrsynth.core.files import write_text
+from mrsynth.drawing.labels import PREDICTOR_NAMES
+from mrsynth.drawing.table import table_markdown
 from mrsynth.io import CaseRow
 from mrsynth.io.evaluation import Evaluation
 from mrsynth.metrics import HIGHER_IS_BETTER, read_records, records_frame
-from mrsynth.metrics.stats import PAIRED, independent_t
+from mrsynth.metrics.rivals import RIVALS
+from mrsynth.metrics.stats import PAIRED, best_rivals, independent_t
 from mrsynth.reproduce.data import select
-from mrsynth.reproduce.markdown import table_markdown
+from mrsynth.reproduce.layout import comparisons_table, measured_table
+from mrsynth.reproduce.listing import convergence_words, has_converged
 from mrsynth.reproduce.plan import Cell, Job
+from mrsynth.reproduce.records import Column, ItemState, Number, Row, State, TableRecord, TestRow
 from mrsynth.reproduce.study import ColumnSettings, ComparisonSettings, PublishedNumbers, TableSettings
-from mrsynth.reproduce.work import read_state
 
 Source = str | Sequence[str] | None
 """What a row stands for: a cell or job, several of them, or None for what only the paper has."""
 
-CSV_COLUMNS = ("row", "column", "state", "mean", "sd", "n", "seeds", "seed_sd", "published_mean", "published_sd")
+CSV_COLUMNS = ["row", "column", "state", "mean", "sd", "n", "seeds", "seed_sd"]
+CSV_COLUMNS += ["published_mean", "published_sd", "rival", "rival_mean"]
 
 
 @dataclass
@@ -47,19 +52,34 @@ class Results:
         listed = [source] if isinstance(source, str) else source or []
         return [name for one in listed for name in self.trainings.get(one, [one])]
 
-    def state(self, source: Source) -> tuple[str, str]:
-        """Return "done", "failed" or "not run" for what a row stands for, and why it failed: done where all is."""
+    def state(self, source: Source) -> State:
+        """Return how what a row stands for has ended: done where all of it is."""
         states = [self._state(name) for name in self.names(source)]
-        of_note = [one for one in states if one[0] == "failed"] or [one for one in states if one[0] != "done"] or states
-        return of_note[0] if of_note else ("not run", "")
+        failed = [one for one in states if one.state == "failed"]
+        of_note = failed or [one for one in states if not one.is_done] or states
+        return of_note[0] if of_note else State()
 
-    def _state(self, name: str) -> tuple[str, str]:
-        """Return the state of one cell or job over its seeds."""
-        states = [read_state(item.place) for item in self.items.get(name, ())]
-        if any(state.get("state") == "done" for state in states):
-            return "done", ""
-        failed = [state for state in states if state.get("state") == "failed"]
-        return ("failed", str(failed[0]["why"])) if failed else ("not run", "")
+    def _state(self, name: str) -> State:
+        """Return the state of one cell or job over its seeds: done where one is, else the first failure."""
+        states = [State.of(item.place) for item in self.items.get(name, ())]
+        of_note = [one for one in states if one.is_done] or [one for one in states if one.state == "failed"]
+        return of_note[0] if of_note else State()
+
+    def first(self, source: Source) -> Cell | Job | None:
+        """Return the first cell or job that a row stands for."""
+        return next((item for name in self.names(source) for item in self.items.get(name, ())), None)
+
+    def rival(self, source: Source, column: ColumnSettings) -> tuple[str, pd.DataFrame] | None:
+        """Return the best simple rival of a row's own runs in a column, with its values; None without any."""
+        values = {one: self.values(source, column, one) for one in RIVALS}
+        values = {one: found for one, found in values.items() if len(found)}
+        rows = [
+            {"predictor": one, "metric": column.metric, "n": len(v), "mean": v.mean(axis=1).mean()}
+            for one, v in values.items()
+        ]
+        best = best_rivals(pd.DataFrame(rows)) if rows else pd.DataFrame()
+        name = None if best.empty else str(best["predictor"].iloc[0])
+        return None if name is None else (name, values[name])
 
     def values(self, source: Source, column: ColumnSettings, predictor: str = "model") -> pd.DataFrame:
         """Return a column's finite values, a row a patient and a column a seed; empty where nothing is done.
@@ -69,14 +89,14 @@ class Results:
         names = self.names(source)
         if len(names) == 1:
             return self._of_item(names[0], column, predictor)
-        if self.state(source)[0] != "done":
+        if not self.state(source).is_done:
             return pd.DataFrame()
         return pd.concat({place: self._of_item(name, column, predictor) for place, name in enumerate(names)})
 
     def _of_item(self, name: str, column: ColumnSettings, predictor: str) -> pd.DataFrame:
         seeds = {}
         for item in self.items.get(name, ()):
-            if read_state(item.place).get("state") == "done":
+            if State.of(item.place).is_done:
                 found = self._values(item.place, column, predictor)
                 seeds[item.seed if isinstance(item, Cell) else item.cell.seed] = found
         return pd.DataFrame(seeds).dropna()
@@ -84,7 +104,7 @@ class Results:
     def convention(self, names: Sequence[str], column: ColumnSettings) -> str:
         """Return in words how a column was measured, from the first record that there is."""
         for item in (item for name in names for item in self.items.get(name, ())):
-            if read_state(item.place).get("state") == "done":
+            if State.of(item.place).is_done:
                 wanted = {"preset": column.preset, "metric": column.metric, "region": column.region, "fit": "none"}
                 rows = self._records(item.place, wanted)
                 if len(rows):
@@ -97,6 +117,12 @@ class Results:
                         + "".join(f"; {key} {_listed(values)}" for key, values in column.where.items())
                     )
         return f"{column.metric} in {column.region}, preset {column.preset}"
+
+    def target(self, source: Source) -> str | None:
+        """Return what the images of a row are, None where it has none."""
+        item = self.first(source)
+        recipe = None if item is None else item.maker.recipe
+        return getattr(getattr(recipe, "task", None), "target", None)
 
     def _values(self, place: Path, column: ColumnSettings, predictor: str) -> pd.Series:
         """Return a value a patient: the mean over his cases with a finite value."""
@@ -123,93 +149,124 @@ def _listed(values: Sequence[str | float]) -> str:
     return " or ".join(value if isinstance(value, str) else f"{value:g}" for value in values)
 
 
-def build_table(name: str, table: TableSettings, results: Results, header: Sequence[str]) -> dict[str, Any]:
+def build_table(name: str, table: TableSettings, results: Results, header: Sequence[str]) -> TableRecord:
     """Return a table with everything to print it: rows of measured and published numbers, tests, how it was measured.
 
     header: lines about the study that stand above every table.
     """
     sources = [source for source in table.rows.values() if source is not None]
     names = [name for source in sources for name in results.names(source)]
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     if table.baselines.rows == "first":
-        first = next((source for source in sources if results.state(source)[0] == "done"), None)
-        rows += [_baseline(p, p.replace("_", " "), first, table, results) for p in table.baselines.predictors if first]
+        first = next((source for source in sources if results.state(source).is_done), None)
+        rows += [_baseline(p, "", first, table, results) for p in table.baselines.predictors if first]
     for label, source in table.rows.items():
-        if table.baselines.rows == "each" and source is not None and results.state(source)[0] == "done":
-            for predictor in table.baselines.predictors:
-                rows.append(_baseline(predictor, f"{label}: {predictor.replace('_', ' ')}", source, table, results))
+        if table.baselines.rows == "each" and source is not None and results.state(source).is_done:
+            rows += [_baseline(p, f"{label}: ", source, table, results) for p in table.baselines.predictors]
         rows.append(_row(label, source, table, results))
-    return {
-        "name": name,
-        "title": table.title,
-        "header": list(header),
-        "columns": [
-            {
-                "label": label,
-                "convention": results.convention(names, column),
-                "higher_is_better": HIGHER_IS_BETTER.get(column.metric),
-            }
+    return TableRecord(
+        name=name,
+        title=table.title,
+        header=list(header),
+        columns=[
+            Column(
+                label=label,
+                convention=results.convention(names, column),
+                higher_is_better=HIGHER_IS_BETTER.get(column.metric),
+            )
             for label, column in table.columns.items()
         ],
-        "rows": rows,
-        "tests": [_test(test, table, results) for test in table.tests],
-        "published_source": _source(table, results),
-        "note": table.note,
-    }
+        rows=rows,
+        tests=[_test(test, table, results) for test in table.tests],
+        published_source=_source(table, results),
+        note=table.note,
+    )
 
 
-def write_table(folder: Path, table: Mapping[str, Any]) -> Path:
+def write_table(folder: Path, table: TableRecord) -> Path:
     """Write a table as JSON, CSV and Markdown; returns the path of the last."""
     lines = []
-    for row in table["rows"]:
-        for label, cell in row["cells"].items():
-            mean, sd = cell["published"] or (None, None)
-            known = {"row": row["label"], "column": label, "state": row["state"], **cell}
+    for row in table.rows:
+        for label, cell in row.cells.items():
+            mean, sd = cell.published or (None, None)
+            known = {"row": row.label, "column": label, "state": row.state, **cell.model_dump()}
             lines.append({**known, "published_mean": mean, "published_sd": sd})
-    write_json(folder / f"{table['name']}.json", table)
-    write_text(folder / f"{table['name']}.csv", pd.DataFrame(lines, columns=list(CSV_COLUMNS)).to_csv(index=False))
-    write_text(folder / f"{table['name']}.md", table_markdown(table))
-    return folder / f"{table['name']}.md"
+    table.write(folder / f"{table.name}.json")
+    write_text(folder / f"{table.name}.csv", pd.DataFrame(lines, columns=CSV_COLUMNS).to_csv(index=False))
+    write_text(folder / f"{table.name}.md", _markdown(table))
+    return folder / f"{table.name}.md"
 
 
-def summary(values: pd.DataFrame, published: Sequence[float | None] | None = None) -> dict[str, Any]:
+def _markdown(table: TableRecord) -> str:
+    """Return a table to read: the numbers, whether they stand, the tests, how each column was measured."""
+    tests = comparisons_table(table)
+    lines = [f"# {table.title}", "", *table.header, "", table_markdown(measured_table(table)), table.standing(), ""]
+    lines += [table_markdown(tests)] if tests else []
+    lines += [f"* {column.label}: {column.convention}." for column in table.columns]
+    lines += [f"* Published: {table.published_source}."] if table.published_source else []
+    lines += [f"* {table.note}"] if table.note else []
+    lines += [f"* {row.label} failed: {row.why.splitlines()[0]}" for row in table.rows if row.why]
+    return "\n".join(lines) + "\n"
+
+
+def summary(values: pd.DataFrame, published: tuple[float, float | None] | None = None) -> Number:
     """Return mean, SD and n over patients of their mean over seeds, and the SD of the mean over seeds (None for 1)."""
     of_patient = values.mean(axis=1) if len(values) else pd.Series(dtype=float)
     n, seeds = len(of_patient), values.shape[1] if len(values) else 0
-    return {
-        "mean": float(of_patient.mean()) if n else None,
-        "sd": float(of_patient.std(ddof=1)) if n > 1 else None,
-        "n": n,
-        "seeds": seeds,
-        "seed_sd": float(values.mean(axis=0).std(ddof=1)) if seeds > 1 else None,
-        "published": None if published is None else list(published),
-    }
+    return Number(
+        mean=float(of_patient.mean()) if n else None,
+        sd=float(of_patient.std(ddof=1)) if n > 1 else None,
+        n=n,
+        seeds=seeds,
+        seed_sd=float(values.mean(axis=0).std(ddof=1)) if seeds > 1 else None,
+        published=published,
+    )
 
 
-def _row(label: str, source: Source, table: TableSettings, results: Results) -> dict[str, Any]:
+def _row(label: str, source: Source, table: TableSettings, results: Results) -> Row:
     """Return one row: a cell or job, or what only the paper has."""
-    state, why = ("published", "") if source is None else results.state(source)
-    return {
-        "label": label,
-        "source": next(iter(results.names(source)), None),
-        "predictor": "model",
-        "state": state,
-        "why": why,
-        "cells": {
-            name: summary(
-                pd.DataFrame() if source is None else results.values(source, column),
-                _published(table, label, name, source, results),
-            )
-            for name, column in table.columns.items()
-        },
-    }
+    state, item = results.state(source), results.first(source)
+    ended: ItemState = "published" if source is None else state.state
+    cells = {}
+    for name, column in table.columns.items():
+        values = pd.DataFrame() if source is None else results.values(source, column)
+        cell, rival = summary(values, _published(table, label, name, source, results)), None
+        if source is not None and ended == "done" and column.metric in HIGHER_IS_BETTER:
+            rival = results.rival(source, column)
+        if rival is not None:
+            mean = float(rival[1].mean(axis=1).mean())
+            cell = cell.model_copy(update={"rival": rival[0], "rival_mean": mean})
+        cells[name] = cell
+    training = item.training if item is not None else None
+    return Row(
+        label=label,
+        source=next(iter(results.names(source)), None),
+        predictor="model",
+        state=ended,
+        why=state.why,
+        cells=cells,
+        target=results.target(source),
+        convergence=convergence_words(training),
+        converged=has_converged(training),
+    )
 
 
-def _baseline(predictor: str, label: str, source: Source, table: TableSettings, results: Results) -> dict[str, Any]:
-    """Return the row of a baseline, as it was judged beside a cell."""
-    cells = {name: summary(results.values(source, c, predictor)) for name, c in table.columns.items()}
-    first = next(iter(results.names(source)), None)
-    return {"label": label, "source": first, "predictor": predictor, "state": "done", "why": "", "cells": cells}
+def _baseline(predictor: str, before: str, source: Source, table: TableSettings, results: Results) -> Row:
+    """Return the row of a predictor as it was judged beside a cell; of the best rival with its name in each column."""
+    cells = {}
+    for name, column in table.columns.items():
+        values, rival = results.values(source, column, predictor), None
+        if predictor == "best_rival":
+            rival, values = results.rival(source, column) or (None, pd.DataFrame())
+        cells[name] = summary(values).model_copy(update={"rival": rival})
+    return Row(
+        label=before + PREDICTOR_NAMES.get(predictor, "best simple rival"),
+        source=next(iter(results.names(source)), None),
+        predictor=predictor,
+        state="done",
+        cells=cells,
+        target=results.target(source),
+    )
 
 
 def _published(
@@ -246,23 +303,23 @@ def _source(table: TableSettings, results: Results) -> str:
     return ""
 
 
-def _test(test: ComparisonSettings, table: TableSettings, results: Results) -> dict[str, Any]:
+def _test(test: ComparisonSettings, table: TableSettings, results: Results) -> TestRow:
     """Return the test of a against b (mean over seeds), paired on the patients that both have, beside the paper's."""
     column = table.columns[test.column]
     sources = (table.rows[test.a], table.rows[test.b])
     a, b = (results.values(source, column).mean(axis=1) if source else pd.Series(dtype=float) for source in sources)
     found = _independent(a, b) if test.test == "independent t" else _paired(test, a, b)
     published = [_published(table, row, test.column, table.rows[row], results) for row in (test.a, test.b)]
-    return {
-        "a": test.a,
-        "b": test.b,
-        "column": test.column,
-        "test": test.test,
+    return TestRow(
+        a=test.a,
+        b=test.b,
+        column=test.column,
+        test=test.test,
+        published_difference=published[0][0] - published[1][0] if published[0] and published[1] else None,
+        published_p=test.published,
+        published_interval=test.published_interval,
         **found,
-        "published_difference": published[0][0] - published[1][0] if published[0] and published[1] else None,
-        "published_p": test.published,
-        "published_interval": test.published_interval,
-    }
+    )
 
 
 def _paired(test: ComparisonSettings, a: pd.Series, b: pd.Series) -> dict[str, Any]:
@@ -285,7 +342,7 @@ def _independent(a: pd.Series, b: pd.Series) -> dict[str, Any]:
     return {
         "n": f"{a.size} and {b.size}",
         "mean_difference": numbers["mean_difference"],
-        "interval": None if numbers["ci_low"] is None else [numbers["ci_low"], numbers["ci_high"]],
+        "interval": None if numbers["ci_low"] is None else (numbers["ci_low"], numbers["ci_high"]),
         "p": numbers["p"],
         "reason": outcome["reason"],
     }

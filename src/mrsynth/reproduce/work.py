@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.core.errors import CohortError, InputError, ModelError
-from mrsynth.core.files import write_json
 from mrsynth.core.progress import say, working_on
 from mrsynth.evaluate.run import evaluate_run, left_out
 from mrsynth.io import Cohort, PreparedCohort, read_cohort
@@ -26,14 +24,12 @@ from mrsynth.recipes.recipe import Recipe
 from mrsynth.report import build_report
 from mrsynth.reproduce.data import cases_of, make_images, select
 from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, digest
+from mrsynth.reproduce.records import State
 from mrsynth.synthesize.impute import MissingInputs
 from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.train.checkpoints import forget_states
 from mrsynth.train.folds import split_folds
 from mrsynth.train.run import commit, train
-
-STATE = "state.json"
-"""Beside the metrics of a cell or job: done or failed, why, of what it was made, and the seconds that it took."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +149,7 @@ def _weights(cells: Iterable[Cell], name: str) -> dict[str, str]:
         if not Run(cell.run).is_trained:
             raise ModelError(
                 f"Cell {cell.label}, which {name} needs, has no model.",
-                found=read_state(cell.place).get("why") or "it was not trained",
+                found=State.of(cell.place).why or "it was not trained",
                 do="run the study again; what is finished is kept",
             )
         found[cell.name] = load_contract(cell.run).weights_sha256
@@ -185,14 +181,6 @@ class Clock:
         self.seconds[what] = round(time.monotonic() - began, 1)
 
 
-def read_state(place: Path) -> dict[str, Any]:
-    """Return what is known of a cell or job, {} where it has neither ended nor failed."""
-    try:
-        return dict(json.loads((place / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
 def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
     """Say whether the metrics in a folder are those of this model, judged in this way."""
     return is_same(place, asked) and Evaluation.in_folder(place).record.exists()
@@ -200,27 +188,24 @@ def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
 
 def is_same(place: Path, asked: Mapping[str, Any]) -> bool:
     """Say whether what lies in a folder is finished, and was asked for in this way."""
-    state = read_state(place)
-    return state.get("state") == "done" and state.get("asked") == asked
+    state = State.of(place)
+    return state.is_done and state.asked == asked
 
 
 def write_failed(place: Path, why: str) -> None:
     """Note why a cell or job failed; it is tried again when the study is run again."""
-    write_json(place / STATE, {"state": "failed", "why": why})
+    State(state="failed", why=why).write(place / State.FILE)
 
 
-def _write_done(place: Path, asked: Mapping[str, Any], seconds: Mapping[str, float], failed: list[Any]) -> None:
-    write_json(
-        place / STATE,
-        {
-            "state": "done",
-            "asked": asked,
-            "seconds": seconds,
-            "failed_cases": failed,
-            "commit": commit(),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
+def _write_done(place: Path, asked: dict[str, Any], seconds: dict[str, float], failed: list[tuple[str, str]]) -> None:
+    State(
+        state="done",
+        asked=asked,
+        seconds=seconds,
+        failed_cases=failed,
+        commit=commit(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    ).write(place / State.FILE)
 
 
 def _require_some(made: list[str], failed: list[tuple[str, str]]) -> None:

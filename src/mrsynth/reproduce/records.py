@@ -1,0 +1,275 @@
+"""The files of a study that another step or another day reads: study.json, state.json, tables/*.json, figures.json.
+
+OUT/study.json              what was run, on what, in which version and time, and how each item ended
+OUT/runs/<cell>/state.json  how one cell, job or data ended, and of what it was made
+OUT/tables/<table>.json     a table with every number that its HTML, Markdown and CSV show
+OUT/figures/figures.json    the plates and charts, and why one is missing
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator
+
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import why_unsafe
+from mrsynth.core.records import Part, Record
+
+AGAIN = "run `mrsynth reproduce` with --tables-only, which writes it anew"
+ItemState = Literal["done", "failed", "begun", "not run", "published"]
+
+
+class StudyFile(Record):
+    """A file of a study. Those of before had no version and the same words."""
+
+    DO: ClassVar[str] = AGAIN
+
+    @classmethod
+    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
+        """Return the file of before, which says the same."""
+        return content
+
+
+class State(StudyFile):
+    """How a cell, a job or data ended.
+
+    Attributes:
+        asked: of what it was made and how it was judged; made anew where that has changed.
+        seconds: part of the work → how long it took.
+        failed_cases: (case, why) of those that could not be predicted or judged.
+    """
+
+    RECORD: ClassVar[str] = "state"
+    FILE: ClassVar[str] = "state.json"
+
+    state: ItemState = "not run"
+    why: str = ""
+    asked: dict[str, Any] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    failed_cases: list[tuple[str, str]] = Field(default_factory=list)
+    commit: str | None = None
+    finished: str | None = None
+
+    @classmethod
+    def of(cls, place: Path) -> Self:
+        """Return what is known of an item by its folder; a damaged file counts as none, and the item is done again."""
+        try:
+            return cls.read(place / cls.FILE)
+        except InputError:
+            return cls()
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether the item came to its end."""
+        return self.state == "done"
+
+
+class ItemEntry(Part):
+    """How an item of a study stands. folder: below OUT; job: the settings of a further prediction; report: its page;
+    started_from: whose first stages it shares; convergence: whether its training had come to rest, in words."""
+
+    name: str
+    label: str
+    kind: Literal["cell", "job", "data"]
+    folder: str
+    seed: int
+    inputs: list[str]
+    target: str
+    net: str
+    state: ItemState
+    why: str = ""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    failed_cases: list[tuple[str, str]] = Field(default_factory=list)
+    finished: str | None = None
+    commit: str | None = None
+    device: str | None = None
+    parameters: int | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    convergence: str = ""
+    report: str | None = None
+    started_from: str | None = None
+    job: dict[str, Any] | None = None
+
+
+class CellChange(Part):
+    """What a scale changes in one cell alone."""
+
+    variants: list[str] = Field(default_factory=list)
+    set: list[str] = Field(default_factory=list)
+    recipe: str | None = None
+    data: str | None = None
+    folds: int | None = None
+    steps: int | None = None
+
+
+class Changes(Part):
+    """What a scale changes of the paper's recipe, in all cells and in single ones."""
+
+    variants: list[str]
+    set: list[str]
+    cells: dict[str, CellChange]
+
+
+class StudyRecord(StudyFile):
+    """study.json. patients: split → how many; groups: the same by group of the cohort table."""
+
+    RECORD: ClassVar[str] = "study"
+    FILE: ClassVar[str] = "study.json"
+
+    study: str
+    title: str
+    recipe: str
+    scale: str
+    cohort: str
+    phantoms: dict[str, Any] | None
+    patients: dict[str, int]
+    groups: dict[str, dict[str, int]] = Field(default_factory=dict)
+    changes: Changes
+    seeds: list[int]
+    left_out: list[str]
+    tables: list[str]
+    items: list[ItemEntry]
+    commit: str | None
+    versions: dict[str, str]
+    cores: int | None
+    updated: str
+
+
+class Number(Part):
+    """One number of a table.
+
+    Attributes:
+        mean, sd, n: over patients, of each patient's mean over seeds.
+        seeds, seed_sd: how many seeds, and the SD of the mean over them (None for 1).
+        published: the paper's mean and SD.
+        rival, rival_mean: the best simple rival of the same run, and its mean.
+    """
+
+    mean: float | None
+    sd: float | None
+    n: int
+    seeds: int
+    seed_sd: float | None
+    published: tuple[float, float | None] | None = None
+    rival: str | None = None
+    rival_mean: float | None = None
+
+
+class Row(Part):
+    """One row: a cell or job, a rival, or what only the paper has. source, target: whose numbers, and of which image;
+    convergence: how its training ended, in words; converged: None where nobody knows."""
+
+    label: str
+    source: str | None
+    predictor: str
+    state: ItemState
+    why: str = ""
+    cells: dict[str, Number]
+    target: str | None = None
+    convergence: str = ""
+    converged: bool | None = None
+
+
+class Column(Part):
+    """How one column was measured."""
+
+    label: str
+    convention: str
+    higher_is_better: bool | None = None
+
+
+class TestRow(Part):
+    """A test of row a against row b, the paper's beside it. n: patients, or "12 and 12" for independent groups."""
+
+    __test__: ClassVar[bool] = False  # no test of pytest's
+
+    a: str
+    b: str
+    column: str
+    test: str
+    n: int | str
+    mean_difference: float | None
+    interval: tuple[float, float] | None = None
+    p: float | None
+    reason: str = ""
+    published_difference: float | None = None
+    published_p: str | None = None
+    published_interval: tuple[float, float] | None = None
+
+
+class CurveAxis(Part):
+    """The axis of a curve: its words, and whether it is logarithmic."""
+
+    x: str
+    log: bool
+
+
+class TableRecord(StudyFile):
+    """A table of a study; of a curve also its axis. header: lines about the study that stand above it."""
+
+    RECORD: ClassVar[str] = "table"
+
+    name: str
+    title: str
+    header: list[str]
+    columns: list[Column]
+    rows: list[Row]
+    tests: list[TestRow] = Field(default_factory=list)
+    published_source: str = ""
+    note: str = ""
+    curve: CurveAxis | None = None
+
+    def standing(self) -> str:
+        """Return in words whether the table's systems may be read: each ahead of its rivals, and trained to the end."""
+        rows = [row for row in self.rows if row.predictor == "model" and row.state == "done"]
+        if not rows:
+            return "Nothing is done yet."
+        behind = [row.label for row in rows if self._behind(row)]
+        moving = [row.label for row in rows if row.converged is False]
+        parts = [f"no better than the best simple rival in every column: {', '.join(behind)}"] if behind else []
+        parts += [f"not converged: {', '.join(moving)}"] if moving else []
+        if parts:
+            return f"Not settled ({'; '.join(parts)})."
+        unknown = [row.label for row in rows if row.converged is None]
+        rest = f" Whether {', '.join(unknown)} converged is not known." if unknown else ""
+        return f"Every system is ahead of its best simple rival.{rest}"
+
+    def _behind(self, row: Row) -> bool:
+        """Say whether a row is not better than its best rival in some column."""
+        for column in self.columns:
+            cell = row.cells[column.label]
+            if column.higher_is_better is None or cell.mean is None or cell.rival_mean is None:
+                continue
+            if cell.mean <= cell.rival_mean if column.higher_is_better else cell.mean >= cell.rival_mean:
+                return True
+        return False
+
+
+class Figure(Part):
+    """A plate or chart. file: in figures/, None where it was not drawn (`why` says so); alt: what it shows in words."""
+
+    name: str
+    title: str
+    cases: list[str] = Field(default_factory=list)
+    file: str | None
+    alt: str = ""
+    why: str = ""
+
+    @field_validator("file")
+    @classmethod
+    def _stays_inside(cls, name: str | None) -> str | None:
+        if name is not None and (reason := why_unsafe(name)):
+            raise ValueError(f"expected the name of a file beside it, found {reason}")
+        return name
+
+
+class Figures(StudyFile):
+    """figures.json: the plates and charts of a study."""
+
+    RECORD: ClassVar[str] = "figures"
+    FILE: ClassVar[str] = "figures/figures.json"
+
+    figures: list[Figure]
