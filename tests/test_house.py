@@ -24,6 +24,7 @@ TOPICS: dict[str, set[str]] = {
     "io/dicom": {"fuzz"},
     "metrics": {"paper_presets", "real_presets", "reference_metrics"},
     "nets": {"chen2022_nets", "table_iv"},
+    "node": {"hostile"},
     "phantom": {"tumour_profile"},
     "recipes": {"chen2022", "li2022", "pasumarthi2021", "pinetz2023", "real_patients"},
     "report": {"of_evaluate"},

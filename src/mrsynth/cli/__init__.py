@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import mrsynth
-from mrsynth.cli import cohorts, export, models, recipes, results, serve
+from mrsynth.cli import cohorts, export, models, node, recipes, results, serve
 from mrsynth.cli.failures import shown
 from mrsynth.core.errors import MrsynthError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verbs in (cohorts, models, results, export, serve):
+for verbs in (cohorts, models, results, export, serve, node):
     app.add_typer(verbs.app)  # without a name: verbs of mrsynth itself, in this order
 app.add_typer(recipes.app, name="recipes")
 
