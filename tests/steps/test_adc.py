@@ -212,8 +212,8 @@ def test_too_fast_and_negative_diffusion_is_clamped_and_counted():
 
 def test_keep_decides_about_the_weighted_images():
     case = scans((0, 1000), truth())
-    assert list(run_steps(case, [{"adc": {"keep": True}}])[0].images) == ["adc", "dwi_b0", "dwi_b1000"]
-    assert list(run_steps(case, [{"adc": {"keep": False}}])[0].images) == ["adc"]
+    assert list(run_steps(case, [{"adc": {"keep": True, "min_snr": 0}}])[0].images) == ["adc", "dwi_b0", "dwi_b1000"]
+    assert list(run_steps(case, [{"adc": {"keep": False, "min_snr": 0}}])[0].images) == ["adc"]
 
 
 @pytest.mark.parametrize(("unit", "exact"), [(1.0, 1.0), (1e3, 1e-3), (1e6, 1e-6)])
@@ -257,3 +257,21 @@ def test_the_real_adc_map_is_recognised_as_um2_per_ms(real_data: Path):
     assert records[0]["scale"] == 1e-3
     inside = done.images["adc"].data[done.images["adc"].data > 0]
     assert 0.6e-3 < np.median(inside) < 1.1e-3
+
+
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [((1.0, 30.0), "does not fall"), ((1.0, 1e-3), "falls too fast"), ((1.0, 1.0), None)],
+)
+def test_images_that_were_scaled_apart_give_no_adc(factors: tuple[float, float], told: str | None):
+    case = scans((0, 1000), truth())
+    scaled = {
+        name: image.with_data((image.data * np.float32(factor)).astype(np.float32))
+        for (name, image), factor in zip(case.images.items(), factors, strict=True)
+    }
+    case = replace(case, images=scaled)
+    if told is None:
+        fitted(case)
+        return
+    with pytest.raises(InputError, match=told):
+        fitted(case)

@@ -18,7 +18,7 @@ from mrsynth.io import read_image
 from mrsynth.phantom import simulate_subject
 from mrsynth.phantom.draw import SubjectSettings
 from mrsynth.steps import brain_deepbet, invert_steps, parse_steps, run_steps
-from mrsynth.steps.brain import choose
+from mrsynth.steps.brain import choose_source
 from mrsynth.steps.brain_external import PROGRAMS
 
 
@@ -331,7 +331,29 @@ def test_real_images_are_told_apart(real_data: Path):
     )
     for pattern, source in [*((pattern, "nonzero") for pattern in stripped), ("tcga/**/raw/*t1.nii.gz", "deepbet")]:
         case = Case({"t1": read_image(next(real_data.glob(pattern)), "t1")})
-        assert choose(case, settings)[0] == source
+        assert choose_source(case, settings)[0] == source
     ct = Case({"ct": read_image(next(real_data.glob("ct/*.nii.gz")), "ct")})
     with pytest.raises(InputError, match="no brain found in the CT"):  # a rendering of vessels and bone, not in HU
         masked(ct)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda mask, t1: mask & (np.cumsum(mask).reshape(mask.shape) * 0.064 < 60.0), "mask is none"),  # 60 mL
+        (lambda mask, t1: np.ones_like(mask), "mask is none"),
+        (lambda mask, t1: t1 < np.quantile(t1, 0.2), "does not lie on the brain"),
+        (lambda mask, t1: mask, None),
+    ],
+)
+def test_a_given_mask_is_judged(
+    head: Case, change: Callable[[np.ndarray, np.ndarray], np.ndarray], told: str | None
+) -> None:
+    mask, t1 = head.masks["brain"], head.images["t1"]
+    changed_mask = mask.with_data(change(mask.data > 0, t1.data).astype(np.uint8))
+    wrong = Case({"t1": t1}, {"brain": changed_mask}, {"case": "P1"})
+    if told is None:
+        assert masked(wrong, source="given")[1]["source"] == "given"
+        return
+    with pytest.raises(InputError, match=told):
+        masked(wrong, source="given")

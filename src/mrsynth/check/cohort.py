@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from mrsynth.check.dicom import dicom_problems
 from mrsynth.check.image import image_problems
 from mrsynth.check.problem import Problem, of_error
 from mrsynth.check.table import table_problems
@@ -65,6 +66,7 @@ def _case_problems(
             yield of_error(row.case, error)
             continue
         yield from image_problems(row.case, image, path)
+        yield from dicom_problems(row.case, path)
         if is_contrast(name):
             yield from _copies(row, image, seen)
         images.append(image)

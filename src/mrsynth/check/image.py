@@ -25,6 +25,12 @@ DISAGREE_MM = 0.5
 CLIPPED = (20, 2e-4)
 """More voxels than these at the maximum, as a number and as a share of those above the minimum, are a pile."""
 
+BRAIN_ML = (100.0, 2500.0)
+"""No brain is smaller (a few thick slices of one) or larger."""
+
+SMALL_VIEW_ML = 500.0
+"""In a field of view smaller than this the volume of a mask says nothing."""
+
 ADC_MM2_S = 0.05
 """No tissue has an ADC above this in mm²/s (water at 37 °C: 0.003); a median above it is in another unit."""
 
@@ -52,12 +58,28 @@ def image_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:
             do="compare with the scanner's protocol; if it is wrong, convert the image again",
         )
     if not is_contrast(image.contrast):
-        if image.contrast == "brain" and not image.data.any():
-            yield Problem(
-                case, "error", f"{path}: the brain mask is empty.", expected="a brain", do="make the mask again"
-            )
+        if image.contrast == "brain":
+            yield from _brain_problems(case, image, path)
         return
     yield from _range_problems(case, image, path)
+
+
+def _brain_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:
+    """Yield what is wrong with a brain mask: nothing in it, or too little or too much for a brain."""
+    if not image.data.any():
+        yield Problem(case, "error", f"{path}: the brain mask is empty.", expected="a brain", do="make the mask again")
+        return
+    voxel_ml = abs(float(np.linalg.det(np.asarray(image.affine, float)[:3, :3]))) / 1000.0
+    volume, view = float(np.count_nonzero(image.data)) * voxel_ml, image.data.size * voxel_ml
+    if view > SMALL_VIEW_ML and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
+        yield Problem(
+            case,
+            "error",
+            f"{path}: the brain mask is none.",
+            found=f"{volume:.0f} mL",
+            expected=f"{BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} mL",
+            do="give the mask of the brain, not of a lesion or of the head; or leave the column out",
+        )
 
 
 def _header_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:

@@ -97,6 +97,8 @@ def _fitted(case: Case, weighted: dict[int, str], settings: ADCSettings) -> tupl
     usable = (columns > 0).sum(axis=0) >= 2
     columns = columns[:, usable]
     fit = fit_loglinear(b, columns)
+    if low.data.size >= FEWEST_JUDGED:
+        _require_fall(case.name, fit, b, settings)
     if settings.method == "nonlinear":
         fit = fit_nonlinear(b, columns, sigma, fit, settings.max_adc_mm2_s)
     values = np.zeros(inside.sum(), dtype=np.float32)
@@ -114,6 +116,28 @@ def _fitted(case: Case, weighted: dict[int, str], settings: ADCSettings) -> tupl
         "median": float(np.median(values[usable])) if usable.any() else None,
     }
     return replace(low, data=data, contrast="adc"), record
+
+
+MOST_OFF = 0.5
+"""Where more of the tissue has an ADC of 0 or less, or more than anything can have, the images are not comparable."""
+
+FEWEST_JUDGED = 1000
+"""In an image of fewer voxels that says nothing."""
+
+
+def _require_fall(case: str, fit: np.ndarray, b: np.ndarray, settings: ADCSettings) -> None:
+    """Raise InputError if the signal does not fall with b as that of tissue does."""
+    below = float(np.mean(fit <= 0)) if fit.size else 1.0
+    above = float(np.mean(fit > settings.max_adc_mm2_s)) if fit.size else 0.0
+    if max(below, above) <= MOST_OFF:
+        return
+    falls = "does not fall" if below > above else "falls too fast"
+    raise InputError(
+        f"{case}: no ADC can be fitted from the diffusion-weighted images.",
+        found=f"the signal {falls} with b in {100 * max(below, above):.0f} % of {fit.size} voxels",
+        expected="a signal that falls with b in tissue (b = " + ", ".join(f"{value:g}" for value in b) + " s/mm²)",
+        do="check the b-values, and whether all images were scaled alike; or give an adc image",
+    )
 
 
 def invert_adc(image: Image, record: Record, like: str) -> Image:

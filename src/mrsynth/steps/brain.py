@@ -15,7 +15,16 @@ from mrsynth.core.types import AIR_HU
 from mrsynth.steps.brain_ct import watershed_mask
 from mrsynth.steps.brain_deepbet import deepbet_mask
 from mrsynth.steps.brain_external import external_mask
-from mrsynth.steps.brain_stripped import background, nonzero_mask, not_stripped, volume_ml
+from mrsynth.steps.brain_stripped import (
+    LARGEST_BRAIN_ML,
+    SMALL_VIEW_ML,
+    SMALLEST_BRAIN_ML,
+    background,
+    nonzero_mask,
+    not_stripped,
+    signal,
+    volume_ml,
+)
 from mrsynth.steps.intensity import Contrast
 from mrsynth.steps.reorient import reorient, turned_back
 from mrsynth.steps.step import Record, Step
@@ -43,7 +52,43 @@ class BrainMaskSettings(Settings):
     timeout_s: float = Field(gt=0)
 
 
-def choose(case: Case, settings: BrainMaskSettings) -> tuple[Source, str]:
+MIN_SIGNAL = 0.5
+"""A mask of the brain lies where the image shows something: at least this share of it."""
+
+
+def require_brain(case: Case) -> None:
+    """Raise InputError if a case's own brain mask cannot be one: by its volume, or because it lies beside the head.
+
+    In a field of view smaller than SMALL_VIEW_ML the volume says nothing.
+    """
+    mask, image = case.masks["brain"], next(iter(case.images.values()))
+    inside = mask.data > 0
+    volume, view = volume_ml(inside, mask), volume_ml(np.ones(inside.shape, bool), mask)
+    if inside.any() and view > SMALL_VIEW_ML and not SMALLEST_BRAIN_ML <= volume <= LARGEST_BRAIN_ML:
+        raise InputError(
+            f"{case.name}: the given brain mask is none.",
+            found=f"{volume:.0f} mL",
+            expected=f"{SMALLEST_BRAIN_ML:.0f} to {LARGEST_BRAIN_ML:.0f} mL",
+            do="give the mask of the brain, not of a lesion or of the head; or leave the column out",
+        )
+    share = float(_tissue(image)[inside].mean()) if inside.any() else 1.0
+    if share < MIN_SIGNAL:
+        raise InputError(
+            f"{case.name}: the given brain mask does not lie on the brain.",
+            found=f"{image.contrast} shows something in {100 * share:.0f} % of it",
+            expected=f"at least {100 * MIN_SIGNAL:.0f} %",
+            do="check that mask and image belong together (mrsynth check), or leave the column out",
+        )
+
+
+def _tissue(image: Image) -> np.ndarray:
+    """Return where an image shows more than air or noise, bool (x, y, z)."""
+    if image.contrast == "ct" or background(image) is not None:
+        return signal(image)
+    return image.data > 0.1 * float(np.quantile(image.data[::2, ::2, ::2], 0.99))
+
+
+def choose_source(case: Case, settings: BrainMaskSettings) -> tuple[Source, str]:
     """Return the source of a case's mask, and why it was chosen."""
     if settings.source != "auto":
         return settings.source, "as set"
@@ -62,6 +107,7 @@ def make_mask(case: Case, source: Source, settings: BrainMaskSettings) -> tuple[
             raise InputError(
                 f"{case.name}: no brain mask.", expected="a `brain` mask", do="add one, or set source to auto"
             )
+        require_brain(case)
         return case.masks["brain"].data > 0, None
     if source == "nonzero":
         mask = nonzero_mask(case)
@@ -103,7 +149,7 @@ def apply(case: Case, settings: BrainMaskSettings) -> tuple[Case, dict[str, Any]
     Negative values inside the brain become 0 too: they are interpolation overshoot, except in CT and in images that
     were normalised before.
     """
-    source, why = choose(case, settings)
+    source, why = choose_source(case, settings)
     mask, of = make_mask(case, source, settings)
     if not mask.any():
         raise InputError(f"{case.name}: the brain mask is empty.", do="check the mask, or leave the column out")

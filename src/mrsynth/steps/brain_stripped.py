@@ -22,6 +22,8 @@ SMALLEST_BRAIN_ML = 100.0
 LARGEST_BRAIN_ML = 2500.0
 """No brain mask is smaller (a few thick slices of one) or larger: intracranial volume is 1.45 ± 0.15 L in adults; heads
 with the air set to 0, scanned from vertex to skull base, hold 2.8 L or more."""
+SMALL_VIEW_ML = 500.0
+"""In a field of view smaller than this the volume of a mask says nothing."""
 
 
 @dataclass(frozen=True)
