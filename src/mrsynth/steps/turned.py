@@ -19,7 +19,7 @@ TRIED = 2
 
 BETTER = 1.25
 """How many times the information of the match another orientation must have. The mirror image of a right match has 0.6
-to 0.75 of it (measured on phantoms and on raw clinical scans), and the right orientation 1.7 to 5 times that of a wrong
+to 0.75 of it (measured on phantoms and on raw clinical scans), and the right orientation 1.4 to 5 times that of a wrong
 one."""
 
 
