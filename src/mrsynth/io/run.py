@@ -185,6 +185,42 @@ class Encoder(Part):
     sha256: Sha256
 
 
+Verdict = Literal["converged", "falling", "unclear", "short"]
+
+
+class Convergence(Part):
+    """How the validation loss moved at the end of a stage; train/convergence.py has the rule.
+
+    Attributes:
+        stage: 0 for the first.
+        epochs: how many of its last ones were looked at.
+        slope: of the loss, per epoch; slope_error: its standard error.
+        further_percent: by how much of its mean the loss would fall in as many epochs again, and its 95 % interval.
+        verdict: converged, falling (it would fall further), unclear (it scatters too much to say) or short (too few
+            epochs to say).
+    """
+
+    stage: int = Field(ge=0)
+    epochs: int = Field(ge=0)
+    slope: float | None = None
+    slope_error: float | None = None
+    further_percent: float | None = None
+    further_percent_95: tuple[float, float] | None = None
+    verdict: Verdict
+
+    @property
+    def words(self) -> str:
+        """The verdict as a sentence."""
+        if self.verdict == "short":
+            return "too few epochs to say whether it has converged"
+        low, high = self.further_percent_95 or (0.0, 0.0)
+        found = {"converged": "converged", "falling": "not converged", "unclear": "unclear whether it has converged"}
+        return (
+            f"{found[self.verdict]}: {self.epochs} epochs more would lower the validation loss by "
+            f"{self.further_percent:.2g} % ({low:.2g} to {high:.2g})"
+        )
+
+
 class Training(Part):
     """What a reader needs to know of a finished training: recipe, data, seed, versions, device, outcome.
 
@@ -196,6 +232,8 @@ class Training(Part):
         best_epoch: the first is 0.
         seconds: of all epochs.
         features: loss → the network that it looks through.
+        precision: in which the network computed, as Lightning names it; None where it is not known (runs of before).
+        convergence: of each stage whether its validation loss had come to rest; empty for runs of before.
     """
 
     recipe: str
@@ -219,6 +257,8 @@ class Training(Part):
     samples: Samples
     features: dict[str, FeatureNetwork] = Field(default_factory=dict)
     encoder: Encoder | None = None
+    precision: str | None = None
+    convergence: list[Convergence] = Field(default_factory=list)
 
 
 class RunRecord(Record):

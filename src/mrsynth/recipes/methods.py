@@ -12,7 +12,7 @@ from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import Settings, nearest, parse
 from mrsynth.nets import Network, build_net
 from mrsynth.recipes.schema import MethodSettings, Recipe
-from mrsynth.recipes.sections import NetSettings
+from mrsynth.recipes.sections import Beta, NetSettings
 
 
 class MissingSettings(Settings):
@@ -65,8 +65,8 @@ class AdversarialSettings(MethodSettings):
     weight: float = Field(ge=0)
     features: float = Field(ge=0)
     style: float = Field(ge=0)
-    learning_rate: float = Field(gt=0)
-    betas: tuple[float, float]
+    learning_rate: float = Field(gt=0, le=1e6)
+    betas: tuple[Beta, Beta]
 
     def check(self, recipe: Recipe) -> None:
         """Check that the critic takes the samples' inputs and the image to judge."""
@@ -117,8 +117,8 @@ class WganSettings(MethodSettings):
     weight: float = Field(ge=0)
     penalty: float = Field(ge=0)
     critic_steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    betas: tuple[float, float]
+    learning_rate: float = Field(gt=0, le=1e6)
+    betas: tuple[Beta, Beta]
 
     def channels(self, images: int) -> int:
         """Return noise and the images."""

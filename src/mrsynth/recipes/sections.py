@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,10 @@ from mrsynth.core.settings import Plane, Settings
 
 LossTerms = Mapping[str, float | Mapping[str, Any]]
 """A recipe's weighted sum of losses: name → weight, or name → settings with the weight among them."""
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""A decay of Adam's."""
 
 
 class PatchSettings(Settings):
@@ -26,6 +30,26 @@ class PatchSettings(Settings):
     within: str | None
 
 
+class AugmentSettings(Settings):
+    """How far samples are changed in training, each by a draw of its own (train/augment.py); 0 (1 of resolution) leaves
+    them as they are.
+
+    gain, gamma: factor and exponent of a contrast's values, from exp(−g) to exp(g). bias: coefficients of the logarithm
+    of a smooth field. noise: largest standard deviation, as a fraction of the recipe's range. resolution: up to how
+    many voxels become one along each axis. rotate_deg, zoom: of inputs and target alike, up to this angle and from exp(−z)
+    to exp(z). together: contrasts on one scale, which share gain, gamma and bias; a target among them has them too.
+    """
+
+    gain: float = Field(default=0, ge=0, le=2)
+    gamma: float = Field(default=0, ge=0, le=2)
+    bias: float = Field(default=0, ge=0, le=2)
+    noise: float = Field(default=0, ge=0, le=1)
+    resolution: float = Field(default=1, ge=1, le=8)
+    rotate_deg: float = Field(default=0, ge=0, le=180)
+    zoom: float = Field(default=0, ge=0, le=1)
+    together: tuple[tuple[str, ...], ...] = (("t1", "t1ce", "t1ld"),)
+
+
 class SampleSettings(Settings):
     """What a network is trained on: slices, or boxes where patch says which.
 
@@ -33,6 +57,7 @@ class SampleSettings(Settings):
     evaluated on. planes: the axes along which slices are taken. neighbours: slices on each side that the network sees
     too, as further channels: all slices of the first input in order, then of the second; the target is the middle one.
     rotate90: slices are trained in all four orientations (by 0, 90, 180, 270°), so that there are four times as many.
+    augment: what else is changed in training, null for nothing.
     (Keys with a default came later: runs that are older lack them.)
     """
 
@@ -41,6 +66,7 @@ class SampleSettings(Settings):
     planes: tuple[Plane, ...] = Field(default=("z",), min_length=1)
     neighbours: int = Field(default=0, ge=0)
     rotate90: bool = False
+    augment: AugmentSettings | None = None
 
 
 class NetSettings(Settings):
@@ -66,6 +92,18 @@ class StageSettings(Settings):
     loss: dict[str, float | dict[str, Any]]
 
 
+class ScheduleSettings(Settings):
+    """How the learning rate goes over the steps of a training.
+
+    warmup_steps: it rises evenly to its value over the first ones. shape: then it stays ("constant"), or falls with a
+    cosine to `final` of its value at the end of each stage (Loshchilov & Hutter 2017, equation 5, without restarts).
+    """
+
+    shape: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    final: float = Field(default=0, ge=0, le=1)
+
+
 class TrainSettings(Settings):
     """How a network is trained.
 
@@ -73,26 +111,30 @@ class TrainSettings(Settings):
     without a better validation loss before training stops (in the last stage). samples_per_epoch: this many slices,
     drawn anew each epoch; null takes all (boxes: samples.patch.per_epoch). stages: name → stage in order of time, null
     leaves it out. in_memory_gb: samples are kept in memory up to this size, beyond it they are read from disk.
-    precision, accelerator, devices, nodes, strategy: as Lightning names them. channels_last: memory layout, faster on
-    most devices.
+    accelerator, devices, nodes, strategy: as Lightning names them; precision too, or auto: bfloat16 where the processor
+    or GPU computes in it, else float32. channels_last: memory layout, faster on most devices. schedule: of the learning
+    rate, null for a constant one. average: decay a step of a moving average of the weights, which is validated and
+    saved in their place; null for none.
     """
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    betas: tuple[float, float]
+    epochs: int = Field(ge=1, le=10**7)
+    batch_size: int = Field(ge=1, le=2**16)
+    learning_rate: float = Field(gt=0, le=1e6)
+    betas: tuple[Beta, Beta]
     patience: int = Field(ge=1)
     samples_per_epoch: int | None = Field(ge=1)
     stages: dict[str, StageSettings | None]
     seed: int = Field(ge=0)
     in_memory_gb: float = Field(ge=0)
-    workers: int = Field(ge=0)
+    workers: int = Field(ge=0, le=1024)
     channels_last: bool
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
     accelerator: str
     devices: int | Literal["auto"]
     nodes: int = Field(ge=1)
     strategy: str
+    schedule: ScheduleSettings | None = None
+    average: float | None = Field(default=None, gt=0, lt=1)
 
 
 def stages_in_order(settings: TrainSettings) -> dict[str, StageSettings]:

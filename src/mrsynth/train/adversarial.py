@@ -16,7 +16,8 @@ from mrsynth.nets.critic_patch import PatchCritic
 from mrsynth.recipes.methods import AdversarialSettings
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.method import Method
-from mrsynth.train.supervised import Supervised, channels_last, check_finite, weights_channels_last
+from mrsynth.train.module import channels_last, check_finite, weights_channels_last
+from mrsynth.train.supervised import Supervised
 
 
 class Adversarial(Supervised):
@@ -45,11 +46,16 @@ class Adversarial(Supervised):
             weights_channels_last(critic)
         self.automatic_optimization = False
 
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Of the generator, and of the critic."""
+        return (self.settings.learning_rate, self.game.learning_rate)
+
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Train critic and generator on a batch and return its image loss; raises MrsynthError where a loss is not
         finite."""
-        torch.manual_seed(self._seed("batch", index))
-        inputs, target = batch
+        torch.manual_seed(self.seed_of("batch", index))
+        inputs, target = self.augmented(*batch, index)
         prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)
         inputs = self._middle(inputs)
         image = self.loss(prediction, target, inputs)

@@ -19,7 +19,17 @@ SECTIONS = ("task", "net", "prepare", "range", "loss", "samples", "method")
 
 TRAINED = tuple(
     f"train.{name}"
-    for name in ("batch_size", "learning_rate", "betas", "samples_per_epoch", "seed", "channels_last", "precision")
+    for name in (
+        "batch_size",
+        "learning_rate",
+        "betas",
+        "samples_per_epoch",
+        "seed",
+        "channels_last",
+        "precision",
+        "schedule",
+        "average",
+    )
 )
 """What of `train` must be the same in all parts of a run (a checkpoint's learning rate and betas would win over others,
 and the run's record tell those others), and in two runs, so that they share a stage to the bit."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -21,30 +17,28 @@ from mrsynth.core.memory import keep_freed_memory
 from mrsynth.core.progress import is_quiet
 from mrsynth.io.run import Run
 from mrsynth.recipes.sections import TrainSettings
+from mrsynth.train.average import NAME as AVERAGE
+from mrsynth.train.average import WeightAverage
 from mrsynth.train.batches import EpochSampler
 from mrsynth.train.checkpoints import AtomicCheckpoints, BestModel, LastState, latest
 from mrsynth.train.history import History
 from mrsynth.train.loader import Loader, Samples
+from mrsynth.train.machine import memory_in_words, quiet, trainer
+from mrsynth.train.module import TrainingModule
 from mrsynth.train.patches import PatchSampler, PatchSet
+from mrsynth.train.progress import TrainingProgress
+from mrsynth.train.schedule import Schedule
 from mrsynth.train.stages import Patience, Stage, Stages
-
-NOISE = (
-    ".*does not have many workers.*",
-    ".*exists and is not empty.*",
-    ".*GPU available but not used.*",
-    ".*treespec, LeafSpec.*",  # Lightning 2.6 beside torch 2.13
-)
-"""What Lightning says about things that are chosen here or that a user cannot change."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """weights: the state of the last stage's epoch with the least validation loss; epochs: how many were trained in
-    all, also by the run it began from; is_main: False in the helper processes of a run on several devices."""
+    """weights: of the last stage's epoch with the least validation loss, or of the last epoch where nothing was validated;
+    epochs: how many were trained in all, also by the run it began from; is_main: False in the helper processes of a run on several devices."""
 
     weights: Mapping[str, Tensor]
     best_epoch: int
-    best_val_loss: float
+    best_val_loss: float | None
     epochs: int
     device: str
     is_main: bool
@@ -53,7 +47,7 @@ class FitResult:
 class TrainingData(L.LightningDataModule):
     """Training and validation samples, slices or boxes; each rank takes its share of the training samples."""
 
-    def __init__(self, train: Samples, val: Samples, settings: TrainSettings) -> None:
+    def __init__(self, train: Samples, val: Samples | None, settings: TrainSettings) -> None:
         super().__init__()
         self.train, self.val, self.settings = train, val, settings
 
@@ -69,12 +63,14 @@ class TrainingData(L.LightningDataModule):
 
     def val_dataloader(self) -> Any:
         """All validation samples in order, the same in every epoch and on every rank."""
+        if self.val is None:
+            return []
         return Loader(self.val, self.settings.batch_size, None, self.settings.workers)
 
 
 def fit(
-    module: L.LightningModule,
-    data: tuple[Samples, Samples],
+    module: TrainingModule,
+    data: tuple[Samples, Samples | None],
     settings: TrainSettings,
     run: Path,
     *,
@@ -83,60 +79,72 @@ def fit(
 ) -> FitResult:
     """Train a network and return its best weights.
 
-    module: its attribute `net` is the network, `loss` is what a stage replaces; it logs train_loss and val_loss. data:
-    (training, validation) samples. stages: those after the first. run: checkpoints go to run/checkpoints, logs
-    (history.csv, TensorBoard) to run/log. resume: continue from the latest checkpoint (weights, optimisers, learning
-    rates, epoch, early stopping; the random state follows from seed and epoch); a run without one starts anew.
-    Raises KeyboardInterrupt on Ctrl-C (the last finished epoch is kept), OutputError where the disk is full,
-    MrsynthError where the training diverges, ModelError where a checkpoint is damaged.
+    Args:
+        module: its attribute `net` is the network, `loss` is what a stage replaces; it logs train_loss and val_loss.
+        data: training and validation samples; without the latter all epochs are trained and the last weights are taken.
+        settings: the recipe's section `train`, its precision no longer "auto".
+        run: the run folder: checkpoints go to its checkpoints, logs (history.csv, TensorBoard) to its log.
+        stages: those after the first.
+        resume: continue from the latest checkpoint (weights, optimisers, learning rates, epoch, average of the weights,
+            early stopping; the random state follows from seed and epoch); a run without one starts anew.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the last finished epoch is kept.
+        OutputError: where the disk is full.
+        MrsynthError: where the training diverges or memory runs out.
+        ModelError: where a checkpoint is damaged.
+        RecipeError: where this machine lacks what the settings ask for.
     """
     folder = Run(run).checkpoints
-    best = BestModel(folder)
-    with _quiet():
-        trainer = _trainer(settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages)
-    if trainer.strategy.root_device.type == "cpu":
+    best = BestModel(folder) if data[1] is not None else LastState(folder, "best")
+    lightning = _trainer(settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages)
+    if lightning.strategy.root_device.type == "cpu":
         keep_freed_memory()
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with _quiet():
+        with quiet(), memory_in_words(settings):
             start = latest(folder) if resume else None
-            trainer.fit(module, datamodule=TrainingData(*data, settings), ckpt_path=start, weights_only=True)
+            lightning.fit(module, datamodule=TrainingData(*data, settings), ckpt_path=start, weights_only=True)
     except SystemExit:  # Lightning exits on Ctrl-C and leaves SIGINT ignored
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
-    kept = AtomicCheckpoints().load_checkpoint(best.best_model_path)
-    weights = {k.removeprefix("net."): v for k, v in kept["state_dict"].items() if k.startswith("net.")}
+    kept = AtomicCheckpoints().load_checkpoint(best.best_model_path or best.last_model_path or folder / "best.ckpt")
+    score = best.best_model_score
     return FitResult(
-        weights=weights,
+        weights=kept_weights(kept),
         best_epoch=int(kept["epoch"]),
-        best_val_loss=float(best.best_model_score),
-        epochs=trainer.current_epoch,
-        is_main=trainer.is_global_zero,
-        device=_device_name(trainer.strategy.root_device),
+        best_val_loss=None if data[1] is None or score is None else float(score),
+        epochs=lightning.current_epoch,
+        is_main=lightning.is_global_zero,
+        device=_device_name(lightning.strategy.root_device),
     )
 
 
-def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequence[Stage]) -> L.Trainer:
+def kept_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the network's weights of a checkpoint: their average, where one was taken."""
+    average = checkpoint.get("callbacks", {}).get(AVERAGE)
+    if average is not None:
+        return dict(average["average"])
+    return {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
+
+
+def _trainer(settings: TrainSettings, run: Path, best: LastState, stages: Sequence[Stage]) -> L.Trainer:
     """Return Lightning's trainer for the settings."""
-    callbacks: list[L.Callback] = [
-        Stages(stages, best, Run(run).checkpoints),
-        History(Run(run).history, stages),
-        Patience(settings.patience, stages[-1].from_epoch if stages else 0),
-        best,
-        LastState(Run(run).checkpoints),  # Lightning's save_last follows the best epoch: those since would be lost
-    ]
-    callbacks += [RichProgressBar(leave=False)] if not is_quiet() else []
-    return L.Trainer(
+    validated = isinstance(best, BestModel)
+    callbacks: list[L.Callback] = [Stages(stages, best, Run(run).checkpoints), History(Run(run).history, stages)]
+    callbacks += [Schedule(settings, stages)] if settings.schedule is not None else []
+    callbacks += [WeightAverage(settings.average)] if settings.average is not None else []
+    callbacks += [Patience(settings.patience, stages[-1].from_epoch if stages else 0)] if validated else []
+    callbacks += [best, LastState(Run(run).checkpoints)]  # Lightning's save_last follows the best epoch
+    callbacks += [TrainingProgress()] if not is_quiet() else []
+    return trainer(
+        settings,
         max_epochs=settings.epochs,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
+        limit_val_batches=1.0 if validated else 0,
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(Run(run).log, name="", version="tensorboard"),
         callbacks=callbacks,
-        enable_progress_bar=not is_quiet(),
+        enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         log_every_n_steps=1,
@@ -145,28 +153,13 @@ def _trainer(settings: TrainSettings, run: Path, best: BestModel, stages: Sequen
     )
 
 
-def _strategy(module: L.LightningModule, settings: TrainSettings) -> str:
+def _strategy(module: TrainingModule, settings: TrainSettings) -> str:
     """Return the strategy. Where a module takes a step for each of two networks (adversarial training), DDP must be
     told that a step leaves the other one's parameters unused."""
     several = settings.devices != 1 or settings.nodes > 1
     if several and not module.automatic_optimization and settings.strategy in ("auto", "ddp"):
         return "ddp_find_unused_parameters_true"
     return settings.strategy
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence NOISE and Lightning's tips."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    with warnings.catch_warnings():
-        for message in NOISE:
-            warnings.filterwarnings("ignore", message=message)
-        log.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
 
 
 def _device_name(device: torch.device) -> str:

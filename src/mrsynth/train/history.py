@@ -48,7 +48,7 @@ class History(L.Callback):
             "epoch": trainer.current_epoch,
             "stage": stage_of(trainer.current_epoch, self.stages),
             "train_loss": float(found["train_loss"]),
-            "val_loss": float(found["val_loss"]),
+            "val_loss": float(found.get("val_loss", "nan")),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": time.monotonic() - self.started,
             **{name: float(found[name]) for name in LOGGED_BY_SOME if name in found},

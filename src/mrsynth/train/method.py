@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-import lightning as L
 import torch
 
 from mrsynth.core.seeds import derive_seed
@@ -15,8 +14,10 @@ from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.nets import Network, build_net
 from mrsynth.recipes.schema import MethodSettings, Recipe
 from mrsynth.recipes.sections import NetSettings
+from mrsynth.train.augment import Augmentation
 from mrsynth.train.batches import Rotated, SliceSet, Slicing
 from mrsynth.train.loader import Samples
+from mrsynth.train.module import TrainingModule
 from mrsynth.train.patches import PatchSet
 
 M = TypeVar("M", bound=MethodSettings)
@@ -63,7 +64,7 @@ class Method(ABC, Generic[M]):
     """The boxes that it takes."""
 
     @abstractmethod
-    def module(self, features: FeatureSource | None = None) -> L.LightningModule:
+    def module(self, features: FeatureSource | None = None) -> TrainingModule:
         """Return what Lightning trains; its attribute `net` is the network, its first weights drawn.
 
         It logs train_loss and val_loss; where it has an attribute `loss`, a stage replaces it.
@@ -71,6 +72,14 @@ class Method(ABC, Generic[M]):
         Args:
             features: networks for its losses (`losses.build_loss`).
         """
+
+    def augmentation(self) -> Augmentation | None:
+        """Return what is changed in training samples, None for nothing."""
+        recipe, settings = self.recipe, self.recipe.samples
+        if settings.augment is None:
+            return None
+        slices = 2 * settings.neighbours + 1
+        return Augmentation(settings.augment, recipe.task.inputs, recipe.task.target, slices, *recipe.range)
 
     def contract(self, prepared: PreparedCohort) -> dict[str, Any]:
         """Return what the model's contract says of this way of training: `flags` and `condition`.

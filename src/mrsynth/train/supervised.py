@@ -1,18 +1,13 @@
-"""Supervised training of one network with one loss, and what every module of training shares."""
+"""Supervised training of one network with one loss; modality dropout."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
-from mrsynth.core.errors import MrsynthError
-from mrsynth.core.seeds import derive_seed
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSource
@@ -20,9 +15,7 @@ from mrsynth.losses.pixel import Loss
 from mrsynth.recipes.methods import SupervisedSettings
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.method import Method
-
-FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""By the number of axes, batch and channels among them."""
+from mrsynth.train.module import TrainingModule, channels_last, check_finite, weights_channels_last
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class ModalityDropout:
         return torch.stack([kept, mask.to(images.dtype).expand_as(images)], dim=2).flatten(1, 2)
 
 
-class Supervised(L.LightningModule):
+class Supervised(TrainingModule):
     """Adam on loss(net(what it sees of inputs), target, inputs); validated with all inputs.
 
     missing: which inputs the network is denied in training; the loss gets them all. neighbours: slices on each side
@@ -93,15 +86,12 @@ class Supervised(L.LightningModule):
         """Return the middle slice of each contrast, (b, c, x, y), of inputs (b, c · (2n + 1), x, y)."""
         return inputs[:, self.neighbours :: 2 * self.neighbours + 1]
 
-    def _seed(self, purpose: str, index: int) -> int:
-        return derive_seed(self.settings.seed, purpose, self.current_epoch, index, self.global_rank)
-
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Return the loss of a batch; raises MrsynthError where it is not finite."""
-        torch.manual_seed(self._seed("batch", index))
+        torch.manual_seed(self.seed_of("batch", index))
         samples, inputs = batch[0].shape[:2]
-        there = None if self.missing is None else self.missing.draw(samples, inputs, self._seed("missing", index))
-        value = self._loss(batch, there)
+        there = None if self.missing is None else self.missing.draw(samples, inputs, self.seed_of("missing", index))
+        value = self._loss(self.augmented(*batch, index), there)
         check_finite({"train_loss": value}, self.current_epoch)
         self.log("train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=samples, sync_dist=True)
         return value
@@ -136,33 +126,3 @@ class SupervisedMethod(Method[SupervisedSettings]):
     def note(self) -> str:
         """Return that inputs may be missing."""
         return ", of which any but one may be missing" if self.settings.missing is not None else ""
-
-
-def check_finite(values: Mapping[str, Tensor], epoch: int) -> None:
-    """Raise MrsynthError that names the values (scalars, by name) that are not finite."""
-    numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()  # one wait for the device
-    found = [f"{name} {number}" for name, number in zip(values, numbers, strict=True) if not math.isfinite(number)]
-    if found:
-        raise MrsynthError(
-            f"The training diverged in epoch {epoch} and was stopped.",
-            found=", ".join(found),
-            expected="finite losses",
-            do="the best and the last whole epoch are in the run's checkpoints; start a new run with a smaller "
-            "train.learning_rate (and method.learning_rate), or with train.precision=32-true",
-        )
-
-
-def channels_last(tensor: Tensor) -> Tensor:
-    """Return images (b, c, x, y) or volumes (b, c, x, y, z) with their channels last in memory; same values and shape.
-
-    On a CPU a training step of slabs or cubes is 1.2 to 1.6 times as fast (benchmarks/train_boxes.py).
-    """
-    return tensor.contiguous(memory_format=FORMATS[tensor.dim()])
-
-
-def weights_channels_last(net: nn.Module) -> nn.Module:
-    """Bring a network's kernels to the same layout, in place; returns the network."""
-    for parameter in net.parameters():
-        if parameter.dim() in FORMATS:
-            parameter.data = channels_last(parameter.data)
-    return net

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +21,9 @@ from mrsynth.model import Condition
 from mrsynth.recipes.methods import WganSettings
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.method import Method
+from mrsynth.train.module import TrainingModule, check_finite, weights_channels_last
 from mrsynth.train.patches import DoseSet, condition_of
 from mrsynth.train.sample_panel import Row, write_panel
-from mrsynth.train.supervised import check_finite, weights_channels_last
 
 YARDSTICK = PatchWasserstein(reduction="mean")
 """What validation measures, whatever the content loss: the distance of the values in patches of 4³."""
@@ -45,7 +44,7 @@ class Scans:
         self.residual = target - self.native
 
 
-class Wgan(L.LightningModule):
+class Wgan(TrainingModule):
     """Each batch is a step of the critic; every `critic_steps`-th is a step of the generator `net` too, an iteration.
 
     The critic lowers critic_loss + penalty · gradient_penalty, of real residuals at their dose + N(0, smoothing)
@@ -80,12 +79,21 @@ class Wgan(L.LightningModule):
             weights_channels_last(critic)
         self.automatic_optimization = False
 
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Of the generator, and of the critic."""
+        return (self.settings.learning_rate, self.wgan.learning_rate)
+
+    def steps_at(self, index: int) -> bool:
+        """Say whether the generator takes a step at a batch."""
+        return (index + 1) % self.wgan.critic_steps == 0
+
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
         """Train the critic on a batch, and each critic_steps-th time the generator; raises MrsynthError where a loss is
         not finite."""
-        scans = Scans(*batch)
+        scans = Scans(*self.augmented(batch[0], batch[1], index), batch[2])
         logged = self._critic_step(scans, index)
-        if (index + 1) % self.wgan.critic_steps == 0:
+        if self.steps_at(index):
             logged |= self._generator_step(scans, index)
         for name, value in logged.items():
             shown = name in ("train_loss", "critic_gap")
@@ -114,7 +122,7 @@ class Wgan(L.LightningModule):
 
     def _critic_step(self, scans: Scans, index: int) -> dict[str, Tensor]:
         """Train the critic on a batch; returns what is logged."""
-        random = torch.Generator().manual_seed(self._seed("critic", index))
+        random = torch.Generator().manual_seed(self.seed_of("critic", index))
         noise, artificial = self._noise(scans, random), self._artificial(scans, random)
         smoothing = self.condition.smoothing * torch.randn(len(noise), generator=random)
         smoothed = self._with_dose(scans, smoothing, add=True)
@@ -132,7 +140,7 @@ class Wgan(L.LightningModule):
 
     def _generator_step(self, scans: Scans, index: int) -> dict[str, Tensor]:
         """Train the generator on a batch; returns what is logged."""
-        random = torch.Generator().manual_seed(self._seed("generator", index))
+        random = torch.Generator().manual_seed(self.seed_of("generator", index))
         noise = self._noise(scans, random)
         heads = self.net(noise, scans.native, scans.standard, scans.condition)
         content = self._content(heads, scans, index)
@@ -150,7 +158,7 @@ class Wgan(L.LightningModule):
 
     def _content(self, heads: Sequence[Tensor], scans: Scans, index: int) -> Tensor:
         """Return the content loss of the residuals of all scales: sums over the voxels, mean over samples."""
-        random = generator(self._seed("offsets", index))
+        random = generator(self.seed_of("offsets", index))
         value, voxels = heads[0].new_zeros((), dtype=torch.float32), scans.residual[0].numel()
         for weight, term in self.terms:
             if isinstance(term, PatchWasserstein):
@@ -159,9 +167,6 @@ class Wgan(L.LightningModule):
             else:
                 value = value + weight * voxels * term(heads[0], scans.residual, scans.inputs)
         return value
-
-    def _seed(self, purpose: str, index: int) -> int:
-        return derive_seed(self.settings.seed, purpose, self.current_epoch, index, self.global_rank)
 
     def _noise(self, scans: Scans, random: torch.Generator) -> Tensor:
         """Draw noise of a scan's shape; on the CPU, so that it is the same on every device."""
