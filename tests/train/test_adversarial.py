@@ -22,8 +22,9 @@ from mrsynth.recipes.recipe import load_recipe
 from mrsynth.recipes.sections import NetSettings, TrainSettings
 from mrsynth.train.adversarial import Adversarial
 from mrsynth.train.batches import SliceSet
-from mrsynth.train.fit import NOISE, FitResult, fit
+from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
+from mrsynth.train.machine import NOISE
 from mrsynth.train.supervised import Supervised
 from quiet_trainer import fit_batches
 from tiny import tiny_prepared

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from mrsynth.core.errors import CohortError, MrsynthError
 from mrsynth.io import PreparedCohort
-from mrsynth.train.fit import NOISE, FitResult, fit
+from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Loader
+from mrsynth.train.machine import NOISE
 from mrsynth.train.method import method_of
 from mrsynth.train.patches import DoseSet
 from mrsynth.train.wgan import Wgan

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mrsynth.cli.failures import print_failed
 from mrsynth.cli.options import Overrides, Quiet, only_with, pairs
 from mrsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mrsynth.model import Contract
 
 app = typer.Typer()
 
@@ -71,28 +74,38 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")],
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
+    weights_from: Annotated[
+        Path | None, typer.Option("--from", help="Begin with the weights of this run (fine-tuning).")
+    ] = None,
     folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate by patient: a run a fold.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a recipe's model on a prepared cohort."""
     from mrsynth.io import PreparedCohort
-    from mrsynth.io.run import Run
     from mrsynth.recipes.recipe import load_recipe
     from mrsynth.train.folds import train_folds
     from mrsynth.train.run import train as run
 
     loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
     if folds is None:
-        runs = {out: run(loaded, prepared, out, resume=resume)}
+        runs = {out: run(loaded, prepared, out, resume=resume, weights_from=weights_from)}
     else:
-        contracts = train_folds(loaded, prepared, out, folds, resume=resume)
+        contracts = train_folds(loaded, prepared, out, folds, resume=resume, weights_from=weights_from)
         runs = {out / f"fold-{number}": contract for number, contract in enumerate(contracts, start=1)}
     for folder, contract in runs.items():
-        record = contract.training
-        print(
-            f"{loaded.translation}: {record.epochs} epochs, best validation loss {record.best_val_loss:.6g} in "
-            f"epoch {record.best_epoch}. The model is in {Run(folder).model}."
-        )
+        _print_outcome(folder, contract)
+
+
+def _print_outcome(folder: Path, contract: Contract) -> None:
+    """Print what came of a training."""
+    from mrsynth.io.run import Run
+
+    record, found = contract.training, ""
+    if record.best_val_loss is not None:
+        found = f", best validation loss {record.best_val_loss:.6g} in epoch {record.best_epoch}"
+    ended = "".join(f" {c.words[:1].upper()}{c.words[1:]}." for c in record.convergence[-1:])
+    task = "+".join(record.inputs) + "-" + record.target
+    print(f"{task}: {record.epochs} epochs{found}.{ended} The model is in {Run(folder).model}.")
 
 
 @app.command()

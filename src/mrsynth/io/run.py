@@ -149,11 +149,16 @@ class Began(Part):
         data_fingerprint: of the prepared cohort.
         started: date and time, ISO 8601.
         start: the other run's checkpoint that it began from, "run/stage-0.ckpt"; None for none.
+        weights_from: the other run whose weights it began with, with the first digits of their SHA-256; None for drawn
+            ones.
+        steps_from: the folds that found for how many steps to train, where there is no validation split.
     """
 
     data_fingerprint: str
     started: str
     start: str | None = None
+    weights_from: str | None = None
+    steps_from: str | None = None
 
 
 class Samples(Part):
@@ -229,7 +234,8 @@ class Training(Part):
         patients: split → patients, as the cohort table names them.
         scans: SHA-256 of every scan of the training and validation cases, sorted; None where it is not known (runs of
             before), so that a patient is recognised under any name.
-        best_epoch: the first is 0.
+        best_epoch: the first is 0; the last one where nothing was validated.
+        best_val_loss: None where nothing was validated.
         seconds: of all epochs.
         features: loss → the network that it looks through.
         precision: in which the network computed, as Lightning names it; None where it is not known (runs of before).
@@ -248,7 +254,7 @@ class Training(Part):
     scans: list[Sha256] | None = None
     epochs: int
     best_epoch: int
-    best_val_loss: float
+    best_val_loss: float | None
     device: str
     commit: str
     versions: dict[str, str]

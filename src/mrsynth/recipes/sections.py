@@ -36,8 +36,9 @@ class AugmentSettings(Settings):
 
     gain, gamma: factor and exponent of a contrast's values, from exp(−g) to exp(g). bias: coefficients of the logarithm
     of a smooth field. noise: largest standard deviation, as a fraction of the recipe's range. resolution: up to how
-    many voxels become one along each axis. rotate_deg, zoom: of inputs and target alike, up to this angle and from exp(−z)
-    to exp(z). together: contrasts on one scale, which share gain, gamma and bias; a target among them has them too.
+    many voxels become one along each axis. rotate_deg, zoom: of inputs and target alike, up to this angle and from
+    exp(−z) to exp(z). together: contrasts on one scale, which share gain, gamma and bias; a target among them has them
+    too.
     """
 
     gain: float = Field(default=0, ge=0, le=2)

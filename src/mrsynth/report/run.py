@@ -34,7 +34,7 @@ from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
 from mrsynth.drawing.viewer import write_viewer
 from mrsynth.io.evaluation import Evaluation
-from mrsynth.io.run import Run
+from mrsynth.io.run import Convergence, Run
 from mrsynth.report.inputs import DoseResponse, RunFolder, read_run
 from mrsynth.report.notes import gaps_table, methods
 from mrsynth.report.scores import (
@@ -234,6 +234,8 @@ def _facts(folder: RunFolder, cases: int) -> list[tuple[str, str]]:
     facts += [("parameters", f"{int(run['parameters']):,}".replace(",", " "))] if run.get("parameters") else []
     facts += [("epochs", str(run["epochs"]))] if run.get("epochs") is not None else []
     facts += [("training time", duration(float(run["seconds"])))] if run.get("seconds") is not None else []
+    ended = [Convergence.model_validate(found) for found in run.get("convergence") or []]
+    facts += [("training" if len(ended) < 2 else f"stage {found.stage}", found.words) for found in ended]
     return facts + ([("device", str(run["device"]))] if run.get("device") else [])
 
 
@@ -314,7 +316,7 @@ def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
         "data_fingerprint": "data fingerprint", "n_cases": "cases", "parameters": "parameters", "started": "started",
         "seconds": "training time", "epochs": "epochs", "best_epoch": "best epoch", "versions": "versions",
     }  # fmt: skip
-    skip = ("title", "translation", "inputs", "target")
+    skip = ("title", "translation", "inputs", "target", "convergence")
     keys: Iterable[str] = [*names, *(key for key in folder.run if key not in names and key not in skip)]
     rows = []
     for key in keys:

@@ -15,7 +15,7 @@ from mrsynth.io.run import Run, Training
 from mrsynth.reproduce.plan import Item
 from mrsynth.reproduce.records import CellChange, Changes, ItemEntry, State, StudyRecord
 from mrsynth.reproduce.study import Scale, Study
-from mrsynth.train.run import commit
+from mrsynth.train.record import commit
 
 
 def write_study_record(

@@ -29,7 +29,8 @@ from mrsynth.synthesize.impute import MissingInputs
 from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.train.checkpoints import forget_states
 from mrsynth.train.folds import split_folds
-from mrsynth.train.run import commit, train
+from mrsynth.train.record import commit
+from mrsynth.train.run import train
 
 
 @dataclass(frozen=True)

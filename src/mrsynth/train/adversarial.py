@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.features import feature_loss, style_loss
 from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
 from mrsynth.losses.pixel import Loss
+from mrsynth.nets import Network
 from mrsynth.nets.critic_patch import PatchCritic
 from mrsynth.recipes.methods import AdversarialSettings
 from mrsynth.recipes.sections import TrainSettings
@@ -33,7 +34,7 @@ class Adversarial(Supervised):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Network,
         critic: PatchCritic,
         loss: Loss,
         game: AdversarialSettings,

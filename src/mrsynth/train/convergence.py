@@ -2,9 +2,9 @@
 
 The rule. A straight line is fitted to the validation losses of the stage's last fifth of epochs, at least LEAST of
 them. Its slope's standard error counts neighbouring epochs as one where their residuals are alike (lag-1
-autocorrelation ρ: by (1 + ρ)/(1 − ρ), Zwiers & von Storch 1995, J Climate 8:336). The stage has *converged* where, with 95 % confidence, as
-many epochs again would lower the loss by less than ENOUGH of its mean; it is *falling* where they would lower it by
-more; otherwise its losses scatter too much to say: *unclear*. A stage of fewer epochs is too *short*.
+autocorrelation ρ: by (1 + ρ)/(1 − ρ), Zwiers & von Storch 1995, J Climate 8:336). The stage has *converged* where, with
+95 % confidence, as many epochs again would lower the loss by less than ENOUGH of its mean; it is *falling* where they
+would lower it by more; otherwise its losses scatter too much to say: *unclear*. A stage of fewer epochs is too *short*.
 """
 
 from __future__ import annotations

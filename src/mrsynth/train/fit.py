@@ -33,8 +33,17 @@ from mrsynth.train.stages import Patience, Stage, Stages
 
 @dataclass(frozen=True)
 class FitResult:
-    """weights: of the last stage's epoch with the least validation loss, or of the last epoch where nothing was validated;
-    epochs: how many were trained in all, also by the run it began from; is_main: False in the helper processes of a run on several devices."""
+    """What came of a training.
+
+    Attributes:
+        weights: of the last stage's epoch with the least validation loss, or of the last epoch where nothing was
+            validated.
+        best_epoch: that epoch, the first is 0.
+        best_val_loss: None where nothing was validated.
+        epochs: how many were trained in all, also by the run it began from.
+        device: in words.
+        is_main: False in the helper processes of a run on several devices.
+    """
 
     weights: Mapping[str, Tensor]
     best_epoch: int

@@ -32,16 +32,34 @@ def fold_splits(patients: Sequence[str], folds: int, seed: int) -> list[dict[str
 
 
 def train_folds(
-    recipe: Recipe, prepared: PreparedCohort, out: Path, folds: int, *, resume: bool = False
+    recipe: Recipe,
+    prepared: PreparedCohort,
+    out: Path,
+    folds: int,
+    *,
+    resume: bool = False,
+    weights_from: Path | None = None,
 ) -> list[Contract]:
-    """Train one model a fold into out/fold-1 … out/fold-K; folds that are finished are kept when resuming.
+    """Train one model a fold into out/fold-1 … out/fold-K.
 
-    Raises CohortError as `split_folds` does.
+    Args:
+        recipe: the recipe.
+        prepared: the cohort; its patients are dealt anew, whatever its splits are.
+        out: the folder of the runs.
+        folds: how many.
+        resume: go on where the folds were stopped; those that are finished are kept.
+        weights_from: a run whose weights each fold begins with.
+
+    Returns:
+        Each fold's contract.
+
+    Raises:
+        CohortError: as `split_folds` does.
     """
     contracts = []
     for number, splits in enumerate(split_folds(recipe, prepared, folds), start=1):
         run = out / f"fold-{number}"
-        contracts.append(train(recipe, prepared.with_splits(splits), run, resume=resume))
+        contracts.append(train(recipe, prepared.with_splits(splits), run, resume=resume, weights_from=weights_from))
     return contracts
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from mrsynth.core.seeds import derive_seed
 from mrsynth.io import PreparedCohort
@@ -34,13 +36,14 @@ class Method(ABC, Generic[M]):
     def __init__(self, recipe: Recipe, settings: M) -> None:
         self.recipe, self.settings = recipe, settings
 
-    def samples(self, prepared: PreparedCohort) -> tuple[Samples, Samples]:
+    def samples(self, prepared: PreparedCohort, validated: bool = True) -> tuple[Samples, Samples | None]:
         """Return the training and validation samples: slices or boxes, as the recipe's `samples` asks.
 
         Boxes are validated on a quarter as many as an epoch trains, the same ones in every epoch.
 
         Args:
             prepared: the cohort.
+            validated: whether there is a validation split.
 
         Raises:
             CohortError: where a split has no sample, or samples of several sizes.
@@ -49,15 +52,21 @@ class Method(ABC, Generic[M]):
         contrasts, memory = (recipe.task.inputs, recipe.task.target), recipe.train.in_memory_gb
         if settings.patch is not None:
             fewer = settings.patch.model_copy(update={"per_epoch": max(1, settings.patch.per_epoch // 4)})
-            return (
-                self.boxes(prepared, "train", contrasts, settings.patch, recipe.train.seed, memory),
-                self.boxes(prepared, "val", contrasts, fewer, recipe.train.seed, memory),
-            )
+            train = self.boxes(prepared, "train", contrasts, settings.patch, recipe.train.seed, memory)
+            return train, self.boxes(
+                prepared, "val", contrasts, fewer, recipe.train.seed, memory
+            ) if validated else None
         slicing = Slicing(settings.planes, settings.neighbours)
-        train_set, val_set = (
-            SliceSet(prepared, split, contrasts, settings.min_brain_fraction, memory, slicing)
-            for split in ("train", "val")
+        slices = partial(
+            SliceSet,
+            cohort=prepared,
+            contrasts=contrasts,
+            min_brain_fraction=settings.min_brain_fraction,
+            in_memory_gb=memory,
+            slicing=slicing,
         )
+        train_set = slices(split="train")
+        val_set = slices(split="val") if validated else None
         return (Rotated(train_set) if settings.rotate90 else train_set), val_set
 
     boxes: type[PatchSet] = PatchSet
@@ -72,6 +81,16 @@ class Method(ABC, Generic[M]):
         Args:
             features: networks for its losses (`losses.build_loss`).
         """
+
+    def try_shapes(self, net: Network, inputs: Tensor) -> Tensor:
+        """Return what a network makes of a batch; on torch's device "meta" nothing is computed but shapes.
+
+        Args:
+            net: the network.
+            inputs: (b, c, *space) as the samples have them.
+        """
+        found: Tensor = net(inputs.repeat(1, net.inputs // inputs.shape[1], *[1] * (inputs.dim() - 2)))
+        return found
 
     def augmentation(self) -> Augmentation | None:
         """Return what is changed in training samples, None for nothing."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mrsynth.core.errors import MrsynthError
 from mrsynth.core.seeds import derive_seed
+from mrsynth.nets import Network
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.augment import Augmentation
 
@@ -27,7 +28,7 @@ class TrainingModule(L.LightningModule):
         augmentation: what is changed in training samples, None for nothing; `fit`'s caller sets it.
     """
 
-    net: nn.Module
+    net: Network
     settings: TrainSettings
     augmentation: Augmentation | None = None
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.pixel import Loss
+from mrsynth.nets import Network
 from mrsynth.recipes.methods import SupervisedSettings
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.method import Method
@@ -64,7 +65,7 @@ class Supervised(TrainingModule):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Network,
         loss: Loss,
         settings: TrainSettings,
         missing: ModalityDropout | None = None,

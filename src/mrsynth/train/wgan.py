@@ -18,6 +18,7 @@ from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.registry import Term, build_terms
 from mrsynth.metrics.regions import ENHANCES
 from mrsynth.model import Condition
+from mrsynth.nets import Network
 from mrsynth.recipes.methods import WganSettings
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.method import Method
@@ -63,7 +64,7 @@ class Wgan(TrainingModule):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Network,
         critic: nn.Module,
         terms: Sequence[Term],
         wgan: WganSettings,
@@ -231,6 +232,12 @@ class WganMethod(Method[WganSettings]):
         critic = self.drawn(settings.critic, "critic", **shared)
         terms = build_terms(recipe.loss, recipe.task.inputs, features)
         return Wgan(net, critic, terms, settings, recipe.train)
+
+    def try_shapes(self, net: Network, inputs: Tensor) -> Tensor:
+        """Return the finest residual of a batch."""
+        native, standard = inputs[:, :1], inputs[:, 1:2]
+        found: Tensor = net(native, native, standard, inputs.new_zeros(len(inputs), len(net.told)))[0]
+        return found
 
     def contract(self, prepared: PreparedCohort) -> dict[str, Any]:
         """Return the doses and fields that it was trained on."""
