@@ -236,6 +236,6 @@ def test_a_case_without_dose_is_refused(prepared: PreparedCohort, monkeypatch: p
     patch = dose_recipe().samples.patch
     assert patch is not None
     record = prepared.record("case-0")
-    monkeypatch.setattr(PreparedCohort, "record", lambda *_: {**record, "metadata": {"b0_tesla": 3.0}})
+    monkeypatch.setattr(PreparedCohort, "record", lambda *_: record.model_copy(update={"metadata": {"b0_tesla": 3.0}}))
     with pytest.raises(CohortError, match=r"case-0: its dose is not known[\s\S]*column dose"):
         DoseSet(prepared, "train", (["t1", "t1ce"], "t1ld"), patch, 0, 1)
