@@ -50,14 +50,14 @@ def bare(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], None]:
     return run
 
 
-def monai(net: nn.Module, inputs: list[np.ndarray]) -> Callable[[], object]:
+def monai(net: nn.Module, inputs: list[np.ndarray], device: str = "cpu") -> Callable[[], object]:
     from monai.inferers import SlidingWindowInferer
 
     inferer = SlidingWindowInferer(roi_size=(WINDOW,) * 3, sw_batch_size=1, overlap=0.25, mode="gaussian")
 
     def run() -> object:
         with torch.inference_mode():
-            return inferer(torch.from_numpy(np.stack(inputs))[None], net)
+            return inferer(torch.from_numpy(np.stack(inputs))[None].to(device), net)
 
     return run
 

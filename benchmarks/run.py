@@ -44,6 +44,7 @@ BENCHMARKS = (
     "noise_loss",
     "contextual_loss",
     "ct_to_mr",
+    "gpu",
 )
 
 
