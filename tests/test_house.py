@@ -20,7 +20,7 @@ TOPICS: dict[str, set[str]] = {
     "cli": {"cli"},
     "docs": {"site"},
     "index": {"real_files"},
-    "io": {"prepared_boxes"},
+    "io": {"fuzz_readers", "prepared_boxes"},
     "io/dicom": {"fuzz"},
     "metrics": {"paper_presets", "real_presets", "reference_metrics"},
     "nets": {"chen2022_nets", "table_iv"},
@@ -36,12 +36,10 @@ TOPICS: dict[str, set[str]] = {
 
 UNDOCUMENTED = {
     *(
-        "check",
         "core",
         "drawing",
         "evaluate",
         "export",
-        "index",
         "io",
         "losses",
         "metrics",

@@ -28,8 +28,12 @@ def check_cohort(
 ) -> list[Problem]:
     """Return every problem of a cohort, those of the whole table first, then case by case.
 
-    needs: contrasts that every case must have; where given, only these (and the masks) are read. compare: finds
-    problems between the images of a case (misregistration). Each file is read once, one case is in memory at a time.
+    Each file is read once, one case is in memory at a time.
+
+    Args:
+        cohort: The cohort, sound or not.
+        needs: Contrasts that every case must have; where given, only these (and the masks) are read.
+        compare: Finds problems between the images of a case (misregistration).
     """
     wanted = [contrast_name(name) for name in needs]
     problems = list(table_problems(cohort))

@@ -36,7 +36,13 @@ ADC_MM2_S = 0.05
 
 
 def image_problems(case: str, image: Image, path: Path) -> Iterator[Problem]:
-    """Yield what is odd about an image or mask of a case that could be read from `path`."""
+    """Yield what is odd about an image or mask.
+
+    Args:
+        case: The case's name.
+        image: The image as it was read.
+        path: Its place in the cohort table.
+    """
     if why := why_synthetic(path):
         yield Problem(
             case,

@@ -29,6 +29,12 @@ class Problem:
 
 
 def of_error(case: str, error: InputError, severity: Literal["error", "warning"] = "error") -> Problem:
-    """Return an error that a reader raised as a problem of a case."""
+    """Return an error that a reader raised as a problem of a case.
+
+    Args:
+        case: The case's name.
+        error: What was raised.
+        severity: "error" or "warning".
+    """
     found, expected = (None if value is None else str(value) for value in (error.found, error.expected))
     return Problem(case, severity, error.what, found, expected, error.do)

@@ -127,6 +127,10 @@ def place_of(path: Path, root: Path) -> Place:
     """Return the data set of a file below `root`, and of which derivative it is.
 
     A derivative stands below `derivatives/`, or in a data set whose description says `"DatasetType": "derivative"`.
+
+    Args:
+        path: The file.
+        root: The folder that is indexed.
     """
     parts = path.relative_to(root).parts[:-1]
     subject = next((i for i, part in enumerate(parts) if part.startswith("sub-")), len(parts))
@@ -145,7 +149,12 @@ def place_of(path: Path, root: Path) -> Place:
 
 
 def is_source_data(path: Path, root: Path) -> bool:
-    """Say whether a file lies in the `sourcedata` of a BIDS data set: its images were made of that."""
+    """Say whether a file lies in the `sourcedata` of a BIDS data set: its images were made of that.
+
+    Args:
+        path: The file.
+        root: The folder that is indexed.
+    """
     parts = path.relative_to(root).parts
     if "sourcedata" not in parts[:-1]:
         return False
@@ -177,7 +186,12 @@ def participants(base: Path) -> dict[str, dict[str, str]]:
 
 
 def invalid_names(paths: Iterable[Path], base: Path) -> list[Path]:
-    """Return the images below a data set's folder whose names are not valid BIDS, by the maintained bids-validator."""
+    """Return the images below a data set's folder whose names are not valid BIDS, by the maintained bids-validator.
+
+    Args:
+        paths: The images.
+        base: The data set's folder.
+    """
     from bids_validator import BIDSValidator  # type: ignore[import-untyped]
 
     validator = BIDSValidator()

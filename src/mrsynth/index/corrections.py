@@ -26,7 +26,7 @@ IGNORE = "ignore"
 COLUMNS = ("path", "patient", "case", "contrast", "reason")
 
 GUESSED = ("found_patient", "found_case", "found_contrast")
-"""The last columns of the table: what was found, whatever the user makes of it. Where they differ he has corrected."""
+"""The last columns of the table: what was found. Where the first ones differ from them, the user has corrected."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,15 @@ def found_table(cohort: Path) -> Path:
 
 
 def write_found(found: Sequence[Found], path: Path) -> None:
-    """Write the found table as CSV, one line an image; raises OutputError."""
+    """Write the found table as CSV, one line an image.
+
+    Args:
+        found: Every image seen.
+        path: The table to write.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow((*COLUMNS, *GUESSED))
@@ -101,12 +109,20 @@ def write_found(found: Sequence[Found], path: Path) -> None:
 
 
 def correct(found: Sequence[Found], path: Path) -> list[Found]:
-    """Return the images as a found table, edited by the user, says: what he changed in it has the last word, also on
-    images that were not found (one volume of a 4-D file). What he left as it was found is found anew: a patient's new
-    examination may have given the others new names. A new image takes no place that he gave to another one.
+    """Return the images as a found table says that you have edited.
 
-    Raises InputError if it cannot be read, CohortError naming the line if a contrast does not exist, if a file is gone,
-    if an image in use is synthetic or has no patient or case, or if two images of a case are to be the same contrast.
+    A cell that you changed counts more than what is found. A cell that you left is filled anew: a patient's new
+    examination may give the others new names. You may add lines for images that were not found (one volume of a 4-D
+    file). An image that is new in the folder does not replace one that you put into its place.
+
+    Args:
+        found: The images below the folder, as they are found now.
+        path: The found table.
+
+    Raises:
+        InputError: The table cannot be read.
+        CohortError: A contrast does not exist, a file is gone, an image in use is synthetic or has no patient or case,
+            or two images of a case are to be the same contrast; the line is named.
     """
     by_path = {absolute(image.path): image for image in found}
     lines: dict[tuple[str, str], int] = {}

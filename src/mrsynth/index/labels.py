@@ -15,7 +15,7 @@ from mrsynth.core.text import counted
 from mrsynth.index.corrections import FoundCase
 from mrsynth.index.evidence import DOUBT, TAG, Vote
 from mrsynth.io.labels import assume
-from mrsynth.io.nifti_stream import read_values
+from mrsynth.io.nifti_stream import read_labels
 
 BRAIN_ML = (100.0, 2500.0)
 """No brain mask is smaller (a few thick slices) or larger."""
@@ -41,8 +41,14 @@ on are those of 2024."""
 
 
 def mask_evidence(path: Path, kind: Sequence[Vote]) -> list[Vote]:
-    """Return what the voxels of a mask speak against; those of a brain mask are asked where its name says `mask`
-    alone."""
+    """Return what the voxels of a mask speak against.
+
+    A brain mask is looked into where its name says `mask` alone.
+
+    Args:
+        path: The mask.
+        kind: What its name says.
+    """
     answers = {vote.answer for vote in kind}
     bare = any(vote.reason == "its name says mask" for vote in kind)
     if "lesion" not in answers and not bare:
@@ -115,15 +121,13 @@ def _family(case: FoundCase) -> str:
 
 @lru_cache(maxsize=4096)
 def _looked_at(path: Path, changed_ns: int) -> tuple[tuple[int, ...], float, float] | None:
-    """Return a mask's labels (those that are no whole numbers count as -1), its volume and that of its field of view in
-    mL; None where it cannot be read."""
+    """Return a mask's labels (too many where its values are no labels), its volume and that of its field of view in mL;
+    None where it cannot be read."""
     try:
-        values, layout = read_values(path, None)
+        values, layout, odd = read_labels(path)
     except InputError:
         return None
-    numbers = np.unique(values)[: MOST_LABELS + 2]
-    labels = tuple(dict.fromkeys(int(n) if n == np.rint(n) else -1 for n in numbers if np.isfinite(n)))
+    labels = np.flatnonzero(np.bincount(values.ravel(order="K"), minlength=256)).tolist()
     voxel_ml = abs(float(np.linalg.det(layout.affine[:3, :3]))) / 1000.0
-    if len(numbers) > MOST_LABELS:
-        labels = tuple(range(MOST_LABELS + 1))
-    return labels, float(np.count_nonzero(values)) * voxel_ml, values.size * voxel_ml
+    volume_ml = float(np.count_nonzero(values)) * voxel_ml
+    return tuple(labels if odd is None else range(MOST_LABELS + 1)), volume_ml, values.size * voxel_ml

@@ -30,7 +30,12 @@ class Intake:
 def find_cases(folder: Path, derivatives: Sequence[str] = ()) -> tuple[list[FoundCase], list[Ignored]]:
     """Return the cases below a folder, sorted by name, and what was left out with the reason.
 
-    Raises InputError as `find_images` does, and if there is no image in use.
+    Args:
+        folder: Where to look.
+        derivatives: Names of the BIDS derivatives to use.
+
+    Raises:
+        InputError: As in `find_images`; or no image is in use.
     """
     intake = find_images(folder, derivatives)
     require_images(intake.found, intake, folder)
@@ -47,7 +52,14 @@ def find_images(folder: Path, derivatives: Sequence[str] = ()) -> Intake:
 
     A NIfTI file belongs to the case of its folder and of the part of its name before the contrast, or of its BIDS
     subject and session; a DICOM volume to its study. Of two images of one contrast one is taken with a stated reason,
-    or neither. derivatives: names of the BIDS derivatives to use. Raises InputError if there is no such folder.
+    or neither.
+
+    Args:
+        folder: Where to look.
+        derivatives: Names of the BIDS derivatives to use.
+
+    Raises:
+        InputError: There is no such folder or derivative.
     """
     files, ignored = list_files(folder)
     named = [path for path in files if is_nifti(path)]
@@ -69,7 +81,13 @@ def find_images(folder: Path, derivatives: Sequence[str] = ()) -> Intake:
 
 
 def require_images(found: Sequence[Found], intake: Intake, folder: Path) -> None:
-    """Raise InputError if none of the images is in use."""
+    """Raise InputError if none of the images is in use.
+
+    Args:
+        found: The images.
+        intake: Everything that was seen, for the message.
+        folder: Where it was looked for.
+    """
     if has_image(found):
         return
     shown = [str(item) for item in left_out(intake)]

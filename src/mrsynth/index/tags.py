@@ -8,11 +8,11 @@ from typing import Any
 
 from mrsynth.index.evidence import CERTAIN, DOUBT, HINT, KIND, OTHER, TAG, WORD, Vote
 from mrsynth.index.words import (
-    BODY,
+    BODY_WORDS,
     CONTRAST_WORDS,
     CT_OTHER_KINDS,
-    HEAD,
-    HEAD_PARTS,
+    HEAD_PART_WORDS,
+    HEAD_WORDS,
     NO_PART,
     normalise,
     other_kind,
@@ -27,7 +27,7 @@ of MRI Pulse Sequences, 2004, ch. 14); water is nulled at TI 1500–3200 ms, by 
 PLAIN_TYPES = (
     r"ORIGINAL|DERIVED|MIXED|PRIMARY|SECONDARY|OTHER|NONE|M|MAG\w*|M_(?:SE|FFE|IR|TSE|TFE)|SE|FFE|IR|TSE|TFE|GR|EP|ND|NORM"
     r"|DIS[23]D|FM\w*|FIL\w*|MFSPLIT|SH\d*|ADAPTIVE|AXIAL|VOLUME|T[12]|FLAIR|STIR|PROTON_DENSITY|DIFFUSION\w*|TRACEW?|ISO\w*"
-    r"|MEAN|RESAMPLED|AVERAGE|COMPOSED|COMP_\w+|MPR\w*|REFORMATTED|REFORMAT|STACK\w*|RETRO\w*|MOSAIC|HELICAL|CT_\w+|HEAD|WATER"
+    r"|MEAN|RESAMPLED|AVERAGE|COMPOSED|COMP_\w+|MPR\w*|REFORMATTED|REFORMAT|STACK\w*|RETRO\w*|MOSAIC|HELICAL|CT_\w+|HEAD_WORDS|WATER"
     r"|W|CSA\w*|PARALLEL|MSUM|P[0-9]+|ECHO\d*|TE\d*|SUM|DENOISED?|DL|DEEP\w*|AIR\w*|SOFT|BONE|LUNG|THIN|SLICES?|NON_?PARALLEL"
     r"|MAGNITUDE|DERIVED_\w*|[0-9.]+|UNSPECIFIED|UNKNOWN"
 )
@@ -117,7 +117,7 @@ def _by_body_part(tags: Mapping[str, Any]) -> Iterator[Vote]:
     series = normalise(f"{word(tags, 'SeriesDescription')} {word(tags, 'ProtocolName')}")
     study = normalise(word(tags, "StudyDescription"))
     for key, text in (("BodyPartExamined", part), ("its description", series), ("StudyDescription", study)):
-        head, other, small = says(HEAD, text), says(BODY, text), says(HEAD_PARTS, text)
+        head, other, small = says(HEAD_WORDS, text), says(BODY_WORDS, text), says(HEAD_PART_WORDS, text)
         if other and not (head and key != "BodyPartExamined"):
             yield Vote(OTHER, CERTAIN if key != "StudyDescription" else TAG, f"{key} {other.upper()}: not the head")
             return
@@ -196,13 +196,23 @@ def _by_physics(tags: Mapping[str, Any], b_s_mm2: float | None, described: bool)
 
 
 def word(tags: Mapping[str, Any], key: str) -> str:
-    """Return a tag as one text, "" where it is missing."""
+    """Return a tag as one text, "" where it is missing.
+
+    Args:
+        tags: Keyword → value.
+        key: The keyword.
+    """
     value = tags.get(key)
     return "" if value is None else str(value).strip()
 
 
 def values(tags: Mapping[str, Any], key: str) -> list[str]:
-    """Return a tag of several values as texts, [] where it is missing."""
+    """Return a tag of several values as texts, [] where it is missing.
+
+    Args:
+        tags: Keyword → value.
+        key: The keyword.
+    """
     value = tags.get(key)
     if value is None or value == "":
         return []
@@ -211,7 +221,12 @@ def values(tags: Mapping[str, Any], key: str) -> list[str]:
 
 
 def number(tags: Mapping[str, Any], key: str) -> float | None:
-    """Return a tag as a number, None where it is missing or none."""
+    """Return a tag as a number, None where it is missing or none.
+
+    Args:
+        tags: Keyword → value.
+        key: The keyword.
+    """
     try:
         return float(tags.get(key))  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -62,7 +62,7 @@ CT_OTHER_KINDS = (
 )
 """Words of CT series that are no native head CT."""
 
-HEAD = (
+HEAD_WORDS = (
     r"head\w*|brain\w*|skull|neuro\w*|kopf\w*|schadel\w*|hirn\w*|gehirn\w*|tete|crane\w*|cerveau|encephale|cabeza|craneo"
     r"|cerebr\w*|testa|cranio\w*|crani[ou]m?|encefalo|cabeca|hoofd|hersen\w*|schedel|mozg\w*|glow\w*|hjarn\w*|hjern\w*"
     r"|hovede|huvud|whole ?body|intracran\w*|cerebell\w*|stroke|cct|ccm|голов\w*|мозг\w*"
@@ -72,7 +72,7 @@ HEAD = (
 NO_PART = r"mr|ct|unknown|other|unspecified|none|na|n a|not specified"
 """What BodyPartExamined (0018,0015) holds where nobody filled it in."""
 
-BODY = (
+BODY_WORDS = (
     r"[chtlb]s?ws|\w*spine|spin\w*|\w*cervical\w*|lumbar\w*|lumbal\w*|dorsal|sacr\w*|wirbel\w*|colonn?[ae]|columna|rachis"
     r"|myelo\w*|hals|neck|cou|cuello|collo|pescoco|nek|carotid\w*|karotid\w*|chest|thora\w*|torax|torace|brust\w*|abdom\w*"
     r"|addome|bauch\w*|buik|pelvi\w*|becken|bassin|bacino|liver|leber|foie|higado|fegato|figado|lever|kidney\w*|renal"
@@ -85,7 +85,7 @@ BODY = (
 )
 """Parts of the body that are not the head."""
 
-HEAD_PARTS = (
+HEAD_PART_WORDS = (
     r"orbit\w*|pituitar\w*|hypophys\w*|hipofis\w*|ipofisi|sella\w*|iac|iacs|cpa|inner ear|innenohr"
     r"|temporal bone|felsenbein"
     r"|petrous|mastoid\w*|tmj|sinus\w*|nnh|face|facial|maxill\w*|mandib\w*|dental|nasopharyn\w*|parotid\w*|tongue"
@@ -101,7 +101,12 @@ def normalise(text: str) -> str:
 
 
 def says(pattern: str, text: str) -> str | None:
-    """Return the words of a normalised text that match a pattern as whole words, None where none do."""
+    """Return the words of a normalised text that match a pattern as whole words, None where none do.
+
+    Args:
+        pattern: A regular expression; a space stands for one between words.
+        text: What `normalise` returns.
+    """
     match = re.search(rf"(?:^|(?<= ))(?:{pattern})(?= |$)", text)
     return match.group() if match else None
 

@@ -16,7 +16,7 @@ from mrsynth.core.files import atomic_file
 from mrsynth.core.image import Image, Native, same_grid
 from mrsynth.core.types import MASKS, contrast_name
 from mrsynth.io.nifti_header import Layout, without_identity
-from mrsynth.io.nifti_stream import Stream, is_nifti, read_values
+from mrsynth.io.nifti_stream import Stream, is_nifti, read_labels, read_values
 
 GZIP_LEVEL = 1
 """Measured on a float32 head of 36 MB: level 1 takes 0.14 s and 5.2 MB, level 6 0.19–0.43 s and 5.0 MB."""
@@ -48,14 +48,11 @@ def read_mask(path: Path, name: str = "brain") -> Image:
     """
     if name not in MASKS:
         raise InputError(f"'{name}' is not a mask.", expected="one of " + ", ".join(MASKS))
-    values, layout = read_values(path, None)
-    with np.errstate(invalid="ignore"):
-        labels = values.astype(np.uint8)
-    if (labels != values).any():
-        odd = values[labels != values]
+    labels, layout, odd = read_labels(path)
+    if odd is not None:
         raise InputError(
             f"{path}: is not a mask.",
-            found=f"values from {values.min():g} to {values.max():g}, {odd[0]:g} among them",
+            found=f"{odd:g} among its values",
             expected="whole numbers from 0 to 255",
             do="threshold it, or name it as the image that it is",
         )
@@ -68,7 +65,7 @@ def read_mask(path: Path, name: str = "brain") -> Image:
                 expected="0 and 1",
                 do="keep one label, or name the file as a lesion mask",
             )
-        labels = (labels != 0).astype(np.uint8)
+        np.minimum(labels, 1, out=labels)
     return _as_ras(labels, layout, name)
 
 

@@ -20,6 +20,10 @@ SUFFIXES = (".nii.gz", ".nii")
 GZIP_RATIO = 1032
 """Deflate packs at most 1032 bytes into one (zlib's technical notes): what a header may claim of a .nii.gz."""
 
+MANY_VOXELS = 1 << 25
+IMAGE_RATIO = 128
+"""No image is packed so well: a file that claims MANY_VOXELS or more in so few bytes is a bomb, or empty. Masks are."""
+
 TRAILING_BYTES = 1 << 20
 """What may follow the voxels; a file with more is another one than its header says, or a bomb."""
 
@@ -52,6 +56,36 @@ def read_values(path: Path, volumes: Sequence[int] | None) -> tuple[np.ndarray, 
     What overflows float32 becomes infinite. Raises InputError as `nifti.read_image` does.
     """
     return _with_stream(path, lambda stream: _read_stream(stream, path, volumes))
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, Layout, float | None]:
+    """Read a volume of whole numbers from 0 to 255, never holding more than a byte a voxel.
+
+    Args:
+        path: A NIfTI file of one volume.
+
+    Returns:
+        The labels (i, j, k) of the file, uint8, x fastest; what the header says; and the first value that is no label,
+        None where all are.
+
+    Raises:
+        InputError: As `nifti.read_image` does.
+    """
+    return _with_stream(path, lambda stream: _read_label_stream(stream, path))
+
+
+def _read_label_stream(stream: Stream, path: Path) -> tuple[np.ndarray, Layout, float | None]:
+    odd: list[float] = []
+
+    def as_labels(values: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            labels = values.astype(np.uint8)
+        if not odd and (wrong := values[labels != values]).size:
+            odd.append(float(wrong[0]))
+        return labels
+
+    values, layout = _read_stream(stream, path, None, as_labels)
+    return values, layout, odd[0] if odd else None
 
 
 def _layout(stream: Stream, path: Path) -> tuple[int, Layout]:
@@ -95,9 +129,11 @@ def _with_stream(path: Path, read: Callable[[Stream], R]) -> R:
         ) from None
 
 
-def _read_stream(stream: Stream, path: Path, volumes: Sequence[int] | None) -> tuple[np.ndarray, Layout]:
+def _read_stream(
+    stream: Stream, path: Path, volumes: Sequence[int] | None, labels: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, Layout]:
     """Read header, then voxels; nothing is allocated before the header has been found sane, nothing is read beyond
-    what it declares (but for TRAILING_BYTES)."""
+    what it declares (but for TRAILING_BYTES). labels: makes uint8 of values, for a mask."""
     start, layout = _layout(stream, path)
     wanted = _wanted(volumes, layout, path)
     size = int(np.prod(layout.shape, dtype=object)) * layout.dtype.itemsize
@@ -105,11 +141,18 @@ def _read_stream(stream: Stream, path: Path, volumes: Sequence[int] | None) -> t
     on_disk = path.stat().st_size
     if end > on_disk * (GZIP_RATIO if isinstance(stream, gzip.GzipFile) else 1):
         raise _cut_off(path, layout, on_disk, end)
+    if labels is None and int(np.prod(layout.shape, dtype=object)) > MANY_VOXELS and end > on_disk * IMAGE_RATIO:
+        raise InputError(
+            f"{path}: holds less than an image has.",
+            found=f"{on_disk} bytes for {' × '.join(map(str, layout.shape))} voxels",
+            expected=f"at least {end // IMAGE_RATIO} bytes",
+            do="export the image again; it is empty, or a damaged header claims too many voxels",
+        )
     here = start
     total: np.ndarray | None = None
     for volume in wanted:
         here += _skip(stream, layout.offset + volume * size - here)
-        values, count = _read_volume(stream, layout)
+        values, count = _read_volume(stream, layout, labels)
         here += count
         if count < size:
             raise _cut_off(path, layout, here, end)
@@ -131,13 +174,15 @@ def _read_stream(stream: Stream, path: Path, volumes: Sequence[int] | None) -> t
     return values if total is None else np.exp(total / len(wanted)).astype(np.float32), layout
 
 
-def _read_volume(stream: Stream, layout: Layout) -> tuple[np.ndarray, int]:
+def _read_volume(
+    stream: Stream, layout: Layout, labels: Callable[[np.ndarray], np.ndarray] | None
+) -> tuple[np.ndarray, int]:
     """Return the next volume's values, and how many bytes there were for it.
 
     Memory is asked for at once, but the system gives it only where something is written: a file that is cut off, or
     a header that lies, costs no more than the bytes that came.
     """
-    values = np.empty(layout.shape, np.float32, order="F")
+    values = np.empty(layout.shape, np.uint8 if labels else np.float32, order="F")
     flat = values.reshape(-1, order="F")
     count, done = 0, 0
     while done < flat.size:
@@ -148,7 +193,7 @@ def _read_volume(stream: Stream, layout: Layout) -> tuple[np.ndarray, int]:
             break
         with np.errstate(all="ignore"):  # what overflows float32 is found by the caller
             scaled = voxels if layout.slope is None else voxels.astype(float) * layout.slope + layout.inter
-            flat[done : done + voxels.size] = scaled
+            flat[done : done + voxels.size] = scaled if labels is None else labels(scaled)
         done += voxels.size
     return values, count
 

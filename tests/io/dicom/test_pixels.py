@@ -116,7 +116,8 @@ def test_a_picture_larger_than_declared_is_not_decoded(tmp_path: Path, encode: o
 
 
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_file, "MAX_INFLATED", 1000)
+    monkeypatch.setattr(dicom_file, "INFLATED_BYTES", 1000)
+    monkeypatch.setattr(dicom_file, "INFLATED_RATIO", 1)
     factory.series(tmp_path, np.zeros((1, 400, 400), np.uint16), syntax="deflated")
     assert [item.reason for item in scan_dicom(tmp_path)[1]] == ["its deflated part unpacks to more than 0 MiB"]
 

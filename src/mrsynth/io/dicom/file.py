@@ -20,8 +20,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from mrsynth.io.nifti_header import MAX_VOXELS, MOST_VOXELS
 
-MAX_INFLATED = 1 << 29
-"""Most bytes that a deflated file may unpack to; those of one slice are a thousand times fewer."""
+INFLATED_BYTES, INFLATED_RATIO = 1 << 25, 64
+"""What a deflated file may unpack to: so many bytes, or so many times its own size. A blank slice has half a MiB."""
+
+MANY_PIXELS, PACKED_RATIO = 1 << 22, 2000
+"""A compressed file that claims more than so many pixels holds a byte at least for so many of theirs."""
 
 MODALITIES = ("MR", "CT", "PT", "")
 """What may be a volume of a head; "" where an anonymiser took the tag away."""
@@ -72,7 +75,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Yield the file; a deflated one is unpacked in memory, up to MAX_INFLATED. Raises OSError, Damaged."""
+    """Yield the file; a deflated one is unpacked in memory, as far as its size allows. Raises OSError, Damaged."""
     with path.open("rb") as file:
         head = file.read(2048)
         file.seek(0)
@@ -85,13 +88,14 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if not place < start <= len(head):
             raise Damaged("its meta information is damaged")
         file.seek(start)
+        most = max(INFLATED_BYTES, INFLATED_RATIO * path.stat().st_size)
         unpack = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            body = unpack.decompress(file.read(), MAX_INFLATED)
+            body = unpack.decompress(file.read(), most)
         except zlib.error as error:
             raise Damaged(f"its deflated part is damaged ({error})") from error
         if not unpack.eof:
-            cut = "is cut off" if len(body) < MAX_INFLATED else f"unpacks to more than {MAX_INFLATED >> 20} MiB"
+            cut = "is cut off" if len(body) < most else f"unpacks to more than {most >> 20} MiB"
             raise Damaged(f"its deflated part {cut}")
         plain = ExplicitVRLittleEndian.encode().ljust(len(_DEFLATED), b"\0")
         yield io.BytesIO(head[:start].replace(_DEFLATED, plain, 1) + body)
@@ -162,6 +166,8 @@ def _size_problem(header: Header) -> str | None:
         return f"too large ({columns:g} × {rows:g} × {1 if frames is None else frames:g} voxels): {MOST_VOXELS}"
     if (not header.syntax or _PLAIN.fullmatch(header.syntax)) and header.stored_bytes < count * bits / 8:
         return f"cut off ({header.stored_bytes} bytes of pixels, {count * bits / 8:.0f} declared)"
+    if count > MANY_PIXELS and header.stored_bytes * PACKED_RATIO < count * (bits or 8) / 8:
+        return f"its {header.stored_bytes} bytes of pixels are too few for {columns:g} × {rows:g} × {frames or 1:g}"
     # Run-length coding gives 2 bytes at least for 128 pixels, the others far more: a frame has some bytes at least.
     return "no pixels behind its header" if header.stored_bytes < 16 else None
 

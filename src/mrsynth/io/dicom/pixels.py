@@ -147,7 +147,7 @@ def _decompressed(tags: Dataset, frames: Sequence[Frame], codec: str) -> Iterato
         if values.shape != (frame.rows, frame.columns):
             raise Damaged(f"its compressed picture has the shape {values.shape}")
         # Codecs know the number of bits, some not their sign: keep those that are stored, then give them theirs.
-        values = values.astype(np.int64) & ((1 << bits) - 1)
+        values = values.astype(np.int32 if bits <= 16 else np.int64) & ((1 << bits) - 1)
         yield (values - ((values >> (bits - 1)) << bits) if signed else values), frame
         found += 1
     if found != len(frames):
