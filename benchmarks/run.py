@@ -45,6 +45,8 @@ BENCHMARKS = (
     "contextual_loss",
     "ct_to_mr",
     "gpu",
+    "dicom_out",
+    "node",
 )
 
 
