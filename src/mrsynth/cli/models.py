@@ -77,17 +77,29 @@ def train(
     weights_from: Annotated[
         Path | None, typer.Option("--from", help="Begin with the weights of this run (fine-tuning).")
     ] = None,
-    folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate by patient: a run a fold.")] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Cross-validate by patient: a run a fold, and one model of all.")
+    ] = None,
+    everyone: Annotated[
+        Path | None,
+        typer.Option("--all", help="Train on every case, for the steps that these folds found; nothing is held out."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a recipe's model on a prepared cohort."""
     from mrsynth.io import PreparedCohort
     from mrsynth.recipes.recipe import load_recipe
+    from mrsynth.train.everyone import train_everyone
     from mrsynth.train.folds import train_folds
     from mrsynth.train.run import train as run
 
+    if folds is not None and everyone is not None:
+        raise InputError("Give either --folds or --all: the latter takes the folder that the former left.")
+
     loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
-    if folds is None:
+    if everyone is not None:
+        runs = {out: train_everyone(loaded, prepared, out, everyone, resume=resume, weights_from=weights_from)}
+    elif folds is None:
         runs = {out: run(loaded, prepared, out, resume=resume, weights_from=weights_from)}
     else:
         contracts = train_folds(loaded, prepared, out, folds, resume=resume, weights_from=weights_from)

@@ -239,6 +239,7 @@ class Training(Part):
         seconds: of all epochs.
         features: loss → the network that it looks through.
         precision: in which the network computed, as Lightning names it; None where it is not known (runs of before).
+        members: of an ensemble, each member's run with the first digits of its weights' SHA-256.
         convergence: of each stage whether its validation loss had come to rest; empty for runs of before.
     """
 
@@ -264,6 +265,7 @@ class Training(Part):
     features: dict[str, FeatureNetwork] = Field(default_factory=dict)
     encoder: Encoder | None = None
     precision: str | None = None
+    members: list[str] = Field(default_factory=list)
     convergence: list[Convergence] = Field(default_factory=list)
 
 

@@ -16,6 +16,7 @@ from mrsynth.nets.critic import Critic
 from mrsynth.nets.critic_patch import PatchCritic
 from mrsynth.nets.decnn import decnn
 from mrsynth.nets.drunet import DRUNet
+from mrsynth.nets.ensemble import Ensemble
 from mrsynth.nets.hrfcn import HRFCN
 from mrsynth.nets.initial import initialise
 from mrsynth.nets.lagan import lagan
@@ -24,6 +25,12 @@ from mrsynth.nets.protocol import Network
 from mrsynth.nets.unet import UNet2d
 from mrsynth.nets.unet25d import UNet25d
 from mrsynth.nets.unet_deep import UNetDeep
+
+
+def _ensemble(net: str, settings: Mapping[str, Any], members: int) -> Ensemble:
+    """Return several networks of one kind as one; `mrsynth train --folds` makes such models."""
+    return Ensemble([build_net(net, **settings) for _ in range(members)])
+
 
 NETS: Mapping[str, Callable[..., Network]] = {
     "unet2d": UNet2d,  # osman2022
@@ -41,6 +48,7 @@ NETS: Mapping[str, Callable[..., Network]] = {
     "critic": Critic,
     "unet25d": UNet25d,  # pasumarthi2021
     "drunet": DRUNet,  # li2022
+    "ensemble": _ensemble,
 }
 
 

@@ -69,7 +69,7 @@ def check_run(recipe: Recipe, prepared: PreparedCohort, run: Run, resume: bool) 
             f"{out} holds a run already.", do="go on with it by --resume, or name another folder with --out"
         )
     everything = [*SECTIONS, "train.stages", *TRAINED]
-    if before is not None and (section := _differing(before, recipe, everything)) is not None:
+    if before is not None and (section := differing(before, recipe, everything)) is not None:
         raise RecipeError(
             f"{out} was trained with another `{section}`; it cannot be resumed with this recipe.",
             found=_setting(before, section),
@@ -113,7 +113,7 @@ def check_start(recipe: Recipe, prepared: PreparedCohort, start: Path) -> None:
             expected="RUN/checkpoints/stage-0.ckpt of a run that was trained in stages",
         )
     before = load_recipe(str(run.recipe))
-    section = _differing(before, recipe, [*SECTIONS, *TRAINED])
+    section = differing(before, recipe, [*SECTIONS, *TRAINED])
     stage = int(number[1])
     ours, theirs = (list(stages_in_order(r.train).values()) for r in (recipe, before))
     if section is None and (ours[:stage] != theirs[:stage] or not _begin_together(ours, theirs, stage)):
@@ -148,7 +148,7 @@ def _setting(recipe: Recipe, dotted: str) -> Any:
     return found
 
 
-def _differing(before: Recipe, recipe: Recipe, sections: Sequence[str]) -> str | None:
+def differing(before: Recipe, recipe: Recipe, sections: Sequence[str]) -> str | None:
     """Return the first of the sections in which two recipes differ."""
     return next((name for name in sections if _setting(before, name) != _setting(recipe, name)), None)
 

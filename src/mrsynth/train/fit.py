@@ -105,7 +105,7 @@ def fit(
         RecipeError: where this machine lacks what the settings ask for.
     """
     folder = Run(run).checkpoints
-    best = BestModel(folder) if data[1] is not None else LastState(folder, "best")
+    best = BestModel(folder) if data[1] is not None else None
     lightning = _trainer(settings.model_copy(update={"strategy": _strategy(module, settings)}), run, best, stages)
     if lightning.strategy.root_device.type == "cpu":
         keep_freed_memory()
@@ -117,12 +117,11 @@ def fit(
     except SystemExit:  # Lightning exits on Ctrl-C and leaves SIGINT ignored
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
-    kept = AtomicCheckpoints().load_checkpoint(best.best_model_path or best.last_model_path or folder / "best.ckpt")
-    score = best.best_model_score
+    kept = AtomicCheckpoints().load_checkpoint(Run(run).last_state if best is None else best.best_model_path)
     return FitResult(
         weights=kept_weights(kept),
         best_epoch=int(kept["epoch"]),
-        best_val_loss=None if data[1] is None or score is None else float(score),
+        best_val_loss=None if best is None else float(best.best_model_score),  # type: ignore[arg-type]
         epochs=lightning.current_epoch,
         is_main=lightning.is_global_zero,
         device=_device_name(lightning.strategy.root_device),
@@ -137,19 +136,19 @@ def kept_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
 
 
-def _trainer(settings: TrainSettings, run: Path, best: LastState, stages: Sequence[Stage]) -> L.Trainer:
-    """Return Lightning's trainer for the settings."""
-    validated = isinstance(best, BestModel)
+def _trainer(settings: TrainSettings, run: Path, best: BestModel | None, stages: Sequence[Stage]) -> L.Trainer:
+    """Return Lightning's trainer for the settings; best: None where nothing is validated."""
     callbacks: list[L.Callback] = [Stages(stages, best, Run(run).checkpoints), History(Run(run).history, stages)]
     callbacks += [Schedule(settings, stages)] if settings.schedule is not None else []
     callbacks += [WeightAverage(settings.average)] if settings.average is not None else []
-    callbacks += [Patience(settings.patience, stages[-1].from_epoch if stages else 0)] if validated else []
-    callbacks += [best, LastState(Run(run).checkpoints)]  # Lightning's save_last follows the best epoch
+    if best is not None:
+        callbacks += [Patience(settings.patience, stages[-1].from_epoch if stages else 0), best]
+    callbacks += [LastState(Run(run).checkpoints)]  # Lightning's save_last follows the best epoch: those since are lost
     callbacks += [TrainingProgress()] if not is_quiet() else []
     return trainer(
         settings,
         max_epochs=settings.epochs,
-        limit_val_batches=1.0 if validated else 0,
+        limit_val_batches=0 if best is None else 1.0,
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(Run(run).log, name="", version="tensorboard"),
         callbacks=callbacks,

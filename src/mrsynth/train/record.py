@@ -163,7 +163,9 @@ def card(recipe: Recipe, began: Began, training: Training, net: Network) -> str:
         net: the network; one that could have begun with weights of others, and did not, is said.
     """
     n, note = training.n_cases, method_of(recipe).note()
-    if training.best_val_loss is None:
+    if training.members:
+        outcome = f"the mean of {len(training.members)} networks, one a fold of cross-validation"
+    elif training.best_val_loss is None:
         outcome = f"without a validation split, for the steps that {began.steps_from} found"
     else:
         outcome = f"best validation loss {training.best_val_loss:.6g} in epoch {training.best_epoch}"

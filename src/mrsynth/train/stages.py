@@ -14,7 +14,7 @@ from mrsynth.losses import build_loss
 from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.pixel import Loss
 from mrsynth.recipes.sections import LossTerms, TrainSettings, stage_terms, stages_in_order
-from mrsynth.train.checkpoints import BestModel, LastState
+from mrsynth.train.checkpoints import BestModel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Stages(L.Callback):
     with no best model yet. From stage-<k>.ckpt another run with the same first stages can go on.
     """
 
-    def __init__(self, stages: Sequence[Stage], best: LastState, folder: Path) -> None:
+    def __init__(self, stages: Sequence[Stage], best: BestModel | None, folder: Path) -> None:
         self.stages, self.best, self.folder = stages, best, folder
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -65,7 +65,7 @@ class Stages(L.Callback):
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = stage.learning_rate
-        if trainer.current_epoch == stage.from_epoch and isinstance(self.best, BestModel):
+        if trainer.current_epoch == stage.from_epoch and self.best is not None:
             self.best.begin_anew()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
