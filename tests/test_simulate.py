@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mrsynth.check.cohort import check_cohort
-from mrsynth.core.errors import OutputError
+from mrsynth.core.errors import InputError, OutputError
 from mrsynth.io import read_cohort
 from mrsynth.simulate import simulate
 
@@ -38,3 +38,38 @@ def test_a_file_in_the_place_of_the_cohorts_folder_is_told_before_anything_is_si
     (tmp_path / "cohort.csv").write_text("")
     with pytest.raises(OutputError, match="is no folder"):
         simulate(tmp_path / "cohort.csv", 1, 0)
+
+
+def test_a_table_of_others_is_kept_and_a_folder_of_others_refused(tmp_path: Path):
+    (tmp_path / "cohort.csv").write_text("patient,case,split,t1\nreal,real,test,a.nii.gz\n")
+    simulate(tmp_path, 1, 5, spacing_mm=4)
+    assert "real" in (tmp_path / "cohort.csv.bak").read_text()
+    simulate(tmp_path, 1, 5, spacing_mm=4)
+    assert not (tmp_path / "cohort.csv.bak2").exists()
+    case = tmp_path / "phantom-0000"
+    (case / "notes.txt").write_text("mine")
+    simulate(tmp_path, 1, 5, spacing_mm=4)  # the phantom is there: nothing is written
+    with pytest.raises(OutputError, match="would be overwritten"):
+        simulate(tmp_path, 1, 6, spacing_mm=4)
+    assert (case / "notes.txt").read_text() == "mine"
+
+
+def test_scans_that_lie_where_a_phantom_would_are_refused(tmp_path: Path):
+    from nifti_factory import LPS, ramp, save
+
+    save(tmp_path / "phantom-0000" / "t1.nii.gz", ramp(), LPS)
+    with pytest.raises(OutputError, match="would be overwritten"):
+        simulate(tmp_path, 1, 5, spacing_mm=4)
+    (tmp_path / "link").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "phantom-0000").symlink_to(tmp_path / "link")
+    with pytest.raises(OutputError, match="is a link"):
+        simulate(tmp_path / "out", 1, 5, spacing_mm=4)
+
+
+def test_a_damaged_case_file_is_a_sentence(tmp_path: Path):
+    (tmp_path / "phantom-0007").mkdir()
+    for content in ("[" * 100_000, "{", "{}", '{"patient": 3, "case": "x"}'):
+        (tmp_path / "phantom-0007" / "case.json").write_text(content)
+        with pytest.raises(InputError, match="is not what mrsynth simulate wrote"):
+            simulate(tmp_path, 1, 5, spacing_mm=4)
