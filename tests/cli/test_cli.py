@@ -419,7 +419,7 @@ def test_check_tells_a_contrast_that_lies_elsewhere(
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys, mrsynth.cli; from typer.main import get_command; get_command(mrsynth.cli.app); "
+        "import sys, mrsynth.cli.root; from typer.main import get_command; get_command(mrsynth.cli.root.app); "
         "print(sorted(m for m in ('torch', 'numpy', 'lightning', 'pandas', 'nibabel') if m in sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

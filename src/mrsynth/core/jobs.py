@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mrsynth.core.errors import InputError, MrsynthError, OutputError, RecipeError
+from mrsynth.core.cluster import client_of
+from mrsynth.core.errors import MrsynthError, OutputError, RecipeError
 from mrsynth.core.progress import heard, hush, listening
 
 A = TypeVar("A")
@@ -18,13 +17,7 @@ R = TypeVar("R")
 GIB_A_WORKER = 3.0
 """Memory that one worker is given: a study of four contrasts at 1 mm stays below it (benchmarks/RESULTS.md)."""
 
-KEPT_BYTES = 2**28
-"""Freed memory that a worker keeps for its next images."""
-
 TOPIC = "mrsynth"
-
-CONNECT_S = 10.0
-"""How long a scheduler may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def run_each(
         for item in items:
             yield item, guarded(work, item)
         return
-    with _client(workers) as client:
+    with client_of(workers.scheduler, workers.number) as client:
         from distributed import as_completed
 
         listener = heard()
@@ -145,72 +138,3 @@ def guarded(work: Callable[[A], R], item: A) -> R | Failure:
         return Failure("It does not fit into memory.\n  do:       use fewer workers, or a machine with more memory")
     except Exception as error:  # one broken case stops no other, whatever library it broke in
         return Failure(f"It failed in an unforeseen way: {type(error).__name__}: {error}")
-
-
-@contextmanager
-def _client(workers: Workers) -> Iterator[Any]:
-    """Yield a client of the cluster; one that was started here ends with the block."""
-    import distributed
-
-    if workers.scheduler in (None, "slurm"):
-        with _own_cluster(workers) as cluster, distributed.Client(cluster) as client:
-            yield client
-        return
-    try:
-        client = distributed.Client(workers.scheduler, timeout=CONNECT_S)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(
-            f"No Dask scheduler answers at {workers.scheduler}.",
-            found=str(error),
-            expected="an address such as tcp://host:8786, or slurm",
-            do="start one with `dask scheduler`, or leave --scheduler out",
-        ) from error
-    with client:
-        yield client
-
-
-@contextmanager
-def _own_cluster(workers: Workers) -> Iterator[Any]:
-    """Yield a cluster of local processes, or of SLURM jobs."""
-    if workers.scheduler is None:
-        import dask
-        import distributed
-
-        settings = {
-            # A case whose worker died (out of memory) is tried once more, not three times; and a worker holds no case
-            # in stock, so that none is blamed for the death of another.
-            "distributed.scheduler.allowed-failures": 1,
-            "distributed.scheduler.worker-saturation": 1.0,
-            # Dask gives freed memory back at once by default; images are large, and getting it anew took half the time.
-            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
-            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
-            "distributed.worker.profile.enabled": False,
-        }
-        with (
-            dask.config.set(settings),
-            distributed.LocalCluster(
-                n_workers=workers.number,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-            ) as local,
-        ):
-            yield local
-        return
-    try:
-        from dask_jobqueue import SLURMCluster
-
-        cluster = SLURMCluster()
-    except ImportError as error:
-        raise InputError("SLURM needs dask-jobqueue.", do="pip install 'mrsynth[hpc]'") from error
-    except ValueError as error:
-        raise InputError(
-            "dask-jobqueue does not know how to ask SLURM for jobs.",
-            found=str(error),
-            expected="queue, cores and memory in dask-jobqueue's own configuration (jobqueue.slurm)",
-            do="write it once: https://jobqueue.dask.org",
-        ) from error
-    with cluster as running:
-        cluster.scale(jobs=workers.number)
-        yield running
