@@ -11,7 +11,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from mrsynth.cli import app
+from mrsynth.cli.root import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 TINY = "--set train.epochs=1 --set net.settings.widths=[4,8] --set net.settings.dropout=[0.1,0.1]"
