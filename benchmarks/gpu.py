@@ -120,7 +120,7 @@ def cohort_of(subject: Subject, recipe: Recipe, folder: Path) -> PreparedCohort:
         folder: where.
     """
     shape = sized(subject.shape, subject.toy)
-    names = sorted({*recipe.task.inputs, recipe.task.target})
+    names = recipe.contrasts
     cohort = PreparedCohort.create(folder, recipe="bench", steps=[], contrasts=names)
     draw = np.random.default_rng(0)
     for case, split, depth in (("a", "train", shape[2]), ("b", "val", sized(max(8, shape[2] // 8), shape[2]))):

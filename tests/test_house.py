@@ -59,7 +59,7 @@ def room(path: Path) -> str:
 
 
 def functions(path: Path) -> Iterator[tuple[Function, bool]]:
-    """Yield each function of a file, and whether it is a method."""
+    """Yield each function of a file, nested ones too, and whether it is a method."""
     for node in ast.walk(ast.parse(path.read_text())):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, Function):
@@ -86,7 +86,10 @@ def undocumented(path: Path) -> list[str]:
     wrong = []
     for function, method in functions(path):
         names = parameters(function, method)
-        if function.name.startswith("_") or room(path) == "cli" or len(names) + len(documented(function)) < 2:
+        # Ruff's D1 asks every public function for a docstring; one without is nested, or takes over that of a base.
+        if function.name.startswith("_") or room(path) == "cli" or ast.get_docstring(function) is None:
+            continue
+        if len(names) + len(documented(function)) < 2:
             continue
         if sorted(documented(function)) != sorted(names):
             wrong.append(f"{path.relative_to(ROOT)}:{function.lineno} {function.name}({', '.join(names)})")

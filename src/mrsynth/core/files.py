@@ -75,13 +75,29 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all; raises OutputError."""
+    """Write a UTF-8 text file, whole or not at all.
+
+    Args:
+        path: where; what stood there is replaced.
+        text: what the file holds.
+
+    Raises:
+        OutputError: where it cannot be written.
+    """
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a value as indented JSON (NumPy numbers and arrays as plain ones); raises OutputError."""
+    """Write a value as indented JSON.
+
+    Args:
+        path: where; what stood there is replaced.
+        value: anything of JSON; NumPy numbers and arrays become plain ones.
+
+    Raises:
+        OutputError: where it cannot be written.
+    """
     write_text(path, json_text(value))
 
 
@@ -230,7 +246,15 @@ def beside(path: Path) -> Path:
 
 @contextmanager
 def removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
-    """Remove the temporary on any failure, Ctrl-C included, and turn the system's write errors into OutputError."""
+    """Remove an unfinished file where the block fails, by Ctrl-C too.
+
+    Args:
+        path: what is being written, for the message.
+        temporary: the unfinished file or folder.
+
+    Raises:
+        OutputError: in place of the system's errors of writing.
+    """
     try:
         yield
     except OSError as error:

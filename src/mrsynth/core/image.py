@@ -41,7 +41,15 @@ class Image:
         return edges_mm(self.affine)
 
     def with_data(self, data: np.ndarray, contrast: str | None = None) -> Image:
-        """Return this image with other voxels on the same grid; raises ValueError if the shape differs."""
+        """Return this image with other voxels on the same grid.
+
+        Args:
+            data: (x, y, z), of this image's shape.
+            contrast: what the new image shows; the same by default.
+
+        Raises:
+            ValueError: where the shape differs.
+        """
         if data.shape != self.data.shape:
             raise ValueError(f"data of shape {data.shape} does not fit the grid {self.data.shape}")
         return replace(self, data=data, contrast=contrast or self.contrast)
@@ -54,7 +62,13 @@ def edges_mm(affine: ArrayLike) -> tuple[float, float, float]:
 
 
 def same_grid(a: Image, b: Image, tolerance_mm: float = 1e-3) -> bool:
-    """Say whether two images share shape and, within tolerance_mm at the volume's corners, position."""
+    """Say whether two images share shape and place.
+
+    Args:
+        a: an image.
+        b: another one.
+        tolerance_mm: how far the corners of the volumes may lie apart.
+    """
     if a.data.shape != b.data.shape:
         return False
     corners = np.array([[i, j, k, 1.0] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
@@ -69,7 +83,16 @@ def describe_grid(image: Image) -> str:
 
 
 def grid_error(case: str, first: Image, other: Image) -> InputError | None:
-    """Return an error that names both images if they do not share a grid, None if they do."""
+    """Return an error that names both images where they do not share a grid.
+
+    Args:
+        case: whose images they are, for the message.
+        first: the image that sets the grid.
+        other: the image that should lie on it.
+
+    Returns:
+        The error, None where the grids are the same.
+    """
     if same_grid(first, other):
         return None
     here, there = (" ".join(f"{x:.6g}" for x in image.affine[:3, 3]) for image in (first, other))
@@ -109,7 +132,16 @@ class Case:
 
 
 def slices_around(k: ArrayLike, neighbours: int, extent: ArrayLike) -> np.ndarray:
-    """Return the slices that a network with n neighbours on each side sees of slices k: k − n … k + n, beyond the
-    volume its last slice again, (*k, 2n + 1). extent: slices of the volume, one number or one for each k."""
+    """Return the slices that a network with neighbours sees of a slice: k − n … k + n. Beyond the volume its last slice
+    is taken again.
+
+    Args:
+        k: numbers of slices, of any shape.
+        neighbours: n, slices on each side.
+        extent: how many slices the volume has, one number or one for each k.
+
+    Returns:
+        Numbers of slices, (*k, 2n + 1).
+    """
     last = np.subtract(extent, 1)[..., None]
     return np.clip(np.add.outer(k, np.arange(-neighbours, neighbours + 1)), 0, last)

@@ -68,13 +68,20 @@ def run_each(
     workers: Workers,
     needs: Callable[[A], Sequence[A]] = lambda item: (),
 ) -> Iterator[tuple[A, R | Failure]]:
-    """Yield (item, result or Failure) as items are finished; with several workers that is not quite the order in which
-    they are begun.
+    """Work on many items, in this process or in several; yield each as it is finished.
 
-    work(item) runs in another process where there are several workers: both it and the items are pickled, files are
-    shared, and who listens here (`progress.listening`) hears what it says there. An error of one item is its Failure
-    and stops no other. Closing the iterator cancels what has not begun.
-    needs(item): what must be finished (or have failed) before it begins; the very items, which stand before it.
+    With several workers that is not quite the order in which they are begun. An error of one item is its Failure and
+    stops no other. Closing the iterator cancels what has not begun.
+
+    Args:
+        work: what is done with an item. With several workers it runs in another process, where both it and the item
+            arrive pickled; who listens here (`progress.listening`) hears what it says there.
+        items: what is worked on, in the order of work.
+        workers: how many processes, or the cluster that has them.
+        needs: what must be finished, or have failed, before an item begins; the very items, which stand before it.
+
+    Returns:
+        Pairs of an item and its result, or its Failure.
     """
     if workers.in_process or not items:
         for item in items:
@@ -127,7 +134,15 @@ def _result(future: Any) -> Any:
 
 
 def guarded(work: Callable[[A], R], item: A) -> R | Failure:
-    """Return the result of the work on one item, or why it failed."""
+    """Do the work on one item and catch what goes wrong.
+
+    Args:
+        work: what is done.
+        item: what it is done with.
+
+    Returns:
+        The result, or why the item failed.
+    """
     try:
         return work(item)
     except (OutputError, RecipeError) as error:

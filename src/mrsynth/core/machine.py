@@ -37,6 +37,11 @@ def process_start(pid: int) -> float | None:
 
 
 def is_running(pid: int, start: float) -> bool:
-    """Say whether the process that had this number and began then still runs on this machine."""
+    """Say whether a process still runs on this machine.
+
+    Args:
+        pid: its number, which another process may have by now.
+        start: when it began, in seconds as `process_start` gives it; that tells it from another one.
+    """
     now = process_start(pid)
     return now is not None and (now == 0.0 or abs(now - start) < START_TOLERANCE_S)

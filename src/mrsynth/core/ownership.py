@@ -65,8 +65,12 @@ def require_no_link(path: Path) -> Path:
 
 
 def is_record(*kinds: str, keys: frozenset[str] = frozenset()) -> Test:
-    """Return a test of JSON files: a record of one of these kinds or, from before records said so, one with these
-    keys."""
+    """Return a test that says whether a JSON file is a record of the project.
+
+    Args:
+        kinds: kinds of record that pass.
+        keys: what a record from before records named their kind must hold.
+    """
 
     def test(path: Path) -> bool:
         try:
@@ -92,7 +96,12 @@ def holds_only(*patterns: str) -> Test:
 
 
 def is_named(name: str, *patterns: str) -> bool:
-    """Say whether a file's name is one of these shell patterns, or that of a lock or of something unfinished."""
+    """Say whether a file's name is one of some patterns, or that of a lock or of something unfinished.
+
+    Args:
+        name: the file's name.
+        patterns: shell patterns.
+    """
     return name.startswith((TEMPORARY_PREFIX, LOCK)) or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -111,8 +120,14 @@ def begins_with(*marks: str) -> Test:
 
 
 def remove_own(folder: Path, *patterns: str) -> None:
-    """Remove the files of these names (shell patterns) from a folder of ours, and the folder where nothing else is in
-    it. What does not carry such a name stays; of a link, and through it, nothing is removed."""
+    """Remove files of ours from a folder, and the folder where nothing else is in it.
+
+    What does not carry such a name stays. Of a link, and through it, nothing is removed.
+
+    Args:
+        folder: where they lie.
+        patterns: shell patterns of their names.
+    """
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():

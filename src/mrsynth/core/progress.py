@@ -87,7 +87,13 @@ def working_on(name: str) -> Iterator[None]:
 
 @contextmanager
 def part_of(first: int, part: int, whole: int) -> Iterator[None]:
-    """Let the steps that the block counts stand for `part` steps, from `first` on, of `whole`; parts may have parts."""
+    """Let the steps that the block counts stand for a part of some larger work. Parts may have parts.
+
+    Args:
+        first: where the part begins, in steps of the larger work.
+        part: how many steps it stands for.
+        whole: steps of the larger work.
+    """
     work = _WORK.get()
     if work.whole:
         first, part, whole = work.first + work.part * first // whole, work.part * part // whole, work.whole
@@ -103,7 +109,12 @@ def say(what: str) -> None:
 
 
 def say_step(done: int, total: int) -> None:
-    """Say how many steps of a network's work are done."""
+    """Say how far a network's work is.
+
+    Args:
+        done: steps that are done.
+        total: steps in all.
+    """
     work = _WORK.get()
     say(f"{work.first + work.part * done // total}/{work.whole}" if work.whole else f"{done}/{total}")
 
@@ -118,7 +129,13 @@ def _during(work: _Work) -> Iterator[None]:
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yield the items behind a progress bar; what: the work in a word or two."""
+    """Yield items behind a progress bar.
+
+    Args:
+        items: what is worked on.
+        what: the work in a word or two.
+        total: how many items there are.
+    """
     with Progress(*_columns(), console=CONSOLE, disable=is_quiet()) as progress:
         task = progress.add_task(what, total=total)
         for item in items:
@@ -144,7 +161,12 @@ class CaseProgress:
         self.progress.stop()
 
     def tell(self, case: str, what: str) -> None:
-        """Show what is being done with a case."""
+        """Show what is being done with a case.
+
+        Args:
+            case: its name.
+            what: the work in a word or two.
+        """
         self.outer(case, what)
         self.doing[case] = what
         self._show()

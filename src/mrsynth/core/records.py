@@ -65,7 +65,15 @@ class Record(Part):
 
     @classmethod
     def from_content(cls, content: dict[str, Any], path: Path) -> Self:
-        """Return the record that the content of a file holds; raises as `read` does. path: for the message."""
+        """Return the record that the content of a file holds.
+
+        Args:
+            content: the parsed JSON.
+            path: the file, for the message.
+
+        Raises:
+            MrsynthError: as `read` does.
+        """
         head = content.pop(KEY, None)
         if isinstance(head, str):  # before records had versions, the program's stood there
             head = None
@@ -110,9 +118,14 @@ class Record(Part):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return what a record of an earlier version says in the words of this one, None where that cannot be known.
+        """Return what a record of an earlier version says in the words of this one.
 
-        version: 0 for files from before records had one.
+        Args:
+            content: the parsed JSON.
+            version: of the record; 0 for files from before records had one.
+
+        Returns:
+            The content, None where it cannot be known.
         """
         return None
 

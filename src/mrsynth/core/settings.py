@@ -56,15 +56,29 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def nearest(word: str, valid: list[str]) -> str | None:
-    """Return a sentence with the nearest valid word, None where nothing is near."""
+    """Return a sentence with the valid word that is nearest to a wrong one.
+
+    Args:
+        word: what was written.
+        valid: what may be written.
+
+    Returns:
+        "did you mean …?", None where nothing is near.
+    """
     near = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else None
 
 
 def parse(kind: type[S], data: Mapping[str, Any], where: str) -> S:
-    """Validate data as settings of a kind; raises RecipeError naming the dotted key and the nearest valid one.
+    """Validate data as settings of a kind.
 
-    where: what the data belongs to, for the message ("recipe osman2022", "step resize").
+    Args:
+        kind: the class of the settings.
+        data: keys and values, as YAML gives them.
+        where: what the data belongs to, for the message ("recipe osman2022", "step resize").
+
+    Raises:
+        RecipeError: for the first wrong key, by its dotted name and the nearest valid one.
     """
     try:
         return kind.model_validate(data)

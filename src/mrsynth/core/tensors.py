@@ -27,7 +27,13 @@ class Moments(NamedTuple):
 
 
 def window_radius(window: Window = "uniform", size: int = 7, sigma: float = 1.5) -> int:
-    """Return how many voxels a window reaches to each side: a crop with this margin has the whole image's values."""
+    """Return how many voxels a window reaches to each side. A crop with this margin has the whole image's values.
+
+    Args:
+        window: uniform or gaussian.
+        size: edge of a uniform window in voxels.
+        sigma: standard deviation of a gaussian window in voxels.
+    """
     return size // 2 if window == "uniform" else int(GAUSSIAN_TRUNCATE * sigma + 0.5)
 
 
@@ -41,9 +47,20 @@ def local_moments(
 ) -> Moments:
     """Return the windowed means, variances and covariance of 2-D or 3-D images at every voxel.
 
-    uniform: a box of odd edge `size` with the sample covariance (n − 1); gaussian: standard deviation `sigma` in voxels
-    with the population covariance. Beyond the border images are mirrored (edge voxel twice). Both as scikit-image does.
-    Raises ValueError for shapes that differ or an even size.
+    Beyond the border images are mirrored (edge voxel twice). Both windows are as scikit-image has them.
+
+    Args:
+        x: (b, c, *space).
+        y: the same shape.
+        window: "uniform", a box with the sample covariance (n − 1), or "gaussian", with the population covariance.
+        size: edge of the box in voxels, odd.
+        sigma: standard deviation of the gaussian in voxels.
+
+    Returns:
+        The moments, each (b, c, *space).
+
+    Raises:
+        ValueError: for shapes that differ, or an even size.
     """
     if x.shape != y.shape:
         raise ValueError(f"shapes differ: {tuple(x.shape)} and {tuple(y.shape)}")
@@ -65,7 +82,17 @@ def local_moments(
 def ssim_from_moments(
     moments: Moments, data_range: float, *, k1: float = 0.01, k2: float = 0.03
 ) -> Float[Tensor, "b c *space"]:
-    """Return the similarity at every voxel from local moments: Wang et al. 2004 (IEEE TIP 13:600), equation 13."""
+    """Return the similarity at every voxel from local moments: Wang et al. 2004 (IEEE TIP 13:600), equation 13.
+
+    Args:
+        moments: of two images (`local_moments`).
+        data_range: width of the whole scale, in the images' units.
+        k1: share of the range that keeps the luminance term finite.
+        k2: share of the range that keeps the contrast term finite.
+
+    Returns:
+        (b, c, *space).
+    """
     mean_x, mean_y, var_x, var_y, cov = moments
     c1, c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
     above = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
@@ -82,10 +109,24 @@ def ssim_map(
     size: int = 7,
     sigma: float = 1.5,
 ) -> Float[Tensor, "b c *space"]:
-    """Return the map of structural similarity of 2-D or 3-D images, differentiable, of the images' own shape.
+    """Return the map of structural similarity of 2-D or 3-D images, differentiable.
 
-    Equals scikit-image's `structural_similarity(full=True)`: its default for window "uniform", and
-    `gaussian_weights=True, use_sample_covariance=False` for "gaussian". data_range: in the images' own units.
+    Equals scikit-image's `structural_similarity(full=True)`: its default for the window "uniform", and
+    `gaussian_weights=True, use_sample_covariance=False` for "gaussian".
+
+    Args:
+        x: (b, c, *space).
+        y: the same shape.
+        data_range: width of the whole scale, in the images' units.
+        window: uniform or gaussian.
+        size: edge of a uniform window in voxels, odd.
+        sigma: standard deviation of a gaussian window in voxels.
+
+    Returns:
+        (b, c, *space).
+
+    Raises:
+        ValueError: for shapes that differ, or an even size.
     """
     return ssim_from_moments(local_moments(x, y, window=window, size=size, sigma=sigma), data_range)
 
@@ -94,6 +135,13 @@ def masked_mean(values: Float[Tensor, "b c *space"], mask: Bool[Tensor, "b #c *s
     """Return the mean inside the mask for each sample; an empty mask gives 0 with zero gradient.
 
     So a batch in which one patient has no lesion still has a finite loss. Metrics check for emptiness before.
+
+    Args:
+        values: (b, c, *space).
+        mask: what counts, (b, 1 or c, *space).
+
+    Returns:
+        (b,).
     """
     weight = mask.expand_as(values).to(values.dtype).flatten(1)
     return (values.flatten(1) * weight).sum(1) / weight.sum(1).clamp(min=1)

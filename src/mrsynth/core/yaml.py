@@ -104,7 +104,15 @@ def read_yaml(path: Path, error: type[MrsynthError] = RecipeError) -> Any:
 
 
 def read_yaml_text(path: Path, error: type[MrsynthError] = RecipeError) -> str:
-    """Return a file's text as `parse_yaml` takes it, no more of it than that reads; raises as `read_yaml` does."""
+    """Return a file's text as `parse_yaml` takes it, no more of it than that reads.
+
+    Args:
+        path: the file.
+        error: what is raised.
+
+    Raises:
+        MrsynthError: as `read_yaml` does.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

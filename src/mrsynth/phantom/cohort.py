@@ -59,7 +59,17 @@ class Member:
 
 
 def simulate_cohort(seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0) -> Iterator[Case]:
-    """Yield the cases phantom-0000, phantom-0001, ...; raises InputError if there is no such profile or no subject."""
+    """Yield the cases phantom-0000, phantom-0001, …
+
+    Args:
+        seed: of the cohort; the same one gives the same bytes.
+        subjects: how many.
+        profile: which scans each one gets.
+        spacing_mm: edge of the voxels.
+
+    Raises:
+        InputError: where there is no such profile or no subject.
+    """
     return (member.simulate() for member in cohort_members(seed, subjects, profile, spacing_mm))
 
 
@@ -72,10 +82,18 @@ def cohort_members(
     strata: Sequence[Stratum] = (),
     prefix: str = "phantom",
 ) -> list[Member]:
-    """Return who is in a cohort; raises InputError if there is no such profile or no subject.
+    """Return who is in a cohort.
 
-    strata: site and low dose of the patients, in turn, in place of the profile's. prefix: of the patients' names, which
-    are also their folders'.
+    Args:
+        seed: of the cohort.
+        subjects: how many.
+        profile: which scans each one gets.
+        spacing_mm: edge of the voxels.
+        strata: site and low dose of the patients, in turn, in place of the profile's.
+        prefix: of the patients' names, which are also their folders'.
+
+    Raises:
+        InputError: where there is no such profile or no subject.
     """
     if subjects < 1:
         raise InputError("A cohort needs at least one subject.", found=subjects, expected="1 or more")
@@ -94,7 +112,15 @@ def cohort_members(
 def patient_settings(
     seed: int, index: int, profile: Profile, spacing_mm: float, strata: Sequence[Stratum] = ()
 ) -> SubjectSettings:
-    """Draw the kind of lesion, the site and the low dose of one patient of a cohort; strata: see `cohort_members`."""
+    """Draw the kind of lesion, the site and the low dose of one patient of a cohort.
+
+    Args:
+        seed: of the cohort.
+        index: the patient's number.
+        profile: which scans each patient gets.
+        spacing_mm: edge of the voxels.
+        strata: as of `cohort_members`.
+    """
     rng = generator(seed, "cohort", index)
     kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
     lesion = str(rng.choice(kinds, p=weights))

@@ -61,7 +61,12 @@ class Composition:
         return self.volume(weights @ self.fractions, float(values[0]))
 
     def volume(self, values: Tensor, outside: float) -> np.ndarray:
-        """Return the volume (x, y, z) of one value for each held voxel and a constant elsewhere."""
+        """Return the volume (x, y, z) of one value for each held voxel and a constant elsewhere.
+
+        Args:
+            values: one for each held voxel.
+            outside: the constant.
+        """
         full = torch.full((int(np.prod(self.grid.shape)),), outside, dtype=values.dtype)
         full[self.index] = values
         return full.view(self.grid.shape).numpy()
@@ -82,7 +87,13 @@ def compose(
 ) -> Composition:
     """Return a person's healthy tissue on a grid, slab by slab to bound the memory.
 
-    brain_only: hold the voxels up to a few mm outside the brain rather than the whole head.
+    Args:
+        anatomy: the template's tissue.
+        shape: the map from the template to the person.
+        fields: smooth random fields that vary the tissue, (f, x, y, z).
+        atrophy: 0 (none) to about 1 (marked).
+        grid: where the tissue is wanted.
+        brain_only: hold the voxels up to a few mm outside the brain rather than the whole head.
     """
     smooth = channels_last(torch.cat([anatomy.coarse, fields]))
     parts = []
@@ -103,7 +114,12 @@ def compose(
 
 
 def soft(level: Tensor, width_mm: float) -> Tensor:
-    """Return the fraction of a voxel inside a surface: 1 well inside, 1/2 on it, 0 outside, linear over width_mm."""
+    """Return the fraction of a voxel inside a surface: 1 well inside, 1/2 on it, 0 outside.
+
+    Args:
+        level: signed distance to the surface in mm, negative inside.
+        width_mm: over which the fraction falls, linearly.
+    """
     return (0.5 - level / width_mm).clamp_(0.0, 1.0)
 
 

@@ -57,7 +57,16 @@ class SubjectSettings(Settings):
 
 
 def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict[str, Any]:
-    """Draw everything about a person and the examination; the result is JSON-able and complete."""
+    """Draw everything about a person and the examination.
+
+    Args:
+        seed: of the subject.
+        settings: what is not drawn.
+        name: of patient and case; by default made from the seed.
+
+    Returns:
+        The draws, JSON-able and complete: they replay the subject.
+    """
     person = generator(seed, "person")
     kind = settings.lesion if settings.lesion != "random" else str(person.choice(KINDS))
     site = settings.site if settings.site != "random" else str(person.choice(USUAL_SITES))

@@ -97,7 +97,12 @@ class Examination:
         return Case(images, self.masks(), metadata)
 
     def image(self, scan: str, dose: float | None) -> Image:
-        """Return one scan as an image; dose None means that no agent was given yet."""
+        """Return one scan as an image.
+
+        Args:
+            scan: its name.
+            dose: fraction of the full dose; None where no agent was given yet.
+        """
         if scan == "adc":
             return self._finish(self._adc(), "adc")
         if scan == "ct":

@@ -37,11 +37,18 @@ Lesion = dict[str, Any]
 
 
 def draw_lesions(rng: np.random.Generator, kind: str, anatomy: Anatomy) -> list[Lesion]:
-    """Draw the lesions of a kind (see KINDS); each is JSON-able.
+    """Draw the lesions of a kind.
 
-    tissue: what fills it; centre_mm in template space; radii_mm and axes (rows: unit vectors); rim_mm: thickness of the
-    enhancing rim around a necrotic core (absent: solid); oedema_mm; rough_mm: unevenness of the surface;
-    edge_mm: width of a blurred edge (absent: sharp); push_mm: how far it moves its surroundings.
+    Args:
+        rng: the generator of random numbers.
+        kind: one of KINDS.
+        anatomy: where lesions may lie.
+
+    Returns:
+        Each lesion, JSON-able. tissue: what fills it; centre_mm in template space; radii_mm and axes (rows: unit
+            vectors); rim_mm: thickness of the enhancing rim around a necrotic core (absent: solid); oedema_mm;
+            rough_mm: unevenness of the surface; edge_mm: width of a blurred edge (absent: sharp); push_mm: how far it
+            moves its surroundings.
     """
     draw = {
         "glioma_high": _draw_glioma_high,
@@ -58,7 +65,14 @@ def apply_lesions(
     shape: Shape,
     fields: Float[Tensor, "f x y z"],
 ) -> None:
-    """Replace tissue by lesions in place; each lesion touches only its own box of the grid."""
+    """Replace tissue by lesions in place; each lesion touches only its own box of the grid.
+
+    Args:
+        composition: the person's tissue, which is changed.
+        lesions: as `draw_lesions` draws them.
+        shape: the map from the template to the person.
+        fields: smooth random fields for the unevenness of surfaces, (f, x, y, z).
+    """
     grid = composition.grid
     held = torch.full(grid.shape, -1, dtype=torch.int32)
     held.view(-1)[composition.index] = torch.arange(len(composition.index), dtype=torch.int32)

@@ -66,10 +66,18 @@ def site_profile(name: str) -> SiteProfile:
 
 
 def tissue_signals(protocol: Protocol, table: TissueTable, b_s_mm2: float | None = None) -> np.ndarray:
-    """Return each tissue's signal in a protocol, shape (tissues,).
+    """Return each tissue's signal in a protocol.
 
-    b_s_mm2 replaces the protocol's b (for b = 0 images). Spin echoes lose the signal of flowing blood; diffusion images
-    are fat-suppressed, which leaves 5 % of fat and half of the fatty marrow.
+    Spin echoes lose the signal of flowing blood. Diffusion images are fat-suppressed, which leaves 5 % of fat and
+    half of the fatty marrow.
+
+    Args:
+        protocol: the sequence and its times.
+        table: the tissues' properties.
+        b_s_mm2: in place of the protocol's b (for b = 0 images).
+
+    Returns:
+        (tissues,), where fully relaxed cerebrospinal fluid gives 1.
     """
     values = {key: value for key, value in protocol.model_dump().items() if value is not None}
     for other in ("sequence", "slice_mm", "scale"):
@@ -93,10 +101,17 @@ def tissue_signals(protocol: Protocol, table: TissueTable, b_s_mm2: float | None
 
 
 def coil_field(seed: int, strength: float, grid: Grid) -> np.ndarray:
-    """Return a smooth positive field (float32, grid's shape) with geometric mean 1 and log of standard deviation
-    `strength`.
+    """Return a smooth positive field with geometric mean 1.
 
-    A cubic spline through random values about 60 mm apart, drawn for the same box in mm at every spacing.
+    A cubic spline runs through random values about 60 mm apart, drawn for the same box in mm at every spacing.
+
+    Args:
+        seed: of the field.
+        strength: standard deviation of its logarithm.
+        grid: where it is wanted.
+
+    Returns:
+        float32, of the grid's shape.
     """
     rng = generator(seed, "coil")
     knots = rng.standard_normal((5, 5, 5)).astype(np.float32)
@@ -108,17 +123,27 @@ def coil_field(seed: int, strength: float, grid: Grid) -> np.ndarray:
 
 
 def add_rician(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Return |image + complex Gaussian noise| with sigma in each channel (Gudbjartsson and Patz, MRM 34:910, 1995)."""
+    """Return the magnitude of an image with complex Gaussian noise (Gudbjartsson and Patz, MRM 34:910, 1995).
+
+    Args:
+        image: signal without noise.
+        sigma: standard deviation in each channel, in the image's unit.
+        rng: the generator of random numbers.
+    """
     real = image + sigma * rng.standard_normal(image.shape, np.float32)
     imaginary = sigma * rng.standard_normal(image.shape, np.float32)
     return np.sqrt(real * real + imaginary * imaginary)
 
 
 def thick_slices(image: np.ndarray, slice_mm: float, spacing_mm: float, keep_grid: bool = True) -> np.ndarray:
-    """Return an image acquired in slices along z: blurred by a profile of full width slice_mm, and one voxel a slice.
+    """Return an image acquired in slices along z: blurred by the slice profile, and one voxel a slice.
 
-    keep_grid: interpolate the slices back to the grid that came in (linearly), as atlas-space data sets do; otherwise
-    the image has one voxel a slice. Slices no thicker than a voxel leave the image as it is.
+    Args:
+        image: (x, y, z).
+        slice_mm: full width of the profile. Slices no thicker than a voxel leave the image as it is.
+        spacing_mm: edge of the image's voxels.
+        keep_grid: interpolate the slices back to the grid that came in (linearly), as atlas-space data sets do;
+            otherwise the image has one voxel a slice.
     """
     step = slice_mm / spacing_mm
     if step <= 1.0:
@@ -131,7 +156,13 @@ def thick_slices(image: np.ndarray, slice_mm: float, spacing_mm: float, keep_gri
 
 
 def move(image: np.ndarray, matrix: np.ndarray, grid: Grid) -> np.ndarray:
-    """Return the image of a head that has moved by a rigid matrix (4×4, mm): new(p) = old(matrix⁻¹ p)."""
+    """Return the image of a head that has moved: new(p) = old(matrix⁻¹ p).
+
+    Args:
+        image: (x, y, z).
+        matrix: rigid, 4×4, mm.
+        grid: of the image.
+    """
     if np.array_equal(matrix, np.eye(4)):
         return image
     # in grid_sample's units (-1 to 1 between the outer voxel centres) the movement is another affine matrix

@@ -54,7 +54,13 @@ class Shape:
 def draw_shape(rng: np.random.Generator, atrophy: float, tilt_deg: float) -> dict[str, Any]:
     """Draw the parameters of a person's shape.
 
-    atrophy: 0 (none) to about 1 (marked); tilt_deg: standard deviation of the head's rotation about each axis.
+    Args:
+        rng: the generator of random numbers.
+        atrophy: 0 (none) to about 1 (marked).
+        tilt_deg: standard deviation of the head's rotation about each axis.
+
+    Returns:
+        The parameters, JSON-able.
     """
     size = rng.normal(0.0, 0.025)
     return {
@@ -76,9 +82,13 @@ def build_shape(
 ) -> Shape:
     """Return the map of drawn parameters. All maps are on LATTICE.
 
-    widening: a velocity that enlarges the ventricles, times atrophy; inside: 1 in the brain, 0 well outside, where
-    only the smoothest part of the random velocity acts (a skull has no folds); pushes: mass effects of tumours, each
-    with centre_mm (template), radius_mm and push_mm (the outward displacement at about the radius).
+    Args:
+        draws: as `draw_shape` returns them.
+        widening: a velocity that enlarges the ventricles, times atrophy, (3, x, y, z) in mm.
+        inside: 1 in the brain, 0 well outside, where only the smoothest part of the random velocity acts (a skull has
+            no folds).
+        pushes: mass effects of tumours, each with centre_mm (template), radius_mm and push_mm (the outward
+            displacement at about the radius).
     """
     affine = np.linalg.inv(_affine(draws))
     velocity = _random_velocity(int(draws["velocity_seed"]), inside) * float(draws["strength"])
@@ -106,7 +116,12 @@ def jacobian_determinant(displacement: Float[Tensor, "3 x y z"]) -> np.ndarray:
 
 
 def rigid(rotation_deg: Sequence[float], shift_mm: Sequence[float]) -> np.ndarray:
-    """Return the 4×4 matrix that rotates about x, then y, then z (about the origin) and then shifts."""
+    """Return the 4×4 matrix that rotates about x, then y, then z (about the origin) and then shifts.
+
+    Args:
+        rotation_deg: about each axis.
+        shift_mm: along each axis.
+    """
     matrix = np.eye(4)
     for axis, angle in enumerate(np.deg2rad(rotation_deg)):
         i, j = [(1, 2), (2, 0), (0, 1)][axis]

@@ -16,7 +16,16 @@ Values = np.ndarray
 def spoiled_gradient_echo(
     pd: Values, t1_s: Values, t2star_s: Values, *, tr_s: float, te_s: float, flip_deg: float
 ) -> Values:
-    """Return the steady-state signal of a spoiled gradient echo (Ernst and Anderson, Rev Sci Instrum 37:93, 1966)."""
+    """Return the steady-state signal of a spoiled gradient echo (Ernst and Anderson, Rev Sci Instrum 37:93, 1966).
+
+    Args:
+        pd: proton density, relative to cerebrospinal fluid's.
+        t1_s: longitudinal relaxation time.
+        t2star_s: transverse relaxation time of gradient echoes.
+        tr_s: repetition time.
+        te_s: echo time.
+        flip_deg: flip angle.
+    """
     flip = np.deg2rad(flip_deg)
     e1 = np.exp(-tr_s / t1_s)
     return pd * np.sin(flip) * (1.0 - e1) / (1.0 - np.cos(flip) * e1) * np.exp(-te_s / t2star_s)
@@ -33,11 +42,22 @@ class Train(NamedTuple):
 def mprage(
     pd: Values, t1_s: Values, t2star_s: Values, *, tr_s: float, ti_s: float, te_s: float, train: Train
 ) -> Values:
-    """Return the signal at the centre of the train of an inversion-prepared gradient echo.
+    """Return the magnitude of the signal at the centre of the train of an inversion-prepared gradient echo.
 
-    tr_s: inversion to inversion; ti_s: inversion to the centre of the train. The train drives the magnetisation to M0*
-    with 1/T1* = 1/T1 - ln(cos flip)/spacing; before and after it relaxes freely (Deichmann, NeuroImage 12:112, 2000).
-    The signal is the magnitude; raises ValueError if train and delays do not fit into tr_s.
+    The train drives the magnetisation to M0* with 1/T1* = 1/T1 - ln(cos flip)/spacing; before and after it the
+    magnetisation relaxes freely (Deichmann, NeuroImage 12:112, 2000).
+
+    Args:
+        pd: proton density, relative to cerebrospinal fluid's.
+        t1_s: longitudinal relaxation time.
+        t2star_s: transverse relaxation time of gradient echoes.
+        tr_s: inversion to inversion.
+        ti_s: inversion to the centre of the train.
+        te_s: echo time.
+        train: number, spacing and flip angle of the echoes.
+
+    Raises:
+        ValueError: where train and delays do not fit into tr_s.
     """
     pulses, spacing_s, flip_deg = train
     half = pulses * spacing_s / 2.0
@@ -59,15 +79,29 @@ def mprage(
 
 
 def fast_spin_echo(pd: Values, t1_s: Values, t2_s: Values, *, tr_s: float, te_s: float) -> Values:
-    """Return pd·(1 - exp(-TR/T1))·exp(-TE/T2), TE being the effective echo time (Bernstein, Handbook of MRI Pulse
-    Sequences).
+    """Return pd·(1 - exp(-TR/T1))·exp(-TE/T2) (Bernstein, Handbook of MRI Pulse Sequences).
+
+    Args:
+        pd: proton density, relative to cerebrospinal fluid's.
+        t1_s: longitudinal relaxation time.
+        t2_s: transverse relaxation time.
+        tr_s: repetition time.
+        te_s: effective echo time.
     """
     return pd * (1.0 - np.exp(-tr_s / t1_s)) * np.exp(-te_s / t2_s)
 
 
 def flair(pd: Values, t1_s: Values, t2_s: Values, *, tr_s: float, ti_s: float, te_s: float) -> Values:
-    """Return the magnitude of an inversion-recovery spin echo: pd·|1 - 2·exp(-TI/T1) + exp(-TR/T1)|·exp(-TE/T2)
-    (Hajnal 1992).
+    """Return the magnitude of an inversion-recovery spin echo: pd·|1 - 2·exp(-TI/T1) + exp(-TR/T1)|·exp(-TE/T2) (Hajnal
+    1992).
+
+    Args:
+        pd: proton density, relative to cerebrospinal fluid's.
+        t1_s: longitudinal relaxation time.
+        t2_s: transverse relaxation time.
+        tr_s: repetition time.
+        ti_s: inversion time.
+        te_s: echo time.
     """
     return pd * np.abs(1.0 - 2.0 * np.exp(-ti_s / t1_s) + np.exp(-tr_s / t1_s)) * np.exp(-te_s / t2_s)
 
@@ -75,7 +109,17 @@ def flair(pd: Values, t1_s: Values, t2_s: Values, *, tr_s: float, ti_s: float, t
 def dwi(
     pd: Values, t1_s: Values, t2_s: Values, adc_mm2_s: Values, *, b_s_mm2: float, tr_s: float, te_s: float
 ) -> Values:
-    """Return a spin echo weighted by exp(-b·ADC) (Stejskal and Tanner 1965; trace image, isotropic)."""
+    """Return a spin echo weighted by exp(-b·ADC) (Stejskal and Tanner 1965; trace image, isotropic).
+
+    Args:
+        pd: proton density, relative to cerebrospinal fluid's.
+        t1_s: longitudinal relaxation time.
+        t2_s: transverse relaxation time.
+        adc_mm2_s: apparent diffusion coefficient.
+        b_s_mm2: diffusion weighting.
+        tr_s: repetition time.
+        te_s: echo time.
+    """
     return fast_spin_echo(pd, t1_s, t2_s, tr_s=tr_s, te_s=te_s) * np.exp(-b_s_mm2 * adc_mm2_s)
 
 
@@ -87,8 +131,17 @@ def ct_hu(hu: Values) -> Values:
 def fit_adc_mm2_s(signals: Values, b_s_mm2: Values) -> Values:
     """Return the log-linear least-squares ADC of images at several b.
 
-    signals: (b, ...) positive magnitudes; b_s_mm2: (b,), at least two different values (ValueError otherwise). Voxels
-    without signal at any b give 0; negative slopes are kept, so that the estimate is not biased.
+    Voxels without signal at any b give 0. Negative slopes are kept, so that the estimate is not biased.
+
+    Args:
+        signals: positive magnitudes, (b, …).
+        b_s_mm2: (b,), at least two different values.
+
+    Returns:
+        ADC in mm²/s, of an image's shape.
+
+    Raises:
+        ValueError: where all b are the same.
     """
     b = np.asarray(b_s_mm2, float)
     if b.size != len(signals) or np.ptp(b) == 0.0:

@@ -13,7 +13,18 @@ Point = tuple[float, float, float]
 
 
 def ellipsoid(grid: Grid, centre_mm: Point, radii_mm: Point, mirrored: bool = False) -> np.ndarray:
-    """Return (|p|-1)·(smallest radius), p the scaled offset: near the surface about the distance. mirrored: use |x|."""
+    """Return the level of an ellipsoid: (|p| − 1)·(smallest radius), p the scaled offset. Near the surface it is about
+    the distance.
+
+    Args:
+        grid: where it is wanted.
+        centre_mm: of the ellipsoid.
+        radii_mm: along the axes.
+        mirrored: use |x|, for one solid on each side.
+
+    Returns:
+        mm, negative inside, of the grid's shape.
+    """
     x, y, z = grid.axes_mm()
     offset = (np.abs(x) if mirrored else x) - centre_mm[0], y - centre_mm[1], z - centre_mm[2]
     squares = [(o / r) ** 2 for o, r in zip(offset, radii_mm, strict=True)]
@@ -23,9 +34,16 @@ def ellipsoid(grid: Grid, centre_mm: Point, radii_mm: Point, mirrored: bool = Fa
 def tubes(
     grid: Grid, paths: Sequence[tuple[float, Sequence[Point]]], mirrored: bool = True, far_mm: float = 4.0
 ) -> np.ndarray:
-    """Return the level of tubes along polylines, capped at far_mm.
+    """Return the level of tubes along polylines.
 
-    paths: (radius in mm, points in mm) each; mirrored: every path also runs at -x.
+    Args:
+        grid: where it is wanted.
+        paths: radius in mm and points in mm of each.
+        mirrored: every path also runs at -x.
+        far_mm: where the level is capped.
+
+    Returns:
+        mm, negative inside, of the grid's shape.
     """
     level = np.full(grid.shape, far_mm, np.float32)
     for radius, points in paths:
@@ -37,7 +55,13 @@ def tubes(
 
 
 def smooth_union(first: np.ndarray, second: np.ndarray, width_mm: float) -> np.ndarray:
-    """Return the level of both solids together, their seam rounded over width_mm (polynomial smooth minimum)."""
+    """Return the level of both solids together, their seam rounded (polynomial smooth minimum).
+
+    Args:
+        first: level of one, mm.
+        second: level of the other, mm.
+        width_mm: over which the seam is rounded.
+    """
     blend = np.clip(0.5 + 0.5 * (second - first) / width_mm, 0.0, 1.0)
     return second * (1.0 - blend) + first * blend - width_mm * blend * (1.0 - blend)
 

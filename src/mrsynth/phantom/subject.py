@@ -11,9 +11,15 @@ from mrsynth.phantom.examination import Examination, Truth
 
 
 def simulate_subject(seed: int, settings: SubjectSettings | None = None, name: str | None = None) -> Case:
-    """Return a simulated examination with masks; metadata["draws"] replays it (see replay_subject).
+    """Return a simulated examination with masks.
 
-    name: of patient and case; by default made from the seed. The same seed and settings give the same bytes.
+    Args:
+        seed: of the subject; the same seed and settings give the same bytes.
+        settings: what is not drawn; defaults by default.
+        name: of patient and case; by default made from the seed.
+
+    Returns:
+        The case; metadata["draws"] replays it (`replay_subject`).
     """
     return Examination(draw_subject(seed, settings or SubjectSettings(), name)).case()
 
@@ -21,7 +27,16 @@ def simulate_subject(seed: int, settings: SubjectSettings | None = None, name: s
 def simulate_with_truth(
     seed: int, settings: SubjectSettings | None = None, name: str | None = None
 ) -> tuple[Case, Truth]:
-    """Return a simulated examination and its ground truth."""
+    """Return a simulated examination and its ground truth.
+
+    Args:
+        seed: of the subject.
+        settings: what is not drawn; defaults by default.
+        name: of patient and case; by default made from the seed.
+
+    Returns:
+        The case, and tissue fractions, clean images, coil fields and true ADC.
+    """
     examination = Examination(draw_subject(seed, settings or SubjectSettings(), name))
     return examination.case(), examination.truth()
 
@@ -32,10 +47,17 @@ def replay_subject(draws: Mapping[str, Any]) -> Case:
 
 
 def simulate_doses(seed: int, settings: SubjectSettings, doses: Sequence[float]) -> dict[float, Image]:
-    """Return the T1-weighted image of one patient at each dose (0 to 1).
+    """Return the T1-weighted image of one patient at each dose.
 
-    Anatomy and scale are the same, each image has its own noise. Dose 0 is the case's t1, dose 1 its t1ce; the others
-    named t1ld.
+    Anatomy and scale are the same, each image has its own noise.
+
+    Args:
+        seed: of the subject.
+        settings: what is not drawn.
+        doses: fractions of the full dose, 0 to 1.
+
+    Returns:
+        Dose and image. Dose 0 is the case's t1, dose 1 its t1ce; the others are named t1ld.
     """
     series = {"profile": "dose", "doses": tuple(doses), "stripped": settings.skull_stripped}
     scanned = Examination(draw_subject(seed, settings.model_copy(update=series), None))

@@ -71,7 +71,16 @@ def channels_last(maps: Float[Tensor, "c x y z"]) -> Float[Tensor, "c x y z"]:
 
 
 def sample(maps: Float[Tensor, "c x y z"], grid: Grid, points_mm: Float[Tensor, "n 3"]) -> Float[Tensor, "c n"]:
-    """Return maps at points by trilinear interpolation; outside the grid the nearest edge value holds."""
+    """Return maps at points by trilinear interpolation; outside the grid the nearest edge value holds.
+
+    Args:
+        maps: (c, x, y, z).
+        grid: of the maps.
+        points_mm: (n, 3).
+
+    Returns:
+        (c, n).
+    """
     size = torch.tensor(grid.shape, dtype=torch.float32) - 1.0
     scale = 2.0 / (grid.spacing_mm * size)
     unit = points_mm * scale - (torch.tensor(grid.origin_mm, dtype=torch.float32) * scale + 1.0)

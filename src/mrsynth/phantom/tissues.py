@@ -76,7 +76,15 @@ def tissue_table(b0_tesla: float) -> TissueTable:
 
 
 def relaxivity_l_mmol_s(agent: str, b0_tesla: float) -> tuple[float, float]:
-    """Return (r1, r2) of an agent in l/(mmol·s), plasma at 37 °C; raises InputError for an unknown agent."""
+    """Return (r1, r2) of a contrast agent in l/(mmol·s), plasma at 37 °C.
+
+    Args:
+        agent: its name in the table.
+        b0_tesla: field strength.
+
+    Raises:
+        InputError: for an unknown agent.
+    """
     agents = raw_table()["agents"]
     if agent not in agents:
         raise InputError(
@@ -87,10 +95,17 @@ def relaxivity_l_mmol_s(agent: str, b0_tesla: float) -> tuple[float, float]:
 
 
 def with_agent(table: TissueTable, agent: str, dose: float) -> TissueTable:
-    """Return the table after a fraction of the full dose: C = dose·C_full, R1 = R10 + r1·C, R2 = R20 + r2·C (and R2*).
+    """Return the tissues after a contrast agent: C = dose·C_full, R1 = R10 + r1·C, R2 = R20 + r2·C (and R2*).
 
-    Fast water exchange is assumed, the usual reading of the relaxivity equation. Dose 0 returns the table's own values.
-    Raises InputError for a dose outside 0 to 1.
+    Fast water exchange is assumed, the usual reading of the relaxivity equation.
+
+    Args:
+        table: the tissues without agent.
+        agent: its name in the table.
+        dose: fraction of the full dose; 0 returns the table's own values.
+
+    Raises:
+        InputError: for a dose outside 0 to 1.
     """
     if not 0.0 <= dose <= 1.0:
         raise InputError("The dose is no fraction of the full dose.", found=dose, expected="0 to 1 (1 = 0.1 mmol/kg)")
@@ -107,8 +122,11 @@ def with_agent(table: TissueTable, agent: str, dose: float) -> TissueTable:
 
 
 def draw_jitter(rng: np.random.Generator, spread: float) -> dict[str, list[float]]:
-    """Draw a person's own factors on pd, T1, T2, ADC and uptake, one a tissue (log-normal; pd varies by a third of
-    spread).
+    """Draw a person's own factors on pd, T1, T2, ADC and uptake, one a tissue, log-normal.
+
+    Args:
+        rng: the generator of random numbers.
+        spread: standard deviation of the logarithm; pd varies by a third of it.
     """
     widths = {"pd": spread / 3, "t1_s": spread, "t2_s": spread, "adc_mm2_s": spread, "c_full_mmol_l": 4 * spread}
     count = len(tissue_names())
@@ -116,7 +134,12 @@ def draw_jitter(rng: np.random.Generator, spread: float) -> dict[str, list[float
 
 
 def with_jitter(table: TissueTable, jitter: Mapping[str, list[float]]) -> TissueTable:
-    """Return the table with each column multiplied by a person's factors (see draw_jitter)."""
+    """Return the table with each column multiplied by a person's factors.
+
+    Args:
+        table: the tissues.
+        jitter: as `draw_jitter` draws it.
+    """
     # csf and ventricles are one fluid; T2* follows T2
     factors = {name: np.asarray(values, float).copy() for name, values in jitter.items()}
     for values in factors.values():

@@ -11,11 +11,16 @@ from mrsynth.steps.pipeline import Steps, parse_steps
 def steps_without(
     steps: Steps, missing: Collection[str], forgo: Collection[str] = ()
 ) -> list[dict[str, dict[str, Any]]]:
-    """Return the steps, with all settings, as they run where these contrasts are missing.
+    """Return the steps, with all settings, as they run where some contrasts are missing.
 
     `to` and `of` a missing contrast become null: the first, or the best, of the images that are there. Without an ADC
-    none is fitted. forgo: missing contrasts whose scale the others do without: an image that was to take it (`like`,
-    radiometric) keeps its own. With any other the step itself says what it lacks.
+    none is fitted.
+
+    Args:
+        steps: as the recipe writes them.
+        missing: contrasts that are not there.
+        forgo: missing contrasts whose scale the others do without: an image that was to take it (`like`, radiometric)
+            keeps its own. With any other the step itself says what it lacks.
     """
     kept = []
     for name, settings in parse_steps(steps):

@@ -69,9 +69,15 @@ def misalignments(images: Mapping[str, Image]) -> Iterator[tuple[str, str, Misal
 
 
 def misalignment(fixed: Image, moving: Image) -> Misalignment:
-    """Return how far apart two images of one head lie that should coincide, and whether one is mirrored.
+    """Return how far apart two images of one head lie that should coincide, and whether one is mirrored. Turns are not
+    looked for.
 
-    Turns are not looked for. Raises InputError where too little of the head is in both images to tell.
+    Args:
+        fixed: an image.
+        moving: another one of the same head.
+
+    Raises:
+        InputError: where too little of the head is in both images to tell.
     """
     fixed = _around_head(fixed)
     grid = regular_grid(Grid.of(fixed), tuple(max(GRID_MM, edge) for edge in fixed.spacing_mm), None)  # type: ignore[arg-type]

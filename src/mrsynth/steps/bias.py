@@ -34,8 +34,16 @@ class N4Settings(OnContrasts):
 def apply_n4(case: Case, settings: N4Settings) -> tuple[Case, dict[str, Any]]:
     """Divide each image by its estimated bias field, whose mean in the mask is 1: the image keeps its scale.
 
-    The record holds the field of each image as the control points of its spline: what `invert` multiplies with.
-    Raises InputError where an image has too few positive voxels in the mask, or was normalised before.
+    Args:
+        case: with images in scanner units.
+        settings: of the step.
+
+    Returns:
+        The case, and a record that holds the field of each image as the control points of its spline: what `invert`
+            multiplies with.
+
+    Raises:
+        InputError: where an image has too few positive voxels in the mask, or was normalised before.
     """
     images, found = dict(case.images), dict[str, Numbers]()
     for name, image in case.images.items():
@@ -64,10 +72,18 @@ def _correct(case: Case, image: Image, settings: N4Settings) -> tuple[Image, Num
 
 
 def field_mask(case: Case, image: Image, settings: N4Settings) -> tuple[np.ndarray, str]:
-    """Return where the image's intensities are looked at, bool (x, y, z), and by which rule.
+    """Return where the image's intensities are looked at, and by which rule.
 
-    A brain mask on another grid is brought to the image's. Raises InputError where there is none and one is asked for,
-    or too few voxels are left.
+    Args:
+        case: whose brain mask is taken; one on another grid is brought to the image's.
+        image: the image to be corrected.
+        settings: of the step.
+
+    Returns:
+        bool (x, y, z), and the rule's name.
+
+    Raises:
+        InputError: where there is no mask and one is asked for, or too few voxels are left.
     """
     rule = settings.mask
     if rule == "auto":
@@ -101,10 +117,19 @@ def _otsu(values: np.ndarray) -> float:
 
 
 def estimate(case: str, image: Image, mask: np.ndarray, settings: N4Settings) -> LogField:
-    """Return the bias field of an image; mask: bool, its grid, positive voxels only.
+    """Return the bias field of an image.
 
     The spline lies about the mask, so that the width of the margin plays no role; beyond it the field stays constant.
     Voxels are skipped, not averaged: averages mix tissues, which blurs the histogram that N4 sharpens.
+
+    Args:
+        case: its name, for messages.
+        image: the image to be corrected.
+        mask: where it is looked at, bool, its grid, positive voxels only.
+        settings: of the step.
+
+    Raises:
+        InputError: where no field can be estimated.
     """
     import SimpleITK as sitk
 

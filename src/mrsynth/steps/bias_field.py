@@ -53,9 +53,16 @@ class LogField:
 
 
 def fit_lattice(log_field: np.ndarray, spans: tuple[int, int, int]) -> np.ndarray:
-    """Return the control points (spans + 3 an axis) of the spline through samples (x, y, z) from end to end.
+    """Return the spline through samples from end to end.
 
     Least squares, and exact where the samples come from such a spline, as N4's do.
+
+    Args:
+        log_field: samples (x, y, z).
+        spans: of the spline, along each axis.
+
+    Returns:
+        Control points, spans + 3 an axis.
     """
     lattice = log_field.astype(np.float64)
     for axis, (n, count) in enumerate(zip(log_field.shape, spans, strict=True)):

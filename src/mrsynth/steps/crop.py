@@ -85,14 +85,33 @@ def _centred(centre: np.ndarray, shape: tuple[int, int, int]) -> Box:
 
 
 def apply_drop(case: Case, settings: DropEmptySlicesSettings) -> tuple[Case, dict[str, Any]]:
-    """Keep the axial slices from the first to the last that holds brain (osman2022 §2.2: null slices)."""
+    """Keep the axial slices from the first to the last that holds brain (osman2022 §2.2: null slices).
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
     brain = brain_of(case)
     start, stop = _extent(brain)[2]
     return _cut(case, ((0, 0, start), (brain.shape[0], brain.shape[1], stop + 1 - start)))
 
 
 def apply_fov(case: Case, settings: FieldOfViewSettings) -> tuple[Case, dict[str, Any]]:
-    """Pad or crop x and y to size_mm; raises InputError if brain would be cut off."""
+    """Pad or crop x and y to a field of view.
+
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+
+    Raises:
+        InputError: where brain would be cut off.
+    """
     brain = brain_of(case)
     edges = case.masks["brain"].spacing_mm
     x, y = (max(1, round(mm / edge)) for mm, edge in zip(settings.size_mm, edges[:2], strict=True))
@@ -104,7 +123,18 @@ def apply_fov(case: Case, settings: FieldOfViewSettings) -> tuple[Case, dict[str
 
 
 def apply_box(case: Case, settings: PadOrCropSettings) -> tuple[Case, dict[str, Any]]:
-    """Pad or crop to a box; raises InputError if brain would be cut off."""
+    """Pad or crop to a box.
+
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+
+    Raises:
+        InputError: where brain would be cut off.
+    """
     like = next(iter(case.images.values()))
     edges = np.array(like.spacing_mm)
     centre = (np.array(like.data.shape) - 1) / 2
@@ -122,7 +152,13 @@ def apply_box(case: Case, settings: PadOrCropSettings) -> tuple[Case, dict[str, 
 
 
 def invert(image: Image, record: Record, like: str) -> Image:
-    """Return the image in the box before; what was cut off is air."""
+    """Return the image in the box before; what was cut off is air.
+
+    Args:
+        image: on the grid after the step.
+        record: of the step.
+        like: the contrast whose box it gets.
+    """
     x, y, z = record["start"]
     nx, ny, nz = record["shape_before"]
     return crop_or_pad(image, (-x, -y, -z), (nx, ny, nz))

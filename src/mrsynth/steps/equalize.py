@@ -24,10 +24,17 @@ class EqualizeSettings(NormaliseSettings):
 def apply(case: Case, settings: EqualizeSettings) -> tuple[Case, dict[str, Any]]:
     """Give each image's brain values an even distribution over [0, 1].
 
-    The map is the cumulative histogram, linear inside a bin. Its bins hold equally many voxels each, where the textbook
-    takes bins of equal width: one hot vessel then cannot squeeze all tissue into a few of them, and no bin is empty, so
-    the map rises strictly and can be inverted. Values outside the brain, and those of an image that takes another's map
-    (`like`), may lie beyond the map's ends; there it goes on straight.
+    The map is the cumulative histogram, linear inside a bin. Its bins hold equally many voxels each, where the
+    textbook takes bins of equal width: one hot vessel then cannot squeeze all tissue into a few of them, and no bin
+    is empty, so the map rises strictly and can be inverted. Values outside the brain, and those of an image that
+    takes another's map (`like`), may lie beyond the map's ends; there it goes on straight.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
     """
 
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:

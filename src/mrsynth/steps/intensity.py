@@ -77,7 +77,15 @@ def brain_of(case: Case) -> np.ndarray:
 
 
 def require_finite(case: Case, name: str) -> None:
-    """Raise InputError where an image holds NaN or infinite values."""
+    """Refuse an image that holds NaN or infinite values.
+
+    Args:
+        case: whose image it is.
+        name: its contrast.
+
+    Raises:
+        InputError: where it does.
+    """
     finite = np.isfinite(case.images[name].data)
     if not finite.all():
         raise InputError(
@@ -93,8 +101,14 @@ def measure_each(
 ) -> dict[str, Numbers]:
     """Return the numbers of every image of a case, {} for those that the step leaves alone.
 
-    measure: (case, contrast, brain values (n,)) → numbers. Raises InputError where there is no brain mask, where an
-    image is not finite, and where the image whose numbers another takes is not in the case.
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+        measure: (case, contrast, brain values (n,)) → numbers.
+
+    Raises:
+        InputError: where there is no brain mask, where an image is not finite, and where the image whose numbers
+            another takes is not in the case.
     """
     brain, measured, found = brain_of(case), dict[str, Numbers](), dict[str, Numbers]()
     for name in case.images:
@@ -119,7 +133,13 @@ def measure_each(
 
 
 def change_each(case: Case, found: Mapping[str, Numbers], change: Callable[[Image, Numbers], Image]) -> Case:
-    """Return the case with each image changed by its numbers; those with none stay as they are."""
+    """Return the case with each image changed by its numbers; those with none stay as they are.
+
+    Args:
+        case: what is changed.
+        found: numbers of each contrast (`measure_each`).
+        change: (image, numbers) → image.
+    """
     return replace(
         case, images={name: change(image, found[name]) if found[name] else image for name, image in case.images.items()}
     )
@@ -136,14 +156,26 @@ def invert_with(undo: Callable[[Image, Numbers], Image]) -> Callable[[Image, Rec
 
 
 def scaled(image: Image, offset: float, scale: float) -> Image:
-    """Return (image − offset) / scale as float32, in one new array."""
+    """Return (image − offset) / scale as float32, in one new array.
+
+    Args:
+        image: what is changed.
+        offset: becomes 0.
+        scale: what becomes 1 above it.
+    """
     data = np.subtract(image.data, np.float32(offset), dtype=np.float32)
     np.divide(data, np.float32(scale), out=data)
     return image.with_data(data)
 
 
 def unscaled(image: Image, offset: float, scale: float) -> Image:
-    """Return image · scale + offset as float32, in one new array."""
+    """Return image · scale + offset as float32, in one new array.
+
+    Args:
+        image: what is changed.
+        offset: what 0 becomes.
+        scale: how much 1 is.
+    """
     data = np.multiply(image.data, np.float32(scale), dtype=np.float32)
     np.add(data, np.float32(offset), out=data)
     return image.with_data(data)

@@ -69,7 +69,15 @@ def _percentiles(case: Case, name: str, values: np.ndarray, settings: NyulSettin
 
 
 def summarise(case: Case, settings: NyulSettings) -> dict[str, Any]:
-    """Return {contrast: percentiles scaled to 0 … 1} of a training case, for images with landmarks of their own."""
+    """Return what a training case teaches of the landmarks, for images with landmarks of their own.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        contrast → percentiles, scaled to 0 … 1.
+    """
 
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
         found = _percentiles(case, name, values, settings)
@@ -80,7 +88,12 @@ def summarise(case: Case, settings: NyulSettings) -> dict[str, Any]:
 
 
 def settle(summaries: Sequence[dict[str, Any]], settings: NyulSettings) -> NyulSettings:
-    """Return the settings with each contrast's mean landmarks over the training cases that have it."""
+    """Return the settings with each contrast's mean landmarks over the training cases that have it.
+
+    Args:
+        summaries: one a training case (`summarise`).
+        settings: of the step.
+    """
     names = dict.fromkeys(name for summary in summaries for name in summary)
     landmarks = {}
     for name in names:
@@ -91,7 +104,15 @@ def settle(summaries: Sequence[dict[str, Any]], settings: NyulSettings) -> NyulS
 
 
 def apply(case: Case, settings: NyulSettings) -> tuple[Case, dict[str, Any]]:
-    """Map each image's percentiles to the landmarks of its contrast."""
+    """Map each image's percentiles to the landmarks of its contrast.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step, with landmarks.
+
+    Returns:
+        The case and its record.
+    """
 
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
         landmarks = settings.landmarks or {}

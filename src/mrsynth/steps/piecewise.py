@@ -23,11 +23,18 @@ class Knots:
 
 
 def merge_knots(x: np.ndarray, y: np.ndarray, resolution: float) -> Knots | None:
-    """Return the map through (x, y), where knots no further apart in x than resolution become one.
+    """Return the map through knots, where those that lie close together become one.
 
-    x: non-decreasing; y: strictly increasing. A merged knot lies at the mean of its ys: where many voxels share one
-    value, that is the middle of their ranks. Those at the two ends keep the outermost y, so that the map covers all
-    of it. None where fewer than two knots remain.
+    A merged knot lies at the mean of its ys: where many voxels share one value, that is the middle of their ranks.
+    Those at the two ends keep the outermost y, so that the map covers all of it.
+
+    Args:
+        x: non-decreasing.
+        y: strictly increasing, of the same length.
+        resolution: knots no further apart in x become one.
+
+    Returns:
+        The knots, None where fewer than two remain.
     """
     # A knot opens a new group where it lies far enough from the first of the group before it.
     first = [0]
@@ -42,7 +49,12 @@ def merge_knots(x: np.ndarray, y: np.ndarray, resolution: float) -> Knots | None
 
 
 def map_image(image: Image, knots: Knots) -> Image:
-    """Return the image with every value mapped, float32; slice by slice, so that no float64 copy of a head is made."""
+    """Return the image with every value mapped, float32; slice by slice, so that no float64 copy of a head is made.
+
+    Args:
+        image: what is changed.
+        knots: of the map.
+    """
     data = np.empty_like(image.data, dtype=np.float32)
     low, high = float(image.data.min()), float(image.data.max())
     x, y = _extended(knots, low, high)

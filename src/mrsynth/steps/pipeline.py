@@ -95,10 +95,18 @@ def run_steps(
 ) -> tuple[Case, tuple[Record, ...]]:
     """Run a recipe's steps over a case.
 
-    steps: list of {name: {setting: value}}. kinds: leave out "geometry" to normalise on the patient's own grid. watch:
-    called with the step's name and the case after each step. Returns the prepared case (its history extended) and the
-    records that `invert_steps` needs, all JSON-able. Raises InputError where the case cannot be prepared, RecipeError
-    where a step does not exist or has not learned yet what it needs.
+    Args:
+        case: images as they were read.
+        steps: a list of {name: {setting: value}}.
+        kinds: which steps run; leave out "geometry" to normalise on the patient's own grid.
+        watch: called with the step's name and the case after each step.
+
+    Returns:
+        The prepared case (its history extended), and the records that `invert_steps` needs, all JSON-able.
+
+    Raises:
+        InputError: where the case cannot be prepared.
+        RecipeError: where a step does not exist or has not learned yet what it needs.
     """
     if not case.images:
         raise InputError(f"{case.name}: no image to prepare.", do="check the case's row in the cohort table")
@@ -134,9 +142,12 @@ def learn_steps(
 ) -> list[dict[str, dict[str, Any]]]:
     """Return the steps, completed, with what those that learn have learned.
 
-    cases: gives the training cases anew at each call, one pass a learning step. Steps without `learn`, and those whose
-    settings hold it already, stay as they are. leave_out_broken: learn nothing from a case on which a step fails;
-    otherwise its error is raised.
+    Steps without `learn`, and those whose settings hold it already, stay as they are.
+
+    Args:
+        cases: gives the training cases anew at each call, one pass a learning step.
+        steps: of the recipe.
+        leave_out_broken: learn nothing from a case on which a step fails; otherwise its error is raised.
     """
     settled = complete_steps(steps)
     for position, (name, settings) in enumerate(parse_steps(settled)):
@@ -164,9 +175,16 @@ def learns(steps: Steps) -> bool:
 def run_on_grid_of(case: Case, steps: Steps, like: str) -> Case:
     """Run a recipe's steps so that the case ends on the own grid of one of its images: as truth is judged there.
 
-    The head's movement is corrected (register), everything is brought onto the grid of `like` (resample, one
-    interpolation, none for `like` itself), intensities are normalised; other changes of the grid are left out. Raises
-    InputError as `run_steps` does, and where the case has no such image.
+    The head's movement is corrected (register), everything is brought onto the grid of that image (resample, one
+    interpolation, none for the image itself), intensities are normalised; other changes of the grid are left out.
+
+    Args:
+        case: images as they were read.
+        steps: of the recipe.
+        like: the contrast whose grid is kept.
+
+    Raises:
+        InputError: as `run_steps` does, and where the case has no such image.
     """
     own, place = case.image(like), like
     changed: list[dict[str, dict[str, Any]]] = []
@@ -200,8 +218,14 @@ def invert_steps(
 ) -> Image:
     """Take one image back through recorded steps, last first.
 
-    kinds: ("geometry",) brings a prediction to the patient's own grid and leaves its values. like: the contrast of the
-    case whose place and units the image gets, by default its own. Raises InputError where a record did not see it.
+    Args:
+        image: on the grid of the prepared case.
+        records: as `run_steps` returned them.
+        kinds: ("geometry",) brings a prediction to the patient's own grid and leaves its values.
+        like: the contrast of the case whose place and units the image gets, by default its own.
+
+    Raises:
+        InputError: where a record did not see it.
     """
     like = like or image.contrast
     for record in reversed(records):

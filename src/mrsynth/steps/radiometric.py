@@ -42,14 +42,21 @@ class RadiometricSettings(Settings):
 
 
 def fit_scale(reference: np.ndarray, image: np.ndarray) -> tuple[float, float, float]:
-    """Return the factor s for which s · image is nearest to reference, both (n,) positive, under the Cauchy loss.
+    """Return the factor s for which s · image is nearest to a reference under the Cauchy loss.
 
     Iteratively reweighted: residuals r = reference − s · image, weights 1 / (1 + (r / γ)²), γ = median |r|, a Cauchy
     distribution's half width. (Tuned to be 95 % efficient on Gaussian noise, γ would be 3.5 times as large and let
     enhancing tissue pull; among 10⁵ voxels robustness is worth more.) Both images are noisy alike, so the fit is
     symmetric, s² = Σ w · reference² / Σ w · image²: least squares of one on the other would find s too small by the
-    noise's share of image². Also returned: the share of voxels within three standard deviations (1.4826 γ), and this
-    standard deviation over the reference's median. The fit is deterministic.
+    noise's share of image². The fit is deterministic.
+
+    Args:
+        reference: (n,), positive.
+        image: (n,), positive.
+
+    Returns:
+        s; the share of voxels within three standard deviations (1.4826 γ); this standard deviation over the
+            reference's median.
     """
     y, x = reference.astype(np.float64), image.astype(np.float64)
     y2, x2, middle = y * y, x * x, float(np.median(y))
@@ -68,10 +75,17 @@ def fit_scale(reference: np.ndarray, image: np.ndarray) -> tuple[float, float, f
 def apply(case: Case, settings: RadiometricSettings) -> tuple[Case, dict[str, Any]]:
     """Multiply the named images by their factor to the reference.
 
-    The record holds, an image: scale; inliers, the share of voxels that the fit sees as unchanged tissue; spread, the
-    standard deviation of their difference over the reference's median (0.05 to 0.2 is usual; far more is another
-    contrast, or an image out of place). Raises InputError where the reference is missing or too few voxels can be
-    compared.
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case, and a record that holds for each image: scale; inliers, the share of voxels that the fit sees as
+            unchanged tissue; spread, the standard deviation of their difference over the reference's median (0.05 to
+            0.2 is usual; far more is another contrast, or an image out of place).
+
+    Raises:
+        InputError: where the reference is missing or too few voxels can be compared.
     """
     found: dict[str, dict[str, Any]] = {name: {} for name in case.images}
     names = [name for name in settings.images if name in case.images]

@@ -41,7 +41,15 @@ def axis_codes(affine: np.ndarray) -> str:
 
 
 def reorient(image: Image, axes: str) -> tuple[Image, dict[str, Any]]:
-    """Return the image with its axes turned to three codes, and how: {axes: the old ones in order, flips}."""
+    """Return the image with its axes turned to three codes, and how.
+
+    Args:
+        image: what is turned.
+        axes: codes of the new axes, e.g. "RAS".
+
+    Returns:
+        The image, and {axes: the old ones in order, flips}.
+    """
     codes = axis_codes(image.affine)
     old = [next(k for k, code in enumerate(codes) if code in pair) for pair in map(_pair, axes)]
     how = {"axes": old, "flips": [codes[k] != code for k, code in zip(old, axes, strict=True)]}
@@ -49,7 +57,12 @@ def reorient(image: Image, axes: str) -> tuple[Image, dict[str, Any]]:
 
 
 def turned_back(image: Image, how: Record) -> Image:
-    """Return an image that lies as `reorient` left another one, with the axes that this had; how: what it returned."""
+    """Return an image that lies as `reorient` left another one, with the axes that this had.
+
+    Args:
+        image: what is turned back.
+        how: what `reorient` returned.
+    """
     back = [how["axes"].index(axis) for axis in range(3)]
     return _turned(image, {"axes": back, "flips": [how["flips"][axis] for axis in back]})
 
@@ -66,7 +79,15 @@ def _turned(image: Image, how: Record) -> Image:
 
 
 def apply(case: Case, settings: ReorientSettings) -> tuple[Case, dict[str, Any]]:
-    """Turn the axes of all images and masks; positions in mm stay."""
+    """Turn the axes of all images and masks; positions in mm stay.
+
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
     turned = {name: reorient(image, settings.axes) for name, image in case.images.items()}
     images = {name: image for name, (image, _) in turned.items()}
     masks = {name: reorient(mask, settings.axes)[0] for name, mask in case.masks.items()}
@@ -74,7 +95,13 @@ def apply(case: Case, settings: ReorientSettings) -> tuple[Case, dict[str, Any]]
 
 
 def invert(image: Image, record: Record, like: str) -> Image:
-    """Return the image with its axes as `like` had them."""
+    """Return the image with its axes as another one had them.
+
+    Args:
+        image: on the grid after the step.
+        record: of the step.
+        like: the contrast whose axes it gets.
+    """
     return turned_back(image, record["grids"][like])
 
 

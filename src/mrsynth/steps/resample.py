@@ -34,8 +34,15 @@ class ResampleSettings(Settings):
 def apply(case: Case, settings: ResampleSettings) -> tuple[Case, dict[str, Any]]:
     """Bring all images and masks onto one grid; voxels that both grids share are copied, not interpolated.
 
-    Record: grids: contrast → shape and affine before, and whether it was interpolated. Raises InputError where the
-    contrast is missing or the grid is too large.
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case, and a record: grids: contrast → shape and affine before, and whether it was interpolated.
+
+    Raises:
+        InputError: where the contrast is missing or the grid is too large.
     """
     to = case.metadata.get("reference") if settings.to is None else settings.to
     if to != TEMPLATE and to not in case.images:
@@ -57,7 +64,14 @@ def apply(case: Case, settings: ResampleSettings) -> tuple[Case, dict[str, Any]]
 
 
 def invert(image: Image, record: Record, like: str) -> Image:
-    """Return the image on the grid that `like` had: voxels that both grids share are copied, else one interpolation."""
+    """Return the image on the grid that another one had: voxels that both grids share are copied, else one
+    interpolation.
+
+    Args:
+        image: on the grid after the step.
+        record: of the step.
+        like: the contrast whose grid it gets.
+    """
     return bring(image, Grid.recorded(record["grids"][like]), record["order"], record["antialias"])
 
 

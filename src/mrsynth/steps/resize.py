@@ -24,8 +24,15 @@ class ResizeSettings(Settings):
 
 
 def resize_slices(image: Image, size: tuple[int, int], affine: np.ndarray, antialias: bool = False) -> Image:
-    """Return the image with slices of `size` pixels: cubic for images (overshoot clipped to the image's own range),
-    nearest for masks. affine: that of the result."""
+    """Return the image with slices of another size: cubic for images (overshoot clipped to the image's own range),
+    nearest for masks.
+
+    Args:
+        image: what is resized.
+        size: pixels along x and y.
+        affine: of the result.
+        antialias: blur first where resolution is lost.
+    """
     slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image.data, 2, 0))).float()[:, None]
     if is_mask(image):
         resized = interpolate(slices, size=list(size), mode="nearest-exact").to(torch.uint8)
@@ -36,7 +43,15 @@ def resize_slices(image: Image, size: tuple[int, int], affine: np.ndarray, antia
 
 
 def apply(case: Case, settings: ResizeSettings) -> tuple[Case, dict[str, Any]]:
-    """Resize axial slices to `size` pixels by cubic interpolation (osman2022 §2.2)."""
+    """Resize axial slices by cubic interpolation (osman2022 §2.2).
+
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
     like = next(iter(case.images.values()))
     before = like.data.shape
     scale = np.diag([before[0] / settings.size[0], before[1] / settings.size[1], 1, 1])
@@ -47,7 +62,13 @@ def apply(case: Case, settings: ResizeSettings) -> tuple[Case, dict[str, Any]]:
 
 
 def invert(image: Image, record: Record, like: str) -> Image:
-    """Return the image on the grid before the resize (cubic again: the one interpolation of a prediction)."""
+    """Return the image on the grid before the resize (cubic again: the one interpolation of a prediction).
+
+    Args:
+        image: on the grid after the step.
+        record: of the step.
+        like: the contrast whose grid it gets.
+    """
     x, y = record["size_before"]
     return resize_slices(image, (x, y), np.array(record["affine_before"]))
 

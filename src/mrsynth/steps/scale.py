@@ -48,7 +48,15 @@ class Q95Settings(NormaliseSettings):
 
 
 def apply_zscore(case: Case, settings: ZScoreSettings) -> tuple[Case, dict[str, Any]]:
-    """Give each image zero mean and unit standard deviation over its brain voxels (osman2022 §2.2)."""
+    """Give each image zero mean and unit standard deviation over its brain voxels (osman2022 §2.2).
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
 
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
         values = values.astype(np.float64)
@@ -67,7 +75,15 @@ def apply_zscore(case: Case, settings: ZScoreSettings) -> tuple[Case, dict[str, 
 
 
 def apply_unit(case: Case, settings: UnitSettings) -> tuple[Case, dict[str, Any]]:
-    """Bring two percentiles of the brain (or the volume's minimum and one) to 0 and 1."""
+    """Bring two percentiles of the brain (or the volume's minimum and one) to 0 and 1.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
 
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
         lower, upper = settings.lower_percentile, settings.upper_percentile
@@ -91,7 +107,13 @@ def apply_unit(case: Case, settings: UnitSettings) -> tuple[Case, dict[str, Any]
 
 
 def to_unit(image: Image, numbers: Numbers, clip: bool) -> Image:
-    """Return the image with numbers["low"] at 0 and numbers["high"] at 1, clipped to them if asked."""
+    """Return the image with one value at 0 and another at 1.
+
+    Args:
+        image: what is changed.
+        numbers: "low", which becomes 0, and "high", which becomes 1.
+        clip: cut values beyond them off.
+    """
     image = scaled(image, numbers["low"], numbers["high"] - numbers["low"])
     if clip:
         np.clip(image.data, 0, 1, out=image.data)
@@ -99,12 +121,25 @@ def to_unit(image: Image, numbers: Numbers, clip: bool) -> Image:
 
 
 def from_unit(image: Image, numbers: Numbers) -> Image:
-    """Return image · (high − low) + low; clipped voxels stay at the limit."""
+    """Return image · (high − low) + low; clipped voxels stay at the limit.
+
+    Args:
+        image: in [0, 1].
+        numbers: "low" and "high", as of `to_unit`.
+    """
     return unscaled(image, numbers["low"], numbers["high"] - numbers["low"])
 
 
 def apply_q95(case: Case, settings: Q95Settings) -> tuple[Case, dict[str, Any]]:
-    """Divide each image by the 95th percentile of its brain values (pinetz2023: 0.95 quantile); 0 stays 0."""
+    """Divide each image by the 95th percentile of its brain values (pinetz2023: 0.95 quantile); 0 stays 0.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
 
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
         scale = float(np.percentile(values, 95))

@@ -60,13 +60,29 @@ class Grid:
 
 
 def corner_indices(shape: tuple[int, ...], edge: float = 0.0) -> np.ndarray:
-    """Return the indices (3, 8) of a grid's corner voxels; edge: that many voxels further out."""
+    """Return the indices of a grid's corner voxels.
+
+    Args:
+        shape: of the grid.
+        edge: that many voxels further out.
+
+    Returns:
+        (3, 8).
+    """
     ends = [(-edge, n - 1 + edge) for n in shape]
     return np.array([[x, y, z] for x in ends[0] for y in ends[1] for z in ends[2]]).T
 
 
 def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return points (3, n) moved by a 4×4 matrix."""
+    """Return points moved by a matrix.
+
+    Args:
+        matrix: 4×4.
+        points: (3, n).
+
+    Returns:
+        (3, n).
+    """
     return matrix[:3, :3] @ points + matrix[:3, 3:]
 
 
@@ -86,7 +102,12 @@ def outside(image: Image) -> float:
 
 
 def on_all(case: Case, change: Callable[[Image], Image]) -> Case:
-    """Apply one change of grid to all images and masks of a case."""
+    """Apply one change of grid to all images and masks of a case.
+
+    Args:
+        case: what is changed.
+        change: image → image.
+    """
     return replace(
         case,
         images={name: change(image) for name, image in case.images.items()},
@@ -95,7 +116,13 @@ def on_all(case: Case, change: Callable[[Image], Image]) -> Case:
 
 
 def crop_or_pad(image: Image, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Image:
-    """Return the box of `shape` voxels that begins at voxel `start`; what lies outside the image is air (`outside`)."""
+    """Return a box of an image; what lies outside the image is air (`outside`).
+
+    Args:
+        image: what is cut.
+        start: the first voxel of the box, which may lie outside.
+        shape: voxels of the box.
+    """
     data = np.full(shape, outside(image), dtype=image.data.dtype)
     low = [max(0, s) for s in start]
     high = [min(n, s + m) for n, s, m in zip(image.data.shape, start, shape, strict=True)]
@@ -110,7 +137,10 @@ def crop_or_pad(image: Image, start: tuple[int, int, int], shape: tuple[int, int
 def turn(image: Image, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Image:
     """Return the image with its axes in another order, then flipped; positions in mm stay.
 
-    axes: for each new axis the old one; flips: whether the new axis runs backwards.
+    Args:
+        image: what is turned.
+        axes: for each new axis the old one.
+        flips: whether the new axis runs backwards.
     """
     matrix = np.zeros((4, 4))
     matrix[3, 3] = 1.0
@@ -123,7 +153,15 @@ def turn(image: Image, axes: tuple[int, int, int], flips: tuple[bool, bool, bool
 
 
 def shared_voxels(image: Image, grid: Grid) -> np.ndarray | None:
-    """Return the matrix grid index → image index where it only swaps, flips and shifts by whole voxels, else None."""
+    """Say how two grids share voxels.
+
+    Args:
+        image: on the one grid.
+        grid: the other one.
+
+    Returns:
+        The matrix grid index → image index where it only swaps, flips and shifts by whole voxels, else None.
+    """
     matrix = np.linalg.inv(np.asarray(image.affine, float)) @ grid.affine
     whole = np.rint(matrix)
     corners = corner_indices(grid.shape)
@@ -136,9 +174,15 @@ def shared_voxels(image: Image, grid: Grid) -> np.ndarray | None:
 def bring(image: Image, grid: Grid, order: Order, antialias: bool) -> Image:
     """Return the image on a grid: voxels copied where both share them (`shared_voxels`), else one interpolation.
 
-    order: for images; linear, cubic (the cubic B-spline through the voxels) or bspline (of fifth order), overshoot
-    clipped to the image's own range. Masks (`is_mask`) take the nearest voxel. antialias: blur an image before it loses
-    resolution. Raises InputError for a grid too large to hold.
+    Args:
+        image: what is brought. Masks (`is_mask`) take the nearest voxel.
+        grid: where it is wanted.
+        order: for images; linear, cubic (the cubic B-spline through the voxels) or bspline (of fifth order),
+            overshoot clipped to the image's own range.
+        antialias: blur an image before it loses resolution.
+
+    Raises:
+        InputError: for a grid too large to hold.
     """
     if float(np.prod(grid.shape, dtype=np.float64)) > MAX_VOXELS:
         raise InputError(
@@ -182,10 +226,14 @@ def _interpolate(image: Image, grid: Grid, order: Order, antialias: bool) -> np.
 
 
 def blur_for(data: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return data blurred as far as the coarser grid's voxels are wider; matrix: coarse index → index of data.
+    """Return data blurred as far as a coarser grid's voxels are wider.
 
     The Gaussian makes a point spread function of one voxel's full width at half maximum one of the coarse voxel's
     (Cardoso et al., Scale factor point spread function matching, MICCAI 2015).
+
+    Args:
+        data: (x, y, z).
+        matrix: coarse index → index of data, 4×4.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -198,10 +246,13 @@ def blur_for(data: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def regular_grid(own: Grid, spacing_mm: tuple[float, float, float] | None, shape: tuple[int, int, int] | None) -> Grid:
-    """Return a grid about the centre of another one's field of view, along its axes.
+    """Return a grid about the centre of another one's field of view, along its axes; axes that are not orthogonal
+    become the nearest ones that are.
 
-    spacing_mm alone: as many voxels as cover the field of view; shape alone: the field of view in that many voxels;
-    neither: the same grid. Axes that are not orthogonal become the nearest ones that are.
+    Args:
+        own: the other grid.
+        spacing_mm: alone: as many voxels as cover the field of view.
+        shape: alone: the field of view in that many voxels. With neither, the same grid.
     """
     if spacing_mm is None and shape is None:
         return own

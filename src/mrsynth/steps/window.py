@@ -64,6 +64,13 @@ def apply_window(case: Case, settings: WindowSettings) -> tuple[Case, dict[str, 
 
     After a z-score one unit of the result means the same in every patient, which a scale taken from the brightest
     voxels of each volume does not give.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
     """
     brain, limits = brain_of(case), {"low": settings.low, "high": settings.high}
     found: dict[str, dict[str, Any]] = {name: {} for name in case.images}
@@ -83,6 +90,13 @@ def apply_ct_window(case: Case, settings: CTWindowSettings) -> tuple[Case, dict[
     """Bring the CT's values within the window to [0, 1], clipped (li2022, Image preprocessing); needs no brain mask.
 
     Counted as clipped are voxels of the brain where a mask lies on the CT's grid, else of the volume.
+
+    Args:
+        case: with a CT.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
     """
     found: dict[str, dict[str, Any]] = {name: {} for name in case.images}
     if "ct" in case.images:
@@ -101,7 +115,15 @@ def apply_ct_window(case: Case, settings: CTWindowSettings) -> tuple[Case, dict[
 
 
 def apply_clip(case: Case, settings: ClipSettings) -> tuple[Case, dict[str, Any]]:
-    """Set values beyond the limits to them, in the whole volume: the overshoot that a cubic interpolation leaves."""
+    """Set values beyond the limits to them, in the whole volume: the overshoot that a cubic interpolation leaves.
+
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
     images, clipped = dict(case.images), dict[str, int]()
     for name in filter(settings.acts_on, case.images):
         require_finite(case, name)
