@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-HEAD = 12
+HEAD_FEATURES = 12
 """Features of an attention head: the width of the finest scale; the paper names no number of heads."""
 
 
@@ -22,9 +22,9 @@ class LocalAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        if width % HEAD:
-            raise ValueError(f"the width of local attention must be a multiple of {HEAD}, not {width}")
-        self.heads = width // HEAD
+        if width % HEAD_FEATURES:
+            raise ValueError(f"the width of local attention must be a multiple of {HEAD_FEATURES}, not {width}")
+        self.heads = width // HEAD_FEATURES
         self.mix, self.out = nn.Conv3d(width, 3 * width, 1, bias=False), nn.Conv3d(width, width, 1)
 
     def forward(self, x: Float[Tensor, "b c x y z"]) -> Float[Tensor, "b c x y z"]:
@@ -43,7 +43,7 @@ def look_around(mixed: Float[Tensor, "b q u v w"]) -> Float[Tensor, "b c x y z"]
     if mixed.is_meta:  # the shape alone is asked for; 27 neighbours of nothing take a second
         batch, channels, *space = mixed.shape
         return mixed.new_empty(batch, channels // 3, *(n - 2 for n in space))
-    query, key, value = mixed.reshape(mixed.shape[0], 3, -1, HEAD, *mixed.shape[2:]).unbind(1)
+    query, key, value = mixed.reshape(mixed.shape[0], 3, -1, HEAD_FEATURES, *mixed.shape[2:]).unbind(1)
     return weighted(query[..., 1:-1, 1:-1, 1:-1], key, value).flatten(1, 2)
 
 

@@ -40,8 +40,18 @@ class ADCSettings(Settings):
 def apply_adc(case: Case, settings: ADCSettings) -> tuple[Case, dict[str, Any]]:
     """Add the ADC image in mm²/s to the case.
 
-    A case that brings an ADC keeps it, brought to mm²/s if it is in another unit; nothing is fitted then. Raises
-    InputError where there is neither an ADC nor two different b-values, or where the images lie on different grids.
+    A case that brings an ADC keeps it, brought to mm²/s if it is in another unit; nothing is fitted then.
+
+    Args:
+        case: with an ADC or diffusion-weighted images.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+
+    Raises:
+        InputError: where there is neither an ADC nor two different b-values, or where the images lie on different
+            grids.
     """
     weighted = {b: name for name in in_order(case.images) if (b := b_of(name)) is not None}
     if "adc" in case.images:
@@ -141,7 +151,13 @@ def _require_fall(case: str, fit: np.ndarray, b: np.ndarray, settings: ADCSettin
 
 
 def invert_adc(image: Image, record: Record, like: str) -> Image:
-    """Return an ADC in the unit that the case's own file had; everything else, and fitted maps, unchanged."""
+    """Return an ADC in the unit that the case's own file had; everything else, and fitted maps, unchanged.
+
+    Args:
+        image: after the step.
+        record: of the step.
+        like: the contrast whose unit it gets.
+    """
     scale = record.get("scale", 1.0)
     if like != "adc" or scale == 1.0:
         return image

@@ -32,12 +32,18 @@ def _mean_square(values: np.ndarray) -> float:
 
 
 def fit_loglinear(b_s_mm2: np.ndarray, signals: np.ndarray) -> np.ndarray:
-    """Return the weighted log-linear ADC (n,) in mm²/s, unclamped.
+    """Return the weighted log-linear ADC, unclamped.
 
-    b_s_mm2: (b,); signals: (b, n), at least two above 0 in each voxel; those that are not are left out. ln S has the
-    variance σ²/S², so that each point weighs S² (Salvador et al., Hum Brain Mapp 24:144, 2005): first the measured
-    one, then the one that this fit predicts, which noise correlates less with (Veraart et al.,
+    ln S has the variance σ²/S², so that each point weighs S² (Salvador et al., Hum Brain Mapp 24:144, 2005): first
+    the measured one, then the one that this fit predicts, which noise correlates less with (Veraart et al.,
     NeuroImage 81:335, 2013).
+
+    Args:
+        b_s_mm2: (b,).
+        signals: (b, n), at least two above 0 in each voxel; those that are not are left out.
+
+    Returns:
+        (n,), mm²/s.
     """
     adc = np.empty(signals.shape[1])
     for start in range(0, signals.shape[1], CHUNK):
@@ -65,12 +71,20 @@ def _slope(b: np.ndarray, logs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def fit_nonlinear(
     b_s_mm2: np.ndarray, signals: np.ndarray, sigma: float, start: np.ndarray, max_adc_mm2_s: float
 ) -> np.ndarray:
-    """Return the least-squares ADC (n,) in mm²/s, found by Levenberg and Marquardt's steps from `start` (n,).
+    """Return the least-squares ADC, found by Levenberg and Marquardt's steps.
 
-    signals: (b, n), zero and negative values take part. The model is sqrt((S0·exp(−b·ADC))² + σ²), the mean of a
-    magnitude image of noise σ in each channel (Gudbjartsson and Patz 1995, eq. 6 to second order): without the floor,
-    noise at high b looks like slow diffusion. Both parameters stay within limits, ADC up to twice max_adc_mm2_s on
-    either side, so that a voxel of noise cannot run away.
+    The model is sqrt((S0·exp(−b·ADC))² + σ²), the mean of a magnitude image of noise σ in each channel (Gudbjartsson
+    and Patz 1995, eq. 6 to second order): without the floor, noise at high b looks like slow diffusion.
+
+    Args:
+        b_s_mm2: (b,).
+        signals: (b, n); zero and negative values take part.
+        sigma: σ, in the signals' unit.
+        start: where the steps begin, (n,), mm²/s.
+        max_adc_mm2_s: the ADC stays within twice this on either side, so that a voxel of noise cannot run away.
+
+    Returns:
+        (n,), mm²/s.
     """
     adc = np.empty(signals.shape[1])
     for at in range(0, signals.shape[1], CHUNK):

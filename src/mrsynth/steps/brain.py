@@ -89,7 +89,12 @@ def _tissue(image: Image) -> np.ndarray:
 
 
 def choose_source(case: Case, settings: BrainMaskSettings) -> tuple[Source, str]:
-    """Return the source of a case's mask, and why it was chosen."""
+    """Return the source of a case's mask, and why it was chosen.
+
+    Args:
+        case: whose mask is wanted.
+        settings: of the step.
+    """
     if settings.source != "auto":
         return settings.source, "as set"
     if "brain" in case.masks:
@@ -101,7 +106,16 @@ def choose_source(case: Case, settings: BrainMaskSettings) -> tuple[Source, str]
 
 
 def make_mask(case: Case, source: Source, settings: BrainMaskSettings) -> tuple[np.ndarray, str | None]:
-    """Return a brain mask, bool (x, y, z), and the contrast that it was found in (None: in all, or given)."""
+    """Return a brain mask, and the contrast that it was found in.
+
+    Args:
+        case: whose mask is wanted.
+        source: where it comes from.
+        settings: of the step.
+
+    Returns:
+        bool (x, y, z), and the contrast (None: in all, or given).
+    """
     if source == "given":
         if "brain" not in case.masks:
             raise InputError(
@@ -148,6 +162,13 @@ def apply(case: Case, settings: BrainMaskSettings) -> tuple[Case, dict[str, Any]
 
     Negative values inside the brain become 0 too: they are interpolation overshoot, except in CT and in images that
     were normalised before.
+
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
     """
     source, why = choose_source(case, settings)
     mask, of = make_mask(case, source, settings)
@@ -179,7 +200,13 @@ def outside_brain(image: Image) -> tuple[float, bool]:
 
 
 def invert(image: Image, record: Record, like: str) -> Image:
-    """Return the image unchanged: what lay outside the brain is not known any more."""
+    """Return the image unchanged: what lay outside the brain is not known any more.
+
+    Args:
+        image: after the step.
+        record: of the step.
+        like: the contrast whose place it gets.
+    """
     return image
 
 

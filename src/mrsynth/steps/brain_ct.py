@@ -26,9 +26,17 @@ WORKING_MM = 2.0
 
 
 def watershed_mask(case: str, image: Image) -> np.ndarray:
-    """Return the inside of the skull in a CT in HU, bool (x, y, z).
+    """Return the inside of the skull in a CT.
 
-    Raises InputError, with the case's name, where no skull closes around soft tissue.
+    Args:
+        case: its name, for messages.
+        image: in HU.
+
+    Returns:
+        bool (x, y, z).
+
+    Raises:
+        InputError: where no skull closes around soft tissue.
     """
     steps = [max(1, round(WORKING_MM / spacing)) for spacing in image.spacing_mm]
     small = image.data[:: steps[0], :: steps[1], :: steps[2]]

@@ -36,10 +36,18 @@ def _network() -> Any:
 
 
 def deepbet_mask(case: str, image: Image, threshold: float) -> np.ndarray:
-    """Return the brain of a head whose axes run nearest to RAS+, bool (x, y, z): the network's probability above
-    threshold, largest region, filled.
+    """Return the brain of a head that deepbet's network finds: the largest region, filled.
 
-    Raises InputError, with the case's name, where there is no brain, the voxels are too coarse or the slices too few.
+    Args:
+        case: its name, for messages.
+        image: with axes nearest to RAS+.
+        threshold: of the network's probability.
+
+    Returns:
+        bool (x, y, z).
+
+    Raises:
+        InputError: where there is no brain, the voxels are too coarse or the slices too few.
     """
     in_plane = sorted(image.spacing_mm)[1]
     if in_plane > COARSEST_MM:

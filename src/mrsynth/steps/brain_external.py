@@ -17,10 +17,19 @@ PROGRAMS: dict[str, str] = {"hd-bet": "hd-bet", "synthstrip": "mri_synthstrip"}
 
 
 def external_mask(case: str, image: Image, source: str, timeout_s: float) -> np.ndarray:
-    """Return the brain that a program finds in an image whose axes run nearest to RAS+, bool (x, y, z).
+    """Return the brain that a program finds. Files go through a temporary folder that is removed.
 
-    source: a key of PROGRAMS. Files go through a temporary folder that is removed. Raises InputError, with the case's
-    name, where the program is missing, fails, takes longer than timeout_s, or gives no mask on the image's grid.
+    Args:
+        case: its name, for messages.
+        image: with axes nearest to RAS+.
+        source: a key of PROGRAMS.
+        timeout_s: how long it may take.
+
+    Returns:
+        bool (x, y, z).
+
+    Raises:
+        InputError: where the program is missing, fails, takes longer, or gives no mask on the image's grid.
     """
     found = shutil.which(PROGRAMS[source])
     if found is None:
@@ -45,7 +54,14 @@ def external_mask(case: str, image: Image, source: str, timeout_s: float) -> np.
 
 
 def command(source: str, program: str, scan: Path, mask: Path) -> list[str]:
-    """Return the words of the command that reads scan and writes mask (…_bet.nii.gz, as HD-BET names it)."""
+    """Return the words of the command that finds a brain.
+
+    Args:
+        source: a key of PROGRAMS.
+        program: where the program is.
+        scan: what it reads.
+        mask: what it writes (…_bet.nii.gz, as HD-BET names it).
+    """
     if source == "synthstrip":
         return [program, "-i", str(scan), "-m", str(mask)]
     from torch.cuda import is_available

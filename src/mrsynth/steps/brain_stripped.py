@@ -107,9 +107,20 @@ def filled_region(mask: np.ndarray) -> np.ndarray:
 
 
 def brain_region(mask: np.ndarray, image: Image, what: str, *, looked_at: str = "", do: str) -> np.ndarray:
-    """Return the largest region of a mask with its holes filled, bool (x, y, z), where it has the volume of a brain.
+    """Return the largest region of a mask with its holes filled, where it has the volume of a brain.
 
-    Raises InputError where it has not; what, do: for its message; looked_at: what was found beside the volume.
+    Args:
+        mask: bool (x, y, z).
+        image: whose grid it is.
+        what: was found, for the message.
+        looked_at: what was found beside the volume, for the message.
+        do: what helps, for the message.
+
+    Returns:
+        bool (x, y, z).
+
+    Raises:
+        InputError: where it has not.
     """
     region = filled_region(mask) if mask.any() else mask
     volume = volume_ml(region, image)
@@ -124,7 +135,12 @@ def brain_region(mask: np.ndarray, image: Image, what: str, *, looked_at: str = 
 
 
 def volume_ml(mask: np.ndarray, image: Image) -> float:
-    """Return the volume of a mask on an image's grid in mL."""
+    """Return the volume of a mask in mL.
+
+    Args:
+        mask: (x, y, z).
+        image: whose grid it is.
+    """
     return float(np.count_nonzero(mask) * abs(np.linalg.det(np.asarray(image.affine, float)[:3, :3])) / 1000.0)
 
 
@@ -132,7 +148,11 @@ def not_stripped(case: Case, max_fraction: float) -> str | None:
     """Return why the images of a case are no stripped ones, None if they are.
 
     They are where every image (CT only where it is alone) has a flat background and what stands out from it in all of
-    them is no larger than a brain and fills at most max_fraction of the volume.
+    them is no larger than a brain.
+
+    Args:
+        case: whose images they are.
+        max_fraction: how much of the volume may stand out.
     """
     for name, image in case.images.items():
         if (name != "ct" or len(case.images) == 1) and background(image) is None:

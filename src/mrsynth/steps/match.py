@@ -75,10 +75,15 @@ class Pyramid:
 
 
 def pyramid(image: Image, inside: Image | None = None) -> Pyramid:
-    """Return an image's levels; raises InputError for one without signal.
+    """Return an image's levels.
 
-    inside: a mask of the part that counts. Without one, a stripped image counts without its rim on the fine levels:
-    images that were stripped with one mask share its edge however far the brains are apart.
+    Args:
+        image: to be matched.
+        inside: a mask of the part that counts. Without one, a stripped image counts without its rim on the fine
+            levels: images that were stripped with one mask share its edge however far the brains are apart.
+
+    Raises:
+        InputError: for an image without signal.
     """
     image = _for_information(image)
     head = _foreground_mm(image)
@@ -97,11 +102,18 @@ def pyramid(image: Image, inside: Image | None = None) -> Pyramid:
 
 
 def match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
-    """Return the movement of `moving` that makes it most informative about `fixed`.
+    """Return the movement of one image that makes it most informative about another one.
 
-    Starts from the positions in the files, the centres of the fields of view and the centres of mass, each also turned
-    by 20° about each axis. The same images give the same bytes. Raises InputError where nothing overlaps or the result
-    is no plausible head.
+    It starts from the positions in the files, the centres of the fields of view and the centres of mass, each also
+    turned by 20° about each axis. The same images give the same bytes.
+
+    Args:
+        fixed: levels of the image that stays.
+        moving: levels of the image that moves.
+        kind: rigid or affine.
+
+    Raises:
+        InputError: where nothing overlaps or the result is no plausible head.
     """
     with _one_thread():
         return _match(fixed, moving, kind)
@@ -120,7 +132,12 @@ def _match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
 
 
 def mean_shift_mm(matrix: np.ndarray, points_mm: np.ndarray) -> float:
-    """Return how far a 4×4 matrix moves points (3, n) on average, in mm."""
+    """Return how far a matrix moves points on average, in mm.
+
+    Args:
+        matrix: 4×4.
+        points_mm: (3, n).
+    """
     return float(np.linalg.norm(apply_affine(matrix, points_mm) - points_mm, axis=0).mean())
 
 
@@ -342,6 +359,10 @@ class _Metric:
 
         Where the way led to less information it is gone again in smaller steps. An affine descent, whose twelve
         directions are unlike each other, begins anew from where it ended until it gains no more.
+
+        Args:
+            matrix: where it begins, 4×4.
+            kind: rigid or affine.
         """
         step_mm = FIRST_STEP_MM[self.spacing_mm] / (2 if kind == "affine" else 1)
         start = best = self.information(matrix)

@@ -38,14 +38,27 @@ class RegisterSettings(Settings):
 
 
 def reference_of(case: Case, to: str | None) -> str:
-    """Return the contrast that the others are brought to; raises InputError if the case does not have it."""
+    """Return the contrast that the others are brought to.
+
+    Args:
+        case: whose images they are.
+        to: the contrast that the recipe names, None for the first one.
+
+    Raises:
+        InputError: where the case does not have it.
+    """
     name = in_order(case.images)[0] if to in (None, TEMPLATE) else str(to)
     case.image(name)
     return name
 
 
 def groups_of(images: Mapping[str, Image], diffusion_together: bool) -> list[list[str]]:
-    """Return the contrasts that move together, each group led by the one that is registered."""
+    """Return the contrasts that move together, each group led by the one that is registered.
+
+    Args:
+        images: of a case.
+        diffusion_together: the diffusion-weighted images and the ADC move as one.
+    """
     names = in_order(images)
     diffusion = [name for name in names if name in ("dwi", "adc") or b_of(name) is not None]
     # the lower b, the more an image looks like T2; a map has no signal outside the head
@@ -63,8 +76,16 @@ def groups_of(images: Mapping[str, Image], diffusion_together: bool) -> list[lis
 def apply(case: Case, settings: RegisterSettings) -> tuple[Case, dict[str, Any]]:
     """Multiply each image's affine (and that of the masks on its grid) by the matrix that brings it to the reference.
 
-    Record: grids: contrast → world (4×4), with (the contrast whose match it shares), left (it stayed where it was),
-    before and after (mutual information, nats), moved_mm (mean over the head). Raises InputError where a match fails.
+    Args:
+        case: what is changed.
+        settings: of the step.
+
+    Returns:
+        The case, and a record: grids: contrast → world (4×4), with (the contrast whose match it shares), left (it
+            stayed where it was), before and after (mutual information, nats), moved_mm (mean over the head).
+
+    Raises:
+        InputError: where a match fails.
     """
     reference = reference_of(case, settings.to)
     groups = groups_of(case.images, settings.diffusion_together)
@@ -118,7 +139,13 @@ def _moved(case: Case, record: Record) -> Case:
 
 
 def invert(image: Image, record: Record, like: str) -> Image:
-    """Return the image where `like` lay before: its affine multiplied by the inverse matrix."""
+    """Return the image where another one lay before: its affine multiplied by the inverse matrix.
+
+    Args:
+        image: after the step.
+        record: of the step.
+        like: the contrast whose place it gets.
+    """
     world = np.array(record["grids"][like]["world"])
     return replace(image, affine=np.linalg.solve(world, np.asarray(image.affine, float)))
 

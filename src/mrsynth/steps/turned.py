@@ -34,7 +34,12 @@ class Metric(Protocol):
         """Return the mutual information in nats of a matrix from fixed to moving points."""
 
     def descend(self, matrix: np.ndarray, kind: Literal["affine"]) -> np.ndarray:
-        """Return the matrix after a descent."""
+        """Return the matrix after a descent.
+
+        Args:
+            matrix: where it begins, 4×4.
+            kind: always affine.
+        """
 
 
 def better_turned(levels: Sequence[Metric], found: np.ndarray) -> tuple[float, float, str] | None:

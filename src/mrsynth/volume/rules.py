@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mrsynth.nets.attention import HEAD, look_around
+from mrsynth.nets.attention import HEAD_FEATURES, look_around
 from mrsynth.volume.layers import Apply, CannotStreamError, Recorder
 from mrsynth.volume.rows import AXIS, Repeat, Same, Spread, Window
 from mrsynth.volume.rows_clamped import Linear, Repeated
@@ -146,7 +146,7 @@ def attention(recorder: Recorder, out: Tensor, x: Tensor) -> None:
         [x],
         Window(3, 1, 0),
         lambda xs, *_: look_around(xs[0]),
-        scratch=len(out) * voxels * (2 * 27 * (channels // HEAD) + 2 * channels),
+        scratch=len(out) * voxels * (2 * 27 * (channels // HEAD_FEATURES) + 2 * channels),
     )
 
 
