@@ -17,8 +17,7 @@ from mrsynth.phantom import SubjectSettings, simulate_subject, simulate_with_tru
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.reproduce.study import PublishedNumbers, load_study
 from mrsynth.steps import run_steps
-from mrsynth.steps.match import mean_shift_mm
-from mrsynth.steps.transform import apply_affine
+from mrsynth.steps.transform import apply_affine, mean_shift_mm
 
 SYSTEMS = [name for name in load_recipe("li2022").variants if name not in ("small", "smoke")]
 

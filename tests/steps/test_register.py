@@ -13,10 +13,10 @@ from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.phantom import SubjectSettings, simulate_with_truth
 from mrsynth.steps import invert_steps, run_steps
-from mrsynth.steps.match import match, mean_shift_mm, pyramid
+from mrsynth.steps.match import match, pyramid
 from mrsynth.steps.register import groups_of
 from mrsynth.steps.template import template, template_grid
-from mrsynth.steps.transform import Grid, apply_affine, bring
+from mrsynth.steps.transform import Grid, apply_affine, bring, mean_shift_mm
 
 
 def moved_by(turn_deg: float, shift_mm: float, stretch: float = 0.0, seed: int = 0) -> np.ndarray:

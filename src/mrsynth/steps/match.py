@@ -16,7 +16,7 @@ import numpy as np
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Image
-from mrsynth.steps.transform import Grid, apply_affine, bring, crop_or_pad, regular_grid
+from mrsynth.steps.transform import Grid, apply_affine, bring, crop_or_pad, mean_shift_mm, regular_grid
 from mrsynth.steps.turned import better_turned
 
 Kind = Literal["translation", "rigid", "affine"]
@@ -29,13 +29,10 @@ SAMPLES = 50_000
 CT_LOW, CT_HIGH = -100.0, 200.0
 """Bone is bone and air is air; the bins are for soft tissue (HU)."""
 
-BINS = 32
-STARTS = 3
-MOST_DESCENTS = 3
+BINS, STARTS, MOST_DESCENTS = 32, 3, 3
 LEAST_GAIN = 2e-3
 """An affine descent begins anew while it gains more information than this, in nats."""
-MASKED_SHARE = 0.1
-RIM_MM = 3.0
+MASKED_SHARE, RIM_MM = 0.1, 3.0
 MIN_OVERLAP = 0.3
 MIN_SHARE = 0.05
 """Least share of the information that an image has about itself: FLAIR and ADC of one patient have 0.12, noise
@@ -45,9 +42,7 @@ DOUBTFUL_MM = 10.0
 DOUBTFUL_SHARE = 0.2
 """A match that moves the head further, or has less of the information that an image has about itself, is compared with
 other orientations. Right matches of raw clinical T1, T2 and FLAIR have 0.28 to 0.6."""
-TURN_DEG = 20.0
-MAX_TURN_DEG = 60.0
-SCALES = (0.7, 1.4)
+TURN_DEG, MAX_TURN_DEG, SCALES = 20.0, 60.0, (0.7, 1.4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +124,6 @@ def _match(fixed: Pyramid, moving: Pyramid, kind: Kind) -> Match:
             found = metric.descend(found, "rigid")
         found = metric.descend(found, kind)
     return _judged(metrics, found)
-
-
-def mean_shift_mm(matrix: np.ndarray, points_mm: np.ndarray) -> float:
-    """Return how far a matrix moves points on average, in mm.
-
-    Args:
-        matrix: 4×4.
-        points_mm: (3, n).
-    """
-    return float(np.linalg.norm(apply_affine(matrix, points_mm) - points_mm, axis=0).mean())
 
 
 def _judged(metrics: Sequence[_Metric], found: np.ndarray) -> Match:
@@ -357,8 +342,8 @@ class _Metric:
     def descend(self, matrix: np.ndarray, kind: Kind) -> np.ndarray:
         """Return the matrix after a descent, turning about the middle of the head.
 
-        Where the way led to less information it is gone again in smaller steps. An affine descent, whose twelve
-        directions are unlike each other, begins anew from where it ended until it gains no more.
+        Where the way led to less information it is gone again in smaller steps. An affine descent begins anew from
+        where it ended until it gains no more: its twelve directions are unlike each other.
 
         Args:
             matrix: where it begins, 4×4.

@@ -101,6 +101,16 @@ def outside(image: Image) -> float:
     return min(0.0, found.value) if found is not None and found.signed else 0.0
 
 
+def mean_shift_mm(matrix: np.ndarray, points_mm: np.ndarray) -> float:
+    """Return how far a matrix moves points on average, in mm.
+
+    Args:
+        matrix: 4×4.
+        points_mm: (3, n).
+    """
+    return float(np.linalg.norm(apply_affine(matrix, points_mm) - points_mm, axis=0).mean())
+
+
 def on_all(case: Case, change: Callable[[Image], Image]) -> Case:
     """Apply one change of grid to all images and masks of a case.
 
