@@ -15,7 +15,7 @@ from mrsynth.recipes.recipe import load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
 from mrsynth.steps import run_steps
 
-DATA_PATHS = ("equalize", "flair", "real", "real-2mm", "own-scale", "raw", "small", "smoke")
+DATA_PATHS = ("equalize", "flair", "real", "real-2mm", "own-scale", "raw", "small", "smoke", "long")
 SYSTEMS = [name for name in load_recipe("chen2022").variants if name not in DATA_PATHS]
 DELTA = 0.1
 

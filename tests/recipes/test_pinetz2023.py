@@ -54,7 +54,7 @@ class TestRecipe:
         counted = [n for n, spec in recipe.loss.items() if (spec["weight"] if isinstance(spec, dict) else spec)]
         assert counted == losses
         assert recipe.published is not None
-        assert recipe.published.translations["t1+t1ce-t1ld"]["mae_ce"] == (mae_ce, None)
+        assert recipe.published.translations["t1+t1ce-t1ld"]["mae_ce_mean"] == (mae_ce, None)
 
     @pytest.mark.parametrize(
         ("override", "named"),

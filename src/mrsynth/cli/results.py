@@ -20,6 +20,7 @@ class Scale(StrEnum):
 
     smoke = "smoke"
     small = "small"
+    long = "long"
     paper = "paper"
 
 

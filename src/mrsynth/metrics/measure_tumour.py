@@ -15,8 +15,8 @@ from mrsynth.metrics.pair import Pair
 from mrsynth.metrics.record import MetricRecord
 from mrsynth.metrics.regions import bounding_box
 
-TUMOUR_LABELS: tuple[str, ...] = ("enhancing_tumour", "necrosis", "non_enhancing_tumour")
-"""The lesion labels that are tumour: its core, without the oedema around it and without plaques of another disease."""
+TUMOUR_CORE: tuple[str, ...] = ("enhancing_tumour", "necrosis", "non_enhancing_tumour")
+"""The regions of `tumour`: its core, without the oedema around it and without plaques of another disease."""
 
 
 def measure_tumour(pair: Pair, preset: Preset) -> list[MetricRecord]:
@@ -49,7 +49,7 @@ def _regions(pair: Pair) -> Iterator[tuple[str, np.ndarray, str]]:
     regions = pair.regions
     yield "brain", regions["brain"], "" if regions["brain"].any() else "the region is empty"
     none = np.zeros(pair.truth.shape, bool)
-    tumour = np.logical_or.reduce([none, *(regions[name] for name in TUMOUR_LABELS if name in regions)])
+    tumour = np.logical_or.reduce([none, *(regions[name] for name in TUMOUR_CORE if name in regions)])
     why = "the case has no tumour label" if "lesion" in regions else "the case has no mask of its lesions"
     yield "tumour", tumour, "" if tumour.any() else why
     for name, mask in regions.items():

@@ -35,7 +35,7 @@ def write_study_record(
         phantoms=phantoms.model_dump(mode="json", exclude_unset=True) if phantom and phantoms else None,
         patients=_patients(scans.rows),
         groups={group: _patients(rows) for group, rows in _groups(scans).items()},
-        changes=Changes(variants=settings.variants, set=settings.set, cells=cells),
+        changes=Changes(variants=settings.variants, set=settings.set, cells=cells, steps=settings.steps),
         seeds=settings.seeds,
         left_out=settings.leave_out,
         tables=list(study.all_tables(scale)),
@@ -91,7 +91,8 @@ def changes_line(changes: Changes) -> str:
     """Return in a line what the scale changed of the paper's recipe."""
     single = [name for name, cell in changes.cells.items() if cell.variants or cell.set or cell.steps]
     more = f"; more in {', '.join(single)}" if single else ""
-    return f"Changed of the paper's recipe: {', '.join([*changes.variants, *changes.set]) or 'nothing'}{more}."
+    everywhere = [*changes.variants, *changes.set, *([f"{changes.steps} steps"] if changes.steps else [])]
+    return f"Changed of the paper's recipe: {', '.join(everywhere) or 'nothing'}{more}."
 
 
 def _entry(item: Item, out: Path) -> ItemEntry:

@@ -14,6 +14,7 @@ from mrsynth.core.settings import nearest
 from mrsynth.io.run import Run, RunRecord, Training
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
+from mrsynth.reproduce.budget import spend
 from mrsynth.reproduce.data_settings import PartSettings
 from mrsynth.reproduce.study import CellSettings, JobSettings, Scale, Study
 
@@ -264,8 +265,10 @@ class _Plan:
         own = settings.cells.get(name, CellSettings())
         variants = [*settings.variants, *cell.variants, *own.variants]
         overrides = [*settings.set, *cell.set, *own.set, f"train.seed={seed}"]
+        name_of_all, steps = "/".join([cell.recipe or self.study.recipe, *variants]), own.steps or settings.steps
         try:
-            return load_recipe("/".join([cell.recipe or self.study.recipe, *variants]), overrides)
+            recipe = load_recipe(name_of_all, overrides)
+            return recipe if steps is None else load_recipe(name_of_all, [*overrides, *spend(recipe, steps)])
         except RecipeError as error:
             raise RecipeError(f"Study {self.study.name}, cell {name}, scale {self.scale}: {error}") from error
 

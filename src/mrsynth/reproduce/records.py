@@ -111,6 +111,7 @@ class Changes(Part):
     variants: list[str]
     set: list[str]
     cells: dict[str, CellChange]
+    steps: int | None = None
 
 
 class StudyRecord(StudyFile):

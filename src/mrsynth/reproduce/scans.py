@@ -9,16 +9,17 @@ import numpy as np
 from scipy import ndimage
 
 from mrsynth.core.image import Image
-from mrsynth.core.types import LESION_LABELS
 from mrsynth.evaluate.truth import read_as_seen
 from mrsynth.io import CaseRow
 from mrsynth.io.labels import COLUMN, read_lesion
+from mrsynth.metrics.measure_tumour import TUMOUR_CORE
+from mrsynth.metrics.regions import LABEL_REGIONS
 from mrsynth.model import Contract
 from mrsynth.reproduce.plate_settings import CaseChoice
 from mrsynth.steps.needs import is_at_hand
 
-TUMOUR_LABELS = [label for label, name in LESION_LABELS.items() if name not in ("ms_plaque", "resection_cavity")]
-"""The labels of a lesion mask that are tumour: no plaques of multiple sclerosis, nothing that was taken out."""
+TUMOUR_CORE_LABELS = [label for label, name in LABEL_REGIONS.items() if name in TUMOUR_CORE]
+"""The labels of a lesion mask that are tumour: the very region that the tables judge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +49,11 @@ class Scans:
 
 
 def tumour_ml(row: CaseRow) -> float:
-    """Return the volume of a case's tumour in ml, 0 where it has none or no lesion mask."""
+    """Return the volume of a case's tumour core in ml, 0 where it has none or no lesion mask."""
     if "lesion" not in row.files:
         return 0.0
     mask = read_lesion(row.files["lesion"], row.metadata.get(COLUMN, ""))
-    return float(np.isin(mask.data, TUMOUR_LABELS).sum() * np.prod(mask.spacing_mm) / 1000)
+    return float(np.isin(mask.data, TUMOUR_CORE_LABELS).sum() * np.prod(mask.spacing_mm) / 1000)
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
@@ -84,6 +85,6 @@ def read_scans(row: CaseRow, wanted: Iterable[str], contract: Contract, like: st
     names = list(dict.fromkeys([*contract.inputs, contract.target, *shown]))
     case = read_as_seen(row, names, contract, like)
     own, lesion = case.image(like), case.masks.get("lesion")
-    tumour = np.zeros(own.data.shape, bool) if lesion is None else np.isin(lesion.data, TUMOUR_LABELS)
+    tumour = np.zeros(own.data.shape, bool) if lesion is None else np.isin(lesion.data, TUMOUR_CORE_LABELS)
     images = {name: image.data for name, image in case.images.items()}
     return Scans(row, images, own, case.masks["brain"].data > 0, tumour)

@@ -17,7 +17,7 @@ from mrsynth.reproduce.chart_settings import ChartSettings, check_charts
 from mrsynth.reproduce.data_settings import PartSettings, PhantomSettings, Where
 from mrsynth.reproduce.plate_settings import PlateSettings, check_plates
 
-Scale = Literal["smoke", "small", "paper"]
+Scale = Literal["smoke", "small", "long", "paper"]
 
 RivalName = Literal["identity", "training_mean", "table_mean", "table_loss", "table_smooth", "filter", "dose_line"]
 
@@ -29,7 +29,7 @@ class CellSettings(Settings):
 
     recipe: in place of the study's. data: an entry of the study's `data`, on which it is trained and tested; None: on
     the whole cohort. folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with
-    its own split of the whole cohort.
+    its own split of the whole cohort. steps: batches to train, in place of the scale's.
     """
 
     recipe: str | None = None
@@ -37,6 +37,7 @@ class CellSettings(Settings):
     variants: list[str] = Field(default_factory=list)
     set: list[str] = Field(default_factory=list)
     folds: int | None = Field(default=None, ge=3)
+    steps: int | None = Field(default=None, ge=1)
 
     def names(self, name: str) -> list[str]:
         """Return the names of its trainings."""
@@ -47,8 +48,9 @@ class ScaleSettings(Settings):
     """One size of the study.
 
     phantoms: None where the study needs a given cohort. seeds: each cell is trained once with each. variants, set: of
-    all cells, applied before a cell's own; cells: cell → what is changed in it alone, applied last. leave_out: cells,
-    jobs, tables and curves that this size does without.
+    all cells, applied before a cell's own; cells: cell → what is changed in it alone, applied last. steps: batches that
+    each cell is trained for, None for the recipe's epochs. leave_out: cells, jobs, tables and curves that this size
+    does without.
     """
 
     phantoms: PhantomSettings | None
@@ -56,6 +58,7 @@ class ScaleSettings(Settings):
     variants: list[str]
     set: list[str]
     cells: dict[str, CellSettings] = Field(default_factory=dict)
+    steps: int | None = Field(default=None, ge=1)
     leave_out: list[str] = Field(default_factory=list)
 
 
