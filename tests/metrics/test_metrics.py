@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrsynth.metrics.metrics import Line, linear_fit, mae, mse, nmi, psnr
+from mrsynth.metrics.metrics import Line, flat_brain_psnr, linear_fit, mae, mse, nmi, psnr
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -76,3 +76,24 @@ def test_nmi_limits() -> None:
     assert nmi(np.zeros_like(truth), truth) == pytest.approx(1.0)
     assert nmi(np.zeros(9), np.ones(9)) is None
     assert nmi(prediction, truth) == pytest.approx(nmi(truth, prediction))
+
+
+def test_a_flat_brain_scores_by_the_scale_alone() -> None:
+    """A min–max scale that one bright voxel sets raises it; a scale by the brain's spread does not know that voxel."""
+    rng = np.random.default_rng(0)
+    image, brain = rng.normal(100.0, 10.0, (12, 12, 12)), np.ones((12, 12, 12), bool)
+    bright = image.copy()
+    bright[0, 0, 0] = 1000.0
+
+    def minmax(one: np.ndarray) -> np.ndarray:
+        return np.asarray((one - one.min()) / np.ptp(one))
+
+    def window(one: np.ndarray) -> np.ndarray:
+        return np.clip((one - one.mean()) / one.std() / 10 + 0.5, 0, 1)
+
+    by_minmax = [flat_brain_psnr(minmax(one), brain, 1.0) for one in (image, bright)]
+    by_window = [flat_brain_psnr(window(one), brain, 1.0) for one in (image, bright)]
+    assert by_minmax[1] - by_minmax[0] > 10
+    assert by_window[0] == pytest.approx(20, abs=0.1)  # a standard deviation of a tenth
+    flat = flat_brain_psnr(image, brain, 10.0)
+    assert flat == pytest.approx(psnr(mse(np.full(image.shape, image.mean()), image), 10.0))

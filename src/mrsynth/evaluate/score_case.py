@@ -14,6 +14,7 @@ from mrsynth.evaluate.dose_scans import doses_in
 from mrsynth.evaluate.panels import write_panel
 from mrsynth.evaluate.results import cut_off
 from mrsynth.evaluate.scene import write_scene
+from mrsynth.evaluate.second_scan import second_scan
 from mrsynth.evaluate.truth import Truth, read_truth
 from mrsynth.io import CaseRow, read_prediction
 from mrsynth.io.evaluation import Evaluation, PanelEntry
@@ -109,6 +110,9 @@ class PairWork:
             raise error
         candidates, lacking = candidates_of(truth, prediction.data, self.rivals, self.contract)
         records = judge(truth, candidates, self.presets, self.contract, self.recipe)
+        if (again := second_scan(truth, self.contract, self.predictions.like(case))) is not None:
+            clipped = {"second_scan": np.clip(again, *self.contract.range)}
+            records += judge(truth, clipped, self.presets, self.contract, self.recipe)
         for rival, why in lacking.items():
             records += without_value(records, rival, why)
         data_range = data_range_of(self.contract, self.recipe)

@@ -61,6 +61,21 @@ def psnr(squared_error: float, data_range: float) -> float:
     return math.inf if squared_error == 0 else 10 * math.log10(data_range**2 / squared_error)
 
 
+def flat_brain_psnr(truth: np.ndarray, brain: np.ndarray, data_range: float) -> float:
+    """Return the PSNR in dB that the best flat brain reaches: a constant, the truth's own mean, inside the mask.
+
+    It says how much of a PSNR comes from an intensity scale alone: a min–max scale that a few bright voxels set leaves
+    the rest dark and near each other (docs/papers/osman2022.md).
+
+    Args:
+        truth: the scan (x, y, z), on the scale to be judged.
+        brain: mask (x, y, z), not empty.
+        data_range: of that scale.
+    """
+    inside = truth[np.asarray(brain) > 0].astype(np.float64)
+    return psnr(float(inside.var()), data_range)
+
+
 def nmi(prediction: np.ndarray, truth: np.ndarray, bins: int = NMI_BINS) -> float | None:
     """Return the normalised mutual information (H(X) + H(Y)) / H(X, Y), in [1, 2]; None where both are constant.
 

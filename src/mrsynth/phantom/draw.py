@@ -11,6 +11,7 @@ from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.core.settings import Settings
 from mrsynth.core.types import b_of
 from mrsynth.phantom.anatomy import template_anatomy
+from mrsynth.phantom.kinetics import draw_kinetics
 from mrsynth.phantom.lesions import KINDS, draw_lesions
 from mrsynth.phantom.scanner import USUAL_SITES, SiteProfile, site_profile
 from mrsynth.phantom.shape import MEAN_SCALE, draw_shape
@@ -78,6 +79,8 @@ def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict
     shape["strength"] *= settings.variation
     shape["scale"] = [MEAN_SCALE + (s - MEAN_SCALE) * settings.variation for s in shape["scale"]]
     protocol = site_profile(site)
+    lesions = draw_lesions(generator(seed, "lesions"), kind, template_anatomy())
+    kinetics = {"kinetics": draw_kinetics(generator(seed, "kinetics"), lesions)} if settings.profile == "dose" else {}
     return {
         "settings": settings.model_dump(mode="json"),
         "seed": int(seed),
@@ -85,7 +88,8 @@ def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict
         "site": site,
         "age_years": round(age_years, 1),
         "lesion": kind,
-        "lesions": draw_lesions(generator(seed, "lesions"), kind, template_anatomy()),
+        "lesions": lesions,
+        **kinetics,
         "shape": shape,
         "fields_seed": derive_seed(seed, "fields"),
         "jitter": draw_jitter(generator(seed, "tissues"), 0.03),

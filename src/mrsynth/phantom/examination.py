@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
@@ -15,12 +16,13 @@ from mrsynth.core.types import AIR_HU, b_of
 from mrsynth.phantom.anatomy import template_anatomy
 from mrsynth.phantom.composition import Composition, compose, random_fields
 from mrsynth.phantom.draw import PROFILES, SubjectSettings, dose_name
-from mrsynth.phantom.lesions import apply_lesions, lesion_labels
+from mrsynth.phantom.kinetics import low_dose_factor
+from mrsynth.phantom.lesions import apply_lesions, lesion_labels, nearest_lesion
 from mrsynth.phantom.scanner import (
-    CT_NOISE_HU,
     Protocol,
     add_rician,
     coil_field,
+    ct_noise_hu,
     move,
     site_profile,
     thick_slices,
@@ -110,7 +112,8 @@ class Examination:
         b_s_mm2 = b_of(scan)
         protocol = self.site.contrasts["t1" if scan.startswith("t1") else scan if b_s_mm2 is None else "dwi"]
         table = with_agent(self.table, self.site.agent, dose) if dose else self.table
-        data = self._scan(scan, protocol, tissue_signals(protocol, table, b_s_mm2))
+        own = self._own_kinetics(protocol, dose) if dose and scan.startswith("t1ld") else None
+        data = self._scan(scan, protocol, tissue_signals(protocol, table, b_s_mm2), own)
         if scan == "dwi":
             self.b_images = [self._scan("dwi_b0", protocol, tissue_signals(protocol, table, 0.0)), data]
         return self._finish(np.rint(data), "t1ld" if scan.startswith("t1ld") else scan)
@@ -135,8 +138,28 @@ class Examination:
             self.table,
         )
 
-    def _scan(self, scan: str, protocol: Protocol, values: np.ndarray) -> np.ndarray:
+    def _own_kinetics(self, protocol: Protocol, dose: float) -> np.ndarray | None:
+        """Return what each lesion's own wash-in and wash-out adds to the ideal signal of a low-dose scan (x, y, z).
+
+        None where the draws know of no kinetics (phantoms of before) or there is no lesion.
+        """
+        kinetics, lesions = self.draws.get("kinetics"), self.draws["lesions"]
+        if kinetics is None or not lesions:
+            return None
+        tumour = self.table.index("enhancing_tumour")
+        times = float(kinetics["scan_min"]), float(kinetics["second_min"])
+        doses = [min(dose * low_dose_factor(float(kep), dose, *times), 1.0) for kep in kinetics["kep_per_min"]]
+        signals = [
+            tissue_signals(protocol, with_agent(self.table, self.site.agent, one))[tumour] for one in (dose, *doses)
+        ]
+        change = torch.tensor(np.array(signals[1:]) - signals[0], dtype=torch.float32)
+        share = self.composition.fractions[tumour]
+        return self.composition.volume(share * change[nearest_lesion(self.composition, lesions)], 0.0)
+
+    def _scan(self, scan: str, protocol: Protocol, values: np.ndarray, further: np.ndarray | None = None) -> np.ndarray:
         """Return a magnitude image: ideal signal → movement → slices → coil field → noise, in the site's scale.
+
+        values: of the tissues; further: signal (x, y, z) that a tissue has in single places alone.
 
         The images of a diffusion series (dwi_b0, dwi_b500 …) share one draw; each has its own noise.
         """
@@ -145,6 +168,8 @@ class Examination:
         reference = tissue_signals(protocol, self.table)[self.table.index("white")]
         scale = protocol.scale * draw["gain"]
         clean = self.composition.mix(values * (scale / reference))
+        if further is not None:
+            clean = clean + (further * (scale / reference)).astype(clean.dtype)
         self.clean[scan] = clean
         self.movement[scan] = rigid(draw["rotation_deg"], draw["shift_mm"])
         self.field[scan] = coil_field(self.draws["coil_seed"], draw["bias"], self.grid)
@@ -167,7 +192,8 @@ class Examination:
         self.clean["ct"] = self.composition.mix(ct_hu(self.table.hu))
         self.movement["ct"] = rigid(draw["rotation_deg"], draw["shift_mm"])
         moved = move(self.clean["ct"], self.movement["ct"], self.grid)
-        noise = generator(draw["noise_seed"], "").standard_normal(moved.shape, np.float32) * CT_NOISE_HU
+        rng, sigma_hu = generator(draw["noise_seed"], ""), ct_noise_hu(self.grid.spacing_mm)
+        noise = rng.standard_normal(moved.shape, np.float32) * sigma_hu
         air = moved < -950.0
         return np.where(air, AIR_HU, np.rint(moved + noise)).astype(np.float32)
 

@@ -96,6 +96,12 @@ def lesion_labels(composition: Composition) -> Float[Tensor, "n"]:
     return labels
 
 
+def nearest_lesion(composition: Composition, lesions: Sequence[Mapping[str, Any]]) -> Tensor:
+    """Return the number (n,) of the lesion whose surface lies nearest to each held voxel. lesions: one or more."""
+    levels = torch.stack([_level(lesion, composition.points_mm) for lesion in lesions])
+    return levels.argmin(dim=0)
+
+
 def _draw_glioma_high(rng: np.random.Generator, anatomy: Anatomy) -> list[Lesion]:
     radius = float(rng.uniform(11.0, 21.0))
     lesion = _ellipsoid(rng, _pick(rng, anatomy.deep_white_mm), radius, 0.18)

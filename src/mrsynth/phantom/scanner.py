@@ -21,6 +21,7 @@ from mrsynth.phantom.template import Grid
 from mrsynth.phantom.tissues import TissueTable
 
 CT_NOISE_HU = 6.0
+"""Standard deviation of a CT's noise in a voxel of 1 mm."""
 
 USUAL_SITES = ("site-A", "site-B")
 """Where patients are scanned if nothing else is asked for. The others of assets/sites.yaml are for studies of dose."""
@@ -49,6 +50,12 @@ class SiteProfile(Settings):
     bias: float
     noise: float
     contrasts: dict[str, Protocol]
+
+
+def ct_noise_hu(spacing_mm: float) -> float:
+    """Return the standard deviation of a CT's noise in a voxel, as if voxels of 1 mm were averaged: independent noise
+    falls with the root of the volume."""
+    return CT_NOISE_HU * spacing_mm**-1.5
 
 
 @cache

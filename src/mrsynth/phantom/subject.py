@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mrsynth.core.image import Case, Image
+from mrsynth.core.seeds import derive_seed
 from mrsynth.phantom.draw import SubjectSettings, dose_name, draw_subject
 from mrsynth.phantom.examination import Examination, Truth
 
@@ -44,6 +46,22 @@ def simulate_with_truth(
 def replay_subject(draws: Mapping[str, Any]) -> Case:
     """Return the case of recorded draws: metadata["draws"] of a case, also after a trip through JSON."""
     return Examination(draws).case()
+
+
+def scan_again(draws: Mapping[str, Any], contrast: str) -> Image:
+    """Return a second scan of recorded draws: the same patient, protocol, gain and position, new noise.
+
+    It is the ceiling of what a faithful image of that contrast can reach, and the floor of every error.
+
+    Args:
+        draws: metadata["draws"] of a case.
+        contrast: one that is scanned by itself (t1, t1ce, t1ld, t2, flair, ct).
+    """
+    dose = {"t1": 0.0, "t1ce": 1.0, "t1ld": draws["settings"]["doses"][0]}.get(contrast)
+    scan = contrast if dose is None else dose_name(dose)
+    known = draws["scans"][scan]
+    scans = {**draws["scans"], scan: {**known, "noise_seed": derive_seed(int(known["noise_seed"]), "again") % 2**31}}
+    return replace(Examination({**draws, "scans": scans}).image(scan, dose), contrast=contrast)
 
 
 def simulate_doses(seed: int, settings: SubjectSettings, doses: Sequence[float]) -> dict[float, Image]:
