@@ -165,8 +165,11 @@ class TestRun:
 
         made, index = make("own")
         assert made == ["case-3", "case-4"]
-        assert index["cases"] == {name: f"{name}.nii.gz" for name in made}
-        found = [index["sources"][name]["condition"][0] for name in made]
+        images = {name: index["cases"][name]["images"] for name in made}
+        assert {name: [image["file"] for image in of] for name, of in images.items()} == {
+            name: [f"{name}.nii.gz"] for name in made
+        }
+        found = [images[name][0]["dosage"] for name in made]
         assert [(c["dose"], c["b0_tesla"]) for c in found] == [STRATA[3], STRATA[4]]
         assert found[0]["seed"] != found[1]["seed"]
         before = (tmp_path / "own" / "case-3.nii.gz").stat().st_mtime_ns
@@ -176,6 +179,6 @@ class TestRun:
         assert (tmp_path / "own" / "case-3.nii.gz").stat().st_mtime_ns != before
         made, index = make("series", Doses((0.1, 0.17), None, 0))
         assert made == ["case-3", "case-4", "case-9"]
-        assert index["cases"] == {}
-        assert index["series"]["case-9"] == ["case-9/t1ld_0.1.nii.gz", "case-9/t1ld_0.17.nii.gz"]
+        files = [image["file"] for image in index["cases"]["case-9"]["images"]]
+        assert files == ["case-9/t1ld_0.1.nii.gz", "case-9/t1ld_0.17.nii.gz"]
         assert (tmp_path / "series" / "case-3" / "t1ld_0.17.nii.gz").exists()

@@ -226,7 +226,7 @@ def test_a_scan_that_has_changed_is_predicted_anew(world: Path):
 def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_computed(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Synthesizer, "series", lambda *given: pytest.fail("computed"))
+    monkeypatch.setattr(Synthesizer, "ready", lambda *given: pytest.fail("computed"))
     (world / "file").write_text("")
     scans = cohort(world).rows[0].files
     for out in (world / "made", world / "made.dcm", world / "file" / "made.nii.gz"):
@@ -300,10 +300,10 @@ def test_a_case_that_breaks_in_a_library_fails_alone(world: Path, monkeypatch: p
     def breaks(self: Synthesizer, case: Any, *rest: Any) -> Any:
         if case.name in ("case-0", "one.nii.gz"):
             raise RuntimeError("sizes should be greater than 0")
-        return series(self, case, *rest)
+        return ready(self, case, *rest)
 
-    series = Synthesizer.series
-    monkeypatch.setattr(Synthesizer, "series", breaks)
+    ready = Synthesizer.ready
+    monkeypatch.setattr(Synthesizer, "ready", breaks)
     made, failed = synthesize(world)
     assert made == ["case-1"]
     assert failed[0][0] == "case-0"

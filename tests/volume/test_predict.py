@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,10 +106,10 @@ def test_when_memory_runs_out_smaller_parts_are_tried_and_said(
 ):
     net, inputs, real = hrfcn(mode="cube"), head(32, 8, 8), blocks.stream
 
-    def short(layers: object, x: torch.Tensor, rows: int) -> torch.Tensor:
+    def short(layers: object, x: torch.Tensor, rows: int, *rest: object) -> torch.Tensor:
         if rows > 4:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return real(layers, x, rows)
+        return real(layers, x, rows, *rest)
 
     monkeypatch.setattr(blocks, "stream", short)
     with caplog.at_level(logging.WARNING):
@@ -163,3 +166,34 @@ def test_inputs_must_be_volumes_of_one_shape():
     for inputs in ([], head(4, 4), [*head(4, 4, 4), *head(4, 4, 5)], head(0, 4, 4)):
         with pytest.raises(InputError, match="volumes of one shape"):
             predict_volume(hrfcn(mode="cube"), inputs, CUBES)
+
+
+SCRIPT = """
+import numpy as np, torch
+from mrsynth.nets import build_net
+from mrsynth.volume.predict import Inference, predict_volume
+
+GIB = 0.1
+
+def status(key):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(key)) / 2**20
+
+net = build_net("hrfcn", inputs=3, mode="cube", widths=[16, 32, 64], blocks=2).eval()
+inputs = [np.random.default_rng(0).random((40, 56, 40), dtype=np.float32) for _ in range(3)]
+cubes = Inference(patch=[8, 8, 8], memory_gib=GIB)
+predict_volume(net, [image[:12, :12, :12] for image in inputs], cubes)  # what is made once
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak begins anew
+before = status("VmRSS")
+predict_volume(net, inputs, cubes)
+weights = sum(p.numel() * 4 for p in net.parameters()) / 2**30
+print(status("VmHWM") - before - weights - inputs[0].nbytes / 2**30, GIB)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is read from Linux")
+def test_a_prediction_keeps_to_the_memory_that_it_is_given():
+    taken, given = map(float, subprocess.check_output([sys.executable, "-c", SCRIPT], text=True).split())
+    assert taken <= given
+    assert taken > 0.3 * given  # the limit was met, not missed by far

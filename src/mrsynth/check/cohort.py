@@ -18,6 +18,9 @@ from mrsynth.io.cohort import CaseRow, Cohort
 from mrsynth.io.labels import COLUMN, read_lesion
 from mrsynth.io.read import read_image, read_mask
 
+OUTSIDE_SHARE = 0.05
+"""The share of a lesion outside of the brain mask from which on it is told: outlines differ by a voxel."""
+
 __all__ = ["Problem", "check_cohort"]
 
 
@@ -75,6 +78,7 @@ def _case_problems(
             yield from _copies(row, image, seen)
         images.append(image)
     yield from _grid_problems(row, images)
+    yield from _lesion_problems(row, images)
     if compare is not None:
         scans = {image.contrast: image for image in images if is_contrast(image.contrast)}
         masks = {image.contrast: image for image in images if not is_contrast(image.contrast)}
@@ -96,6 +100,27 @@ def _grid_problems(row: CaseRow, images: Sequence[Image]) -> Iterator[Problem]:
             do = "prepare with register (where the head moved) and resample"
             told = InputError(error.what, found=error.found, expected=error.expected, do=do)
             yield of_error(row.case, told, "warning")
+
+
+def _lesion_problems(row: CaseRow, images: Sequence[Image]) -> Iterator[Problem]:
+    """Yield a problem where a part of the lesion lies outside of the brain mask: nothing is predicted there."""
+    masks = {image.contrast: image for image in images if not is_contrast(image.contrast)}
+    brain, lesion = masks.get("brain"), masks.get("lesion")
+    if brain is None or lesion is None or not same_grid(brain, lesion):
+        return
+    if not (brain.data.any() and lesion.data.any()):
+        return
+    labelled = lesion.data > 0
+    share = float((labelled & (brain.data == 0)).sum() / labelled.sum())
+    if share >= OUTSIDE_SHARE:
+        yield Problem(
+            row.case,
+            "warning",
+            f"{row.case}: a part of the lesion lies outside of the brain mask.",
+            found=f"{share:.0%} of it",
+            expected=f"less than {OUTSIDE_SHARE:.0%}",
+            do="compare the two masks; what the brain mask cuts off is neither predicted nor judged",
+        )
 
 
 def _copies(row: CaseRow, image: Image, seen: dict[bytes, tuple[CaseRow, str]]) -> Iterator[Problem]:

@@ -160,6 +160,9 @@ def synthesize(
     extrapolate: Annotated[
         bool, typer.Option("--allow-extrapolation", help="Make doses and fields that were not trained, and mark them.")
     ] = False,
+    allow_unlike: Annotated[
+        bool, typer.Option("--allow-unlike", help="Take inputs that are unlike those of the training, and say so.")
+    ] = False,
     file_format: Annotated[
         Format | None,
         typer.Option("--format", help="Both, where the scan is DICOM and -o a folder, else NIfTI; bids: a derivative."),
@@ -179,7 +182,7 @@ def synthesize(
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
     formats = Formats(file_format.value if file_format else None, enhanced, jpeg_ls)
-    place = stage.Place(like, units.value, device, formats)
+    place = stage.Place(like, units.value, device, formats, allow_unlike)
     gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
     if compile_net and engine is not EngineName.torch:
         raise InputError(f"--compile is torch's; it does not go with --engine {engine.value}.", do="leave one out")

@@ -126,6 +126,7 @@ def _evaluate(subject: Subject, cohort: Cohort, presets: Sequence[str], where: E
         if response is None:
             require_some_value(records, str(subject.folder))
         remarks = [remark for one in judged for remark in one.remarks] + few_slices(records)
+        remarks += [f"{case}: {text}" for _, case, _ in pairs for text in predictions.cases[case].remarks]
         write_records(records, new.table)
         PanelsRecord(panels=[one.panel for one in judged]).write(new.listing)
         summary_of(

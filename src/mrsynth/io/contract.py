@@ -30,6 +30,37 @@ class Condition(Part):
     b0_tesla: tuple[float, float]
 
 
+class Span(Part):
+    """A number over the training cases."""
+
+    least: float
+    middle: float
+    greatest: float
+
+    def __str__(self) -> str:
+        return f"{self.least:.3g} to {self.greatest:.3g}"
+
+    def beyond(self, value: float) -> float:
+        """Return how far a value lies outside, 0 inside."""
+        return max(self.least - value, value - self.greatest, 0.0)
+
+
+class InputSeen(Part):
+    """What a prepared input was like in the training (`likeness`).
+
+    Attributes:
+        quantiles: of its values in the brain, at `likeness.QUANTILES`.
+        background: the median outside of the brain.
+        coverage: the share of the brain where it is not background.
+        correlation: with each other input, in the brain.
+    """
+
+    quantiles: list[Span] = Field(min_length=5, max_length=5)
+    background: Span
+    coverage: Span
+    correlation: dict[str, Span]
+
+
 class Contract(Record):
     """What a model was trained on and expects: everything that synthesis needs.
 
@@ -47,6 +78,7 @@ class Contract(Record):
         range: of the values that the network sees and returns.
         intensity: median of each intensity step's record of the target over the training cases, to bring a prediction
             to scanner-like units.
+        seen: contrast → what that input was like in the training (None: not known).
         began, training: what a reader should know of the training.
         weights_sha256: of the file of weights beside it.
     """
@@ -69,6 +101,7 @@ class Contract(Record):
     steps: list[dict[str, Any]]
     range: tuple[float, float]
     intensity: list[dict[str, Any]]
+    seen: dict[str, InputSeen] | None = None
     began: Began
     training: Training
     weights_sha256: Sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from mrsynth.core.errors import InputError, ModelError, RecipeError
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.core.types import CONTRASTS, b_of, contrast_name, in_order
 from mrsynth.io.predictions import Dosage, Origin
+from mrsynth.likeness import differences
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.steps import invert_steps, run_steps, split_at_geometry
@@ -44,13 +45,37 @@ VOXEL_TOLERANCE = 1.25
 Units = Literal["range", "input", "training"]
 
 
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A case that is ready for the network.
+
+    Attributes:
+        prepared: as the network sees it.
+        supply: where its inputs come from.
+        like, units: what is asked for.
+        own: the image whose grid the prediction gets; mask: the brain on that grid.
+        before, after: what the steps recorded before and after the grid changed.
+        remarks: what is unlike the training, a sentence each.
+    """
+
+    prepared: Case
+    supply: Supply
+    like: str
+    units: Units
+    own: Image
+    mask: Image | None
+    before: tuple[Record, ...]
+    after: tuple[Record, ...]
+    remarks: tuple[str, ...] = ()
+
+
 class Synthesizer:
     """synthesizer(case) → Image.
 
     net: any callable (b, c, x, y) → (b, 1, x, y), or with boxes (b, c, x, y, z) where contract.patch is set; contract:
     what it was trained under; inference: how volumes are predicted; missing, imputers: what fills the gaps of a case
-    that lacks an input (see `impute`), imputers by the contrast that they make. Raises ModelError for an imputer whose
-    images are prepared in another way.
+    that lacks an input (see `impute`), imputers by the contrast that they make; allow_unlike: whether inputs are taken
+    that are unlike those of the training. Raises ModelError for an imputer whose images are prepared in another way.
     """
 
     def __init__(
@@ -62,7 +87,9 @@ class Synthesizer:
         inference: Inference | None = None,
         missing: MissingInputs = REFUSE,
         imputers: Mapping[str, Imputer] | None = None,
+        allow_unlike: bool = False,
     ) -> None:
+        self.allow_unlike = allow_unlike
         self.net, self.contract, self.device = net, contract, device
         self.inference, self.missing = inference or Inference(), missing
         self.imputers = dict(imputers or {})
@@ -88,19 +115,28 @@ class Synthesizer:
         like: str | None = None,
         units: Units = "range",
     ) -> Iterator[Image]:
-        """Yield a synthetic image, 0 outside the brain, for each dosage; the case is prepared once.
-
-        The case needs the contract's inputs, or what `missing` and `imputers` ask for (further images are ignored)
-        and, where its images are not skull-stripped and the contract's steps make no mask, a brain mask. like: the
-        input on whose own grid the image comes back, by default the first that is there. units: "range" of the
-        contract; "input": the intensities of `like`, its normalisation undone; "training": scanner-like units, the
-        normalisation undone with the training targets' median parameters. tell: progress of each network. Raises
-        InputError where an input is missing or cannot be prepared, where its voxels are of another size than the
-        model was trained on or its units of another kind than the target's, or where a dosage is missing or one too
-        many.
-        """
+        """Yield a synthetic image, 0 outside the brain, for each dosage; the case is prepared once. See `ready`."""
         for dosage in dosages:
             self._require_asked(dosage)
+        ready = self.ready(case, like, units)
+        for dosage in dosages:
+            yield self.image(ready, dosage)
+
+    def ready(self, case: Case, like: str | None = None, units: Units = "range") -> Ready:
+        """Prepare a case for the network, and compare it with what the model was trained on.
+
+        Args:
+            case: with the contract's inputs, or what `missing` and `imputers` ask for (further images are ignored)
+                and, where its images are not skull-stripped and the contract's steps make no mask, a brain mask.
+            like: the input on whose own grid the image comes back, by default the first that is there.
+            units: "range" of the contract; "input": the intensities of `like`, its normalisation undone; "training":
+                scanner-like units, the normalisation undone with the training targets' median parameters.
+
+        Raises:
+            InputError: where an input is missing or cannot be prepared, where its voxels are of another size than the
+                model was trained on or its units of another kind than the target's, or where an input is so unlike the
+                training's that its image means nothing (`likeness`), unless `allow_unlike`.
+        """
         supply = self.supply(case.images)
         like = self.place(supply, like)
         require_units(units, like, self.contract.target)
@@ -115,22 +151,42 @@ class Synthesizer:
         native, before = run_steps(case, on_native_grid)
         prepared, after = run_steps(native, elsewhere)
         require_voxels(self.contract, case.name, prepared.images[supply.real[0]])
+        remarks = self._compared(prepared, supply)
         # Masked on the patient's grid, where the brain's edge is sharp.
         own, mask = case.images[like], native.masks.get("brain")
         if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
             mask = _back(prepared.masks["brain"], after, ("geometry",), like)
-        for dosage in dosages:
-            predicted = self._predicted(prepared, supply, dosage)
-            image = prepared.images[supply.real[0]].with_data(predicted, self.contract.target)
-            if units == "input":
-                image = _back(image, [*before, *after], ("geometry", "intensity"), like)
-            else:
-                image = _back(image, after, ("geometry",), like)
-            if units == "training":
-                image = self.to_training_units(image)
-            data = image.data if mask is None else np.where(mask.data > 0, image.data, 0)
-            # The affine is the input's to the bit, not the product of the way there and back.
-            yield replace(image, data=data.astype(np.float32), affine=own.affine, native=own.native)
+        return Ready(prepared, supply, like, units, own, mask, tuple(before), tuple(after), remarks)
+
+    def image(self, ready: Ready, dosage: Dosage | None = None) -> Image:
+        """Return the synthetic image of a case that is `ready`, 0 outside the brain, on the patient's own grid."""
+        like, after = ready.like, ready.after
+        predicted = self._predicted(ready.prepared, ready.supply, dosage)
+        image = ready.prepared.images[ready.supply.real[0]].with_data(predicted, self.contract.target)
+        if ready.units == "input":
+            image = _back(image, [*ready.before, *after], ("geometry", "intensity"), like)
+        else:
+            image = _back(image, after, ("geometry",), like)
+        if ready.units == "training":
+            image = self.to_training_units(image)
+        data = image.data if ready.mask is None else np.where(ready.mask.data > 0, image.data, 0)
+        # The affine is the input's to the bit, not the product of the way there and back.
+        return replace(image, data=data.astype(np.float32), affine=ready.own.affine, native=ready.own.native)
+
+    def _compared(self, prepared: Case, supply: Supply) -> tuple[str, ...]:
+        """Return what is unlike the training about a prepared case; raises InputError where it is refused."""
+        if self.contract.seen is None or "brain" not in prepared.masks:
+            return ()
+        images = {name: prepared.images[name].data for name in self.contract.inputs if name in supply.real}
+        found = differences(self.contract.seen, images, prepared.masks["brain"].data > 0)
+        if (refused := [one.text for one in found if one.refused]) and not self.allow_unlike:
+            raise InputError(
+                f"{prepared.name}: the model was not trained on such images.",
+                found=" ".join(refused),
+                do="check that each input is the contrast that it is called and no normalised or masked copy; "
+                "--allow-unlike makes the image all the same, and says so",
+            )
+        return tuple(one.text for one in found)
 
     def _require_asked(self, dosage: Dosage | None) -> None:
         """Raise InputError where a model with a condition is not told a dose, or another one is."""
@@ -263,6 +319,7 @@ def load_model(
     *,
     inference: Inference | None = None,
     missing: MissingInputs = REFUSE,
+    allow_unlike: bool = False,
 ) -> Synthesizer:
     """Load a run folder's model; device: a torch device name, by default a GPU where there is one.
 
@@ -279,7 +336,9 @@ def load_model(
     inference = inference or Inference()
     engine = chosen(inference.engine, contract.patch, torch.device(device).type, inference.precision)
     inference = inference.model_copy(update={"engine": engine})
-    return Synthesizer(net, contract, device, inference=inference, missing=missing, imputers=imputers)
+    return Synthesizer(
+        net, contract, device, inference=inference, missing=missing, imputers=imputers, allow_unlike=allow_unlike
+    )
 
 
 def _require_device(name: str) -> str:

@@ -8,36 +8,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mrsynth
+from rich.markup import escape
+
 from mrsynth.core.errors import InputError, ModelError, MrsynthError
-from mrsynth.core.files import absolute, safe_name, sha256_file, write_json
+from mrsynth.core.files import printable, sha256_file, write_json
 from mrsynth.core.image import Case
 from mrsynth.core.jobs import Failure, Workers, run_each
-from mrsynth.core.progress import CaseProgress, listening, say, working_on
+from mrsynth.core.progress import CaseProgress, listening, remark, say, working_on
 from mrsynth.core.types import contrast_name
 from mrsynth.io import CaseRow, Cohort, bids_out, read_case, read_image, read_mask
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.io.overwrite import Identity, identities, require_no_scan, require_own_sidecar, require_place
-from mrsynth.io.predictions import (
-    Dosage,
-    InferenceWay,
-    MissingWay,
-    Origin,
-    PredictedImage,
-    Prediction,
-    Predictions,
-    PredictionsRecord,
-    Seen,
-    Sidecar,
-    Way,
-    path_of,
-)
+from mrsynth.io.predictions import Dosage, PredictedImage, Prediction, Predictions, PredictionsRecord, Sidecar, path_of
 from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.read import file_digest
 from mrsynth.io.sidecar import sidecar_of
-from mrsynth.io.synthetic import why_synthetic
 from mrsynth.synthesize import REFUSE, Doses, MissingInputs, Synthesizer, Units, load_model
 from mrsynth.synthesize.impute import Supply
+from mrsynth.synthesize.made import dosages_of, file_of, files_of, provenance, sources_of
 from mrsynth.synthesize.write import NIFTI_OR_BOTH, Formats, dicom_folder, is_written, require_free, write_result
 from mrsynth.volume.engine import is_out_of_memory
 from mrsynth.volume.predict import Inference
@@ -52,12 +40,14 @@ class Place:
         units: see Synthesizer.
         device: a torch device name (None: a GPU where there is one).
         formats: what is written.
+        allow_unlike: whether inputs are taken that are unlike those of the training (`likeness`).
     """
 
     like: str | None = None
     units: Units = "range"
     device: str | None = None
     formats: Formats = NIFTI_OR_BOTH
+    allow_unlike: bool = False
 
 
 def synthesize_files(
@@ -90,7 +80,7 @@ def synthesize_files(
         InputError: where a contrast is missing, unknown, given twice or lies on another grid.
         OutputError: where out is one of the inputs, or where the file beside it is not a synthetic image's.
     """
-    synthesizer = load_model(run, place.device, inference=inference, missing=missing)
+    synthesizer = load_model(run, place.device, inference=inference, missing=missing, allow_unlike=place.allow_unlike)
     given = by_name(inputs)
     if "brain" in given:
         synthesizer = synthesizer.with_given_brain()
@@ -101,24 +91,30 @@ def synthesize_files(
     formats = place.formats.of(given[like], out, synthesizer.contract.target)
     files = _free_files(out, synthesizer.contract.target, dosages, given.values(), formats)
     read = {name: given[name] for name in (*supply.read, "brain") if name in given}
-    common: dict[str, Any] = {
-        **provenance(synthesizer, run, place),
-        "files": {name: path.name for name, path in read.items()},
-    }
+    common: dict[str, Any] = provenance(synthesizer, run, place.like, place.units)
+    common["files"] = {name: path.name for name, path in read.items()}
     with in_words(case), CaseProgress("synthesize", 1) as bar, listening(bar.tell), working_on(case):
         images = {name: read_image(path, name) for name, path in given.items() if name != "brain"}
         masks = {"brain": read_mask(given["brain"])} if "brain" in given else {}
-        origins = _sources(synthesizer, supply, given)
+        origins = sources_of(synthesizer, supply, given)
         digests = {name: file_digest(path) for name, path in read.items()}
-        series = synthesizer.series(Case(images, masks, {"case": case}), dosages, place.like, place.units)
-        for image, dosage, path in zip(series, dosages, files, strict=True):
+        ready = synthesizer.ready(Case(images, masks, {"case": case}), place.like, place.units)
+        for dosage, path in zip(dosages, files, strict=True):
+            image = synthesizer.image(ready, dosage)
             write_result(image, path, given[like], formats, synthesizer.contract, dosage, place.units == "range")
             name = path.name if formats.nifti else dicom_folder(path).name
             own = PredictedImage(file=name, sha256=sha256_file(path) if formats.nifti else None, dosage=dosage)
-            made = Prediction(images=[own], like=like, inputs=origins, sha256=digests)
+            made = Prediction(images=[own], like=like, inputs=origins, sha256=digests, remarks=list(ready.remarks))
             Sidecar(**common, image=name, made=made).write(sidecar_of(path))
         bar.advance(case)
+    _say_unlike(case, ready.remarks)
     return out
+
+
+def _say_unlike(case: str, remarks: Sequence[str]) -> None:
+    """Say on the console what is unlike the training about a case."""
+    for text in remarks:
+        remark(escape(f"{printable(case)}: {text}"))
 
 
 def by_name(inputs: Mapping[str, Path]) -> dict[str, Path]:
@@ -164,7 +160,7 @@ def synthesize_cohort(
     inference: Inference | None = None,
     doses: Doses | None = None,
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """Predict every case of a cohort, or of one split, into out/<case>.nii.gz.
+    """Predict every case of a cohort into out/<case>.nii.gz.
 
     DICOM, where it is asked for, goes to out/<case>-dicom; a BIDS derivative has the names that BIDS gives, and a
     sidecar beside each image.
@@ -172,7 +168,7 @@ def synthesize_cohort(
     out/predictions.json says which model made them, for each case whose grid it has, what each input was and the
     SHA-256 of what was read and made, and under `failed` why a case could not be made. Cases that the same model has
     predicted already, in the same way from the same files, are kept. What an input's absence means is decided case by
-    case. A broken case does not stop the others. Several processes may predict other cases into the same folder.
+    case. A broken case stops no other. Several processes may predict other cases into the same folder.
 
     Args:
         run: the run folder.
@@ -189,17 +185,16 @@ def synthesize_cohort(
         The cases that are there, and (case, why) of those that failed.
 
     Raises:
-        OutputError: where a prediction would overwrite a file of the cohort, or nothing can be written.
-        InputError: where there is no case.
+        MrsynthError: where there is no case, or a prediction would overwrite a file of the cohort.
     """
     require_place(out, folder=True)
     if place.formats.name == "dicom":
         raise InputError(
             "A cohort is not written as DICOM alone: mrsynth evaluate reads NIfTI.", do="take --format both"
         )
-    synthesizer = load_model(run, place.device, inference=inference, missing=missing)
+    synthesizer = load_model(run, place.device, inference=inference, missing=missing, allow_unlike=place.allow_unlike)
     rows = _rows_of(cohort, split)
-    predictions = Predictions(out, PredictionsRecord(**provenance(synthesizer, run, place)))
+    predictions = Predictions(out, PredictionsRecord(**provenance(synthesizer, run, place.like, place.units)))
     scans = identities(path for row in cohort.rows for path in row.files.values())
     if place.formats.name == "bids":
         bids_out.write_description(out, next(iter(rows[0].files.values())))
@@ -262,11 +257,13 @@ class CaseWork:
         say("preparing")
         case = read_case(row, supply.read, ("brain",))
         dosages = [image.dosage for image in asked.images]
-        series = self.synthesizer.series(case, dosages, self.place.like, self.place.units)
+        ready = self.synthesizer.ready(case, self.place.like, self.place.units)
         in_range = self.place.units == "range"
-        for image, dosage, file in zip(series, dosages, files, strict=True):
+        for dosage, file in zip(dosages, files, strict=True):
+            image = self.synthesizer.image(ready, dosage)
             write_result(image, file, like, formats, self.synthesizer.contract, dosage, in_range)
-        self.predictions.add(row.case, asked)
+        self.predictions.add(row.case, asked.model_copy(update={"remarks": list(ready.remarks)}))
+        _say_unlike(row.case, ready.remarks)
         if formats.name == "bids":
             self._describe(row, supply)
 
@@ -286,39 +283,14 @@ class CaseWork:
         InputError where it cannot be made. bids_like: the scan after which a BIDS derivative is named."""
         known = {"dose": row.dose, "b0_tesla": row.b0_tesla}
         dosages = dosages_of(self.synthesizer, row.case, known, self.doses, own_noise=True)
-        files = _files_of(row, self.synthesizer.contract.target, dosages, bids_like)
+        files = files_of(row, self.synthesizer.contract.target, dosages, bids_like)
         read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
         return Prediction(
             images=[PredictedImage(file=file, dosage=dosage) for file, dosage in zip(files, dosages, strict=True)],
             like=self.synthesizer.place(supply, self.place.like),
-            inputs=_sources(self.synthesizer, supply, row.files),
+            inputs=sources_of(self.synthesizer, supply, row.files),
             sha256=digests_of(read, supply.read),
         )
-
-
-def _sources(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, Origin]:
-    """Return what each input is (`Synthesizer.sources`); a file that a model made is no scan."""
-    found = synthesizer.sources(supply)
-    made = {name for name, origin in found.items() if origin.source == "scan" and name in files}
-    return found | {name: Origin(source="synthetic image") for name in made if why_synthetic(files[name])}
-
-
-def dosages_of(
-    synthesizer: Synthesizer, case: str, known: Mapping[str, Any], doses: Doses | None, own_noise: bool = False
-) -> Sequence[Dosage | None]:
-    """Return what is to be made of a case: one image, or one a dose of a model with a condition.
-
-    Raises InputError where doses are asked of another model, or where dose and field are not known or not trained.
-    """
-    condition = synthesizer.contract.condition
-    if condition is not None:
-        return (doses or Doses()).of_case(condition, case, known, own_noise)
-    if doses is not None:
-        raise InputError(
-            f"This model makes {synthesizer.contract.target} and knows nothing of doses.",
-            do="leave out --dose, --b0, --seed and --allow-extrapolation",
-        )
-    return (None,)
 
 
 def _free_files(
@@ -329,7 +301,7 @@ def _free_files(
     if formats.name == "bids":
         raise InputError("A BIDS derivative is made of a cohort.", do="give --cohort, or take --format nifti")
     out = out / f"{target}.nii.gz" if formats.dicom and dosages[0] is None and not is_nifti(out) else out
-    files = [_file_of(out, target, dosage, len(dosages)) for dosage in dosages]
+    files = [file_of(out, target, dosage, len(dosages)) for dosage in dosages]
     known = identities(inputs)
     for path in files:
         require_place(path)
@@ -337,58 +309,3 @@ def _free_files(
         require_own_sidecar(sidecar_of(path))
         require_free(path, formats)
     return files
-
-
-def _file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
-    """Return the file of an image: out itself, or one in the folder out, named by its dose."""
-    if dosage is None or (count == 1 and out.name.endswith((".nii", ".nii.gz"))):
-        return out
-    if out.name.endswith((".nii", ".nii.gz")):
-        raise InputError(f"{count} doses do not fit into one file.", found=str(out), do="give a folder with -o")
-    return out / f"{target}_{dosage.dose:g}.nii.gz"
-
-
-def _files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None], bids_like: Path | None) -> list[str]:
-    """Return the files of a case's images below a cohort's folder: one of its name, or a folder of several doses; of a
-    BIDS derivative those that are named after the scan `bids_like`."""
-    if bids_like is not None:
-        doses = [dosage.dose if dosage is not None and len(dosages) > 1 else None for dosage in dosages]
-        return [bids_out.derivative_name(bids_like, target, dose) for dose in doses]
-    if len(dosages) == 1:
-        return [f"{safe_name(row.case)}.nii.gz"]
-    return [_file_of(Path(safe_name(row.case)), target, dosage, len(dosages)).as_posix() for dosage in dosages]
-
-
-def provenance(synthesizer: Synthesizer, run: Path, place: Place) -> dict[str, Any]:
-    """Return what must be known of a prediction, as fields of `Provenance`: by which model, in which way, and on whom
-    the models that fill its gaps were trained."""
-    contract, missing = synthesizer.contract, synthesizer.missing
-    imputers = {name: imputer.contract for name, imputer in synthesizer.imputers.items()}
-    way = Way(
-        weights_sha256=contract.weights_sha256,
-        like=place.like or next((name for name in contract.inputs if name not in missing.without), None),
-        units=place.units,
-        missing=MissingWay(
-            policy=missing.policy,
-            without=list(missing.without),
-            imputers={name: model.weights_sha256 for name, model in imputers.items()},
-        ),
-        imputers_saw={
-            name: Seen(patients=sorted(model.patients_seen()), scans=model.training.scans or [])
-            for name, model in imputers.items()
-        },
-        inference=InferenceWay(
-            overlap=synthesizer.inference.overlap,
-            precision=synthesizer.inference.precision,
-            engine=synthesizer.inference.engine,
-        ),
-    )
-    return {
-        "version": mrsynth.__version__,
-        "recipe": contract.recipe,
-        "run": str(absolute(run)),
-        "model_inputs": contract.inputs,
-        "target": contract.target,
-        "range": contract.range,
-        "way": way,
-    }

@@ -13,7 +13,9 @@ import numpy as np
 import mrsynth
 from mrsynth.core.types import is_contrast
 from mrsynth.io import PreparedCohort
+from mrsynth.io.contract import InputSeen
 from mrsynth.io.run import Began, Encoder, FeatureNetwork, Run, Samples, Training
+from mrsynth.likeness import measure, seen_in
 from mrsynth.nets import Network, count_parameters
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.train.convergence import convergence
@@ -101,8 +103,23 @@ def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
         "steps": prepared.steps,
         "range": recipe.range,
         "intensity": median_intensity(prepared, recipe.task.target),
+        "seen": inputs_seen(recipe, prepared),
         **method_of(recipe).contract(prepared),
     }
+
+
+def inputs_seen(recipe: Recipe, prepared: PreparedCohort) -> dict[str, InputSeen]:
+    """Return what the inputs of the training cases are like, by which those of others are judged.
+
+    Args:
+        recipe: the recipe.
+        prepared: the cohort.
+    """
+    measured = []
+    for case in prepared.cases("train"):
+        images = {name: np.asarray(prepared.array(case, name)) for name in recipe.task.inputs}
+        measured.append(measure(images, np.asarray(prepared.array(case, "brain")) > 0))
+    return seen_in(measured)
 
 
 def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:

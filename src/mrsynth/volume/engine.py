@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.core.errors import MrsynthError
+from mrsynth.core.memory import NO_CEILING, Ceiling
 from mrsynth.core.progress import part_of, say_step
 from mrsynth.volume.layers import CannotStreamError, Layer
 from mrsynth.volume.stream import peak_bytes, stream
@@ -39,7 +41,8 @@ class Engine:
     """A network made ready, and where it runs.
 
     net: (b, c, *space) → (b, 1, *space). whole: calls it without streaming (compiled), where that is wanted. budget:
-    bytes that it may use beside weights and volume. dtype: of the network's values; results are float32.
+    bytes that it may use beside weights and volume. dtype: of the network's values; results are float32. ceiling: of
+    the process's memory.
     """
 
     net: Callable[[Tensor], Tensor]
@@ -47,6 +50,7 @@ class Engine:
     dtype: torch.dtype
     budget: int
     whole: Callable[[Tensor], Tensor] | None = None
+    ceiling: Ceiling = NO_CEILING
     traced: dict[tuple[int, ...], list[Layer] | None] = field(default_factory=dict, repr=False)
 
     def can_stream(self, space: Sequence[int], channels: int) -> bool:
@@ -90,13 +94,15 @@ class Engine:
         """Return the prediction (b, *space) of one batch."""
         layout = torch.channels_last_3d if block.ndim == 5 else torch.channels_last
         batch, channels, *space = block.shape
+        self.ceiling.make_room()
         with torch.inference_mode():
             x = torch.from_numpy(block).to(self.device, self.dtype).contiguous(memory_format=layout)
+            del block  # a copy may stand in its place now
             layers = self._layers(batch, channels, tuple(space))
             if layers is None or (self.whole and plan.rows >= space[0]):
                 out = (self.whole or self.net)(x)
             else:
-                out = stream(layers, x, plan.rows)
+                out = stream(layers, x, plan.rows, self.ceiling)
             return out[:, 0].float().cpu().numpy()
 
     def _plan(self, channels: int, space: tuple[int, ...], count: int) -> Plan:
@@ -105,13 +111,22 @@ class Engine:
         layers = self._layers(1, channels, space)
         if layers is None:
             return Plan(most if len(space) == 2 else 1, space[0])
-        alone = peak_bytes(layers, space[0], self.dtype.itemsize)
-        if alone <= self.budget:
-            return Plan(max(1, min(most, self.budget // max(alone, 1))), space[0])
+        alone, budget = peak_bytes(layers, space[0], self.dtype.itemsize), self._budget_of(channels, space)
+        if alone <= budget:
+            return Plan(max(1, min(most, budget // max(alone, 1))), space[0])
         rows = ROWS.get(self.device.type, 16)
-        while rows > 1 and peak_bytes(layers, rows, self.dtype.itemsize) > self.budget:
+        while rows > 1 and peak_bytes(layers, rows, self.dtype.itemsize) > budget:
             rows //= 2
         return Plan(1, rows)
+
+    def _budget_of(self, channels: int, space: tuple[int, ...]) -> int:
+        """Return what the layers may use for a block: the budget without its input and output and, of a volume on a
+        CPU, without the copy that oneDNN makes of a layer's weights while it computes."""
+        block = (channels + 1) * math.prod(space) * self.dtype.itemsize
+        weights = list(self.net.parameters()) if isinstance(self.net, nn.Module) else []
+        copied = len(space) == 3 and self.device.type == "cpu"
+        largest = max((w.numel() * w.element_size() for w in weights), default=0) if copied else 0
+        return max(self.budget - block - largest, 0)
 
     def _smaller(self, plan: Plan, channels: int, space: tuple[int, ...]) -> Plan:
         """Return half of a plan that did not fit; raises MrsynthError where there is no half."""

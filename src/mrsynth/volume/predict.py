@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mrsynth.core.errors import InputError, RecipeError
-from mrsynth.core.memory import keep_freed_memory
+from mrsynth.core.memory import NO_CEILING, Ceiling, keep_freed_memory
 from mrsynth.core.settings import PredictSettings, Settings
 from mrsynth.volume.engine import LOG, Engine, is_out_of_memory
 from mrsynth.volume.fold import fold_batch_norm
@@ -24,9 +24,13 @@ from mrsynth.volume.windows import predict_windows
 
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
-CPU_GIB = 1.25
-"""What a prediction plans to use of a CPU's memory beside weights, input and result. The process takes up to 2.1 GiB
-beside weights and input (benchmarks/RESULTS.md: full_head, low_dose, ct_to_mr)."""
+CPU_GIB = 2.0
+"""What a prediction may use of a CPU's memory beside weights and the volumes that are read and returned."""
+
+
+PLANNED, KEPT_BELOW = 0.85, 0.9
+"""Shares of that: what the layers may plan with, and from where on freed memory is given back. The rest is for what no
+plan knows: the code that oneDNN makes, the allocator's own books."""
 
 
 class Inference(Settings):
@@ -38,7 +42,7 @@ class Inference(Settings):
     default all but one. precision: of weights and values; sums are float32 and so is the result. compile: by
     torch.compile, where a block goes through the network whole; engine: what computes there (volume/runtimes.py).
     memory_gib: what may be used beside weights and volume,
-    by default 1.25 on a CPU and most of what is free on a GPU.
+    by default 2 on a CPU and most of what is free on a GPU.
     """
 
     patch: list[int | None] | None = None
@@ -91,7 +95,7 @@ def _predict_whole(engine: Engine, inputs: list[np.ndarray]) -> np.ndarray:
     """Return the prediction of a volume as one block."""
     result: list[np.ndarray] = []
     engine.run(
-        lambda *_: np.stack(inputs)[None].astype(np.float32, copy=False),
+        lambda *_: np.moveaxis(np.stack(inputs, axis=-1, dtype=np.float32), -1, 0)[None],  # as the network takes it
         lambda _, predicted: result.append(predicted[0]),
         1,
     )
@@ -115,7 +119,9 @@ def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> 
     if isinstance(net, nn.Module):
         engine = chosen(how.engine, how.patch, place.type, how.precision)
         whole = _compiled(net) if how.compile else None if engine == "torch" else Runtime(net, engine)
-    return Engine(net, place, dtype, budget_bytes(how.memory_gib, place), whole)
+    budget = budget_bytes(how.memory_gib, place)
+    ceiling = Ceiling.above_now(int(KEPT_BELOW * budget)) if place.type == "cpu" else NO_CEILING
+    return Engine(net, place, dtype, int(PLANNED * budget), whole, ceiling)
 
 
 def budget_bytes(memory_gib: float | None, place: torch.device) -> int:

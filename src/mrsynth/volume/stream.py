@@ -15,15 +15,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrsynth.core.memory import NO_CEILING, Ceiling
 from mrsynth.core.progress import say_step
 from mrsynth.volume.layers import Layer
 from mrsynth.volume.rows import AXIS, Spread, Window
 
 
-def stream(layers: list[Layer], x: Tensor, rows: int) -> Tensor:
-    """Return the network's output for x (b, c, *space), of the shape and type that were traced.
+def stream(layers: list[Layer], x: Tensor, rows: int, ceiling: Ceiling = NO_CEILING) -> Tensor:
+    """Run a network row by row; says how many rows are done after each pass.
 
-    rows: input rows a pass. Says how many rows are done after each pass.
+    Args:
+        layers: of the network, traced for inputs of x's shape and type.
+        x: (b, c, *space).
+        rows: input rows a pass.
+        ceiling: of the process's memory.
+
+    Returns:
+        The network's output for x.
     """
     kept: dict[int, tuple[int, Tensor]] = {0: (0, x)}
     result: Tensor | None = None
@@ -31,6 +39,8 @@ def stream(layers: list[Layer], x: Tensor, rows: int) -> Tensor:
     for steps in schedule(layers, rows):
         for step in steps:
             if step.start < step.stop:
+                layer = layers[step.number]
+                ceiling.make_room((step.stop - step.start) * (layer.elements + layer.scratch) * x.element_size())
                 new = _compute(layers, step, kept)
                 if step.number == last:
                     if result is None:
@@ -39,6 +49,8 @@ def stream(layers: list[Layer], x: Tensor, rows: int) -> Tensor:
                     say_step(step.stop, total)
                 else:
                     first, old = kept.get(step.number, (step.start, None))
+                    if old is not None:
+                        ceiling.make_room((old.numel() + new.numel()) * x.element_size())
                     kept[step.number] = (first, new if old is None else torch.cat([old, new], dim=AXIS))
                     del old
                 del new

@@ -1,0 +1,96 @@
+"""What is made of a case, what is said of it, and how its files are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mrsynth
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import absolute, safe_name
+from mrsynth.io import CaseRow, bids_out
+from mrsynth.io.predictions import Dosage, InferenceWay, MissingWay, Origin, Seen, Way
+from mrsynth.io.synthetic import why_synthetic
+from mrsynth.synthesize import Doses, Synthesizer, Units
+from mrsynth.synthesize.impute import Supply
+
+
+def provenance(synthesizer: Synthesizer, run: Path, like: str | None, units: Units) -> dict[str, Any]:
+    """Return what must be known of a prediction, as fields of `Provenance`: by which model, in which way, and on whom
+    the models that fill its gaps were trained."""
+    contract, missing = synthesizer.contract, synthesizer.missing
+    imputers = {name: imputer.contract for name, imputer in synthesizer.imputers.items()}
+    way = Way(
+        weights_sha256=contract.weights_sha256,
+        like=like or next((name for name in contract.inputs if name not in missing.without), None),
+        units=units,
+        missing=MissingWay(
+            policy=missing.policy,
+            without=list(missing.without),
+            imputers={name: model.weights_sha256 for name, model in imputers.items()},
+        ),
+        imputers_saw={
+            name: Seen(patients=sorted(model.patients_seen()), scans=model.training.scans or [])
+            for name, model in imputers.items()
+        },
+        inference=InferenceWay(
+            overlap=synthesizer.inference.overlap,
+            precision=synthesizer.inference.precision,
+            engine=synthesizer.inference.engine,
+        ),
+    )
+    return {
+        "version": mrsynth.__version__,
+        "recipe": contract.recipe,
+        "run": str(absolute(run)),
+        "model_inputs": contract.inputs,
+        "target": contract.target,
+        "range": contract.range,
+        "way": way,
+    }
+
+
+def sources_of(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, Origin]:
+    """Return what each input is (`Synthesizer.sources`); a file that a model made is no scan."""
+    found = synthesizer.sources(supply)
+    made = {name for name, origin in found.items() if origin.source == "scan" and name in files}
+    return found | {name: Origin(source="synthetic image") for name in made if why_synthetic(files[name])}
+
+
+def dosages_of(
+    synthesizer: Synthesizer, case: str, known: Mapping[str, Any], doses: Doses | None, own_noise: bool = False
+) -> Sequence[Dosage | None]:
+    """Return what is to be made of a case: one image, or one a dose of a model with a condition.
+
+    Raises InputError where doses are asked of another model, or where dose and field are not known or not trained.
+    """
+    condition = synthesizer.contract.condition
+    if condition is not None:
+        return (doses or Doses()).of_case(condition, case, known, own_noise)
+    if doses is not None:
+        raise InputError(
+            f"This model makes {synthesizer.contract.target} and knows nothing of doses.",
+            do="leave out --dose, --b0, --seed and --allow-extrapolation",
+        )
+    return (None,)
+
+
+def file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
+    """Return the file of an image: out itself, or one in the folder out, named by its dose."""
+    if dosage is None or (count == 1 and out.name.endswith((".nii", ".nii.gz"))):
+        return out
+    if out.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{count} doses do not fit into one file.", found=str(out), do="give a folder with -o")
+    return out / f"{target}_{dosage.dose:g}.nii.gz"
+
+
+def files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None], bids_like: Path | None) -> list[str]:
+    """Return the files of a case's images below a cohort's folder: one of its name, or a folder of several doses; of a
+    BIDS derivative those that are named after the scan `bids_like`."""
+    if bids_like is not None:
+        doses = [dosage.dose if dosage is not None and len(dosages) > 1 else None for dosage in dosages]
+        return [bids_out.derivative_name(bids_like, target, dose) for dose in doses]
+    if len(dosages) == 1:
+        return [f"{safe_name(row.case)}.nii.gz"]
+    return [file_of(Path(safe_name(row.case)), target, dosage, len(dosages)).as_posix() for dosage in dosages]
