@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.losses import build_loss
-from mrsynth.losses.entropy import bce
+from mrsynth.losses.pixel import bce
 from mrsynth.nets.drunet import sloped_sigmoid
 
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from mrsynth.losses.features import feature_loss, gram, style_loss
-from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
+from mrsynth.losses.games import patch_critic_loss, patch_generator_loss
+from mrsynth.losses.perceptual import feature_loss, gram, style_loss
 
 
 def test_an_undecided_discriminator_costs_log_two():

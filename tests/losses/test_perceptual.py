@@ -6,9 +6,9 @@ from torch import nn
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.losses import Contextual, build_loss
-from mrsynth.losses.feature_terms import FeatureSettings
 from mrsynth.losses.perceptual import Perceptual
 from mrsynth.losses.pixel import mae
+from mrsynth.losses.term import FeatureSettings
 
 FEATURES = {"network": "small", "layer": "conv2_2", "weights": "trained"}
 
@@ -65,7 +65,7 @@ def test_a_recipe_names_the_network_once_for_each_term():
 
 def test_without_networks_settings_are_checked_and_nothing_is_computed():
     loss = build_loss({"perceptual": {"weight": 1, "features": FEATURES}})
-    with pytest.raises(RecipeError, match="perceptual has no feature network"):
+    with pytest.raises(RecipeError, match="has no feature network"):
         loss(*images(1, 1, 12, 12), torch.zeros(1))
     assert build_loss({"mae": 1, "contextual": {"weight": 0, "features": FEATURES}})
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mrsynth.core.errors import RecipeError
-from mrsynth.losses.adversarial import gradient_penalty
+from mrsynth.losses.games import gradient_penalty
 from mrsynth.nets import build_net, count_parameters
 from mrsynth.nets.attention import LocalAttention
 from mrsynth.nets.condition import ConditionalResidual, Convolution, Embedding

@@ -95,7 +95,7 @@ def test_runs_side_by_side_train_a_feature_network_once(run: Path, monkeypatch: 
     (damaged / first.name).write_bytes(first.read_bytes()[:-4] + b"\0\0\0\1")
     (damaged / first.name).with_suffix(".json").write_bytes(first.with_suffix(".json").read_bytes())
     with monkeypatch.context() as patch:
-        patch.setattr("mrsynth.train.features._learn", lambda *_: pytest.fail("it was trained again"))
+        patch.setattr("mrsynth.train.feature_network._learn", lambda *_: pytest.fail("it was trained again"))
         train(drunet(run.parent), prepared, run.parent / "beside")
     taken = json.loads((run.parent / "beside" / "run.json").read_text())["features"]["contextual"]
     assert taken["sha256"] == sha256_file(first)

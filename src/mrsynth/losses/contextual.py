@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from mrsynth.losses.float32 import in_float32
-from mrsynth.losses.known_gradient import with_gradient
+from mrsynth.losses.pixel import Loss
+from mrsynth.losses.term import FeatureSource, FeatureTerm
 
 TILE = 2**22
 """Pairs of feature points in memory at once: 16 MiB in float32, a few times that on the way."""
@@ -49,6 +51,17 @@ class Contextual(nn.Module):
         with torch.no_grad():
             real = self.features(target)
         return contextual(synthetic, real, self.bandwidth, self.epsilon, self.tile)
+
+
+class ContextualTerm(FeatureTerm):
+    """li2022's contextual loss; bandwidth and epsilon are the paper's."""
+
+    bandwidth: float = Field(default=0.5, gt=0)
+    epsilon: float = Field(default=1e-5, gt=0)
+
+    def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
+        """Return −log CX of the feature maps."""
+        return Contextual(self.network(features), self.bandwidth, self.epsilon)
 
 
 def contextual(
@@ -132,3 +145,19 @@ def _directions(x: Float[Tensor, "n f"], mean: Float[Tensor, " f"]) -> Float[Ten
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     somewhere = length > ROUNDING * torch.linalg.vector_norm(mean)
     return torch.where(somewhere, x, 0) / torch.where(somewhere, length, 1)
+
+
+def with_gradient(
+    value: Float[Tensor, " p"], *known: tuple[Float[Tensor, "p ..."], Float[Tensor, "p ..."]]
+) -> Float[Tensor, " p"]:
+    """Return values that backpropagate first derivatives which were computed on the way: nothing else is kept for the
+    backward pass.
+
+    Args:
+        value: p values.
+        known: pairs (input, derivative of value[i] with respect to input[i]). Second derivatives are taken as zero.
+    """
+    for x, derivative in known:
+        if x.requires_grad:
+            value = value + ((x - x.detach()) * derivative).flatten(1).sum(1)
+    return value

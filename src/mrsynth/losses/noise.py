@@ -12,22 +12,22 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from mrsynth.core.settings import Settings
 from mrsynth.losses.float32 import in_float32
+from mrsynth.losses.pixel import Loss
+from mrsynth.losses.term import FeatureSource, LossTerm
 from mrsynth.losses.wasserstein import SOLVERS, SolverName
 
 Offset = tuple[int, ...]
 POOLS = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
 
 
-class PatchWasserstein(Settings):
+class PatchWasserstein(LossTerm):
     """Distance between the distributions of values in patches at equal places, over one or several scales.
 
     Within a patch the place of a value is free: a patch whose noise has the right strength costs little, a smooth one
     costs its missing deviation.
 
-    patch: edge in voxels. solver: exact (sorted values), ipot (proximal point, 100 iterations), gaussian
-    ((Δμ)² + (Δσ)²).
+    patch: edge in voxels. solver: exact (sorted values), gaussian ((Δμ)² + (Δσ)²).
     reduction: "sum" adds the patches of a sample and averages over the batch, as the paper writes it; "mean" averages
     over all patches of a scale. Scales are added in both.
     """
@@ -35,6 +35,10 @@ class PatchWasserstein(Settings):
     patch: int = Field(default=4, ge=1)
     solver: SolverName = "exact"
     reduction: Literal["sum", "mean"] = "sum"
+
+    def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
+        """Return the loss itself."""
+        return self
 
     def draw_offsets(self, draw: np.random.Generator, scales: int = 1, dimensions: int = 3) -> list[Offset]:
         """Draw where the patch grid starts, one place a scale, from {0, …, ⌈patch/2⌉} along each axis."""

@@ -9,17 +9,18 @@ from torch import Tensor
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest, parse
+from mrsynth.losses.contextual import ContextualTerm
 from mrsynth.losses.enhancement import EnhancementMAE
-from mrsynth.losses.entropy import bce
-from mrsynth.losses.feature_terms import ContextualTerm, FeatureSource, FeatureTerm, PerceptualTerm
 from mrsynth.losses.noise import PatchWasserstein
-from mrsynth.losses.pixel import Loss, mae, mse
+from mrsynth.losses.perceptual import PerceptualTerm
+from mrsynth.losses.pixel import Loss, bce, mae, mse
 from mrsynth.losses.structure import SliceSSIM
+from mrsynth.losses.term import FeatureSource, LossTerm
 
 Term = tuple[float, Loss]
 """A weight above 0 and the loss that it belongs to."""
 
-LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE] | type[FeatureTerm] | type[PatchWasserstein]] = {
+LOSSES: dict[str, Loss | type[LossTerm]] = {
     "mse": mse,
     "mae": mae,
     "bce": bce,
@@ -29,6 +30,7 @@ LOSSES: Mapping[str, Loss | type[SliceSSIM] | type[EnhancementMAE] | type[Featur
     "perceptual": PerceptualTerm,
     "patch_wasserstein": PatchWasserstein,
 }
+"""The table of losses: name → function, or the settings that build one."""
 
 
 def build_loss(
@@ -38,11 +40,15 @@ def build_loss(
 ) -> Loss:
     """Return the weighted sum of losses by name.
 
-    terms: {"mse": 1.0}, or a loss's settings beside its weight: {"mae": 1, "enhancement_mae": {"weight": 10, "delta":
-    0.1}}; a weight of 0 leaves the term out. inputs: the contrasts of the network's channels in order; enhancement_mae
-    finds the native T1 among them. features: gives the networks that contextual and perceptual look through
-    (train.features.feature_source); without it their settings are checked, but they cannot be computed. Raises
-    RecipeError that names the nearest loss or setting.
+    Args:
+        terms: {"mse": 1.0}, or a loss's settings beside its weight: {"mae": 1, "enhancement_mae": {"weight": 10,
+            "delta": 0.1}}; a weight of 0 leaves the term out.
+        inputs: the contrasts of the network's channels in order; enhancement_mae finds the native T1 among them.
+        features: gives the networks that contextual and perceptual look through (train.feature_network); without it
+            their settings are checked, but they cannot be computed.
+
+    Raises:
+        RecipeError: names the nearest loss or setting.
     """
     weighted = build_terms(terms, inputs, features)
 
@@ -62,28 +68,16 @@ def build_terms(
     features: FeatureSource | None = None,
 ) -> list[Term]:
     """Return the losses of which `build_loss` makes the sum, each with its weight."""
-    weighted: list[Term] = []
-    for name, spec in terms.items():
-        weight, term = _term(name, spec, inputs)
-        if weight:
-            weighted.append((weight, _with_features(name, term, features) if isinstance(term, FeatureTerm) else term))
-    if not weighted:
+    weighted = [_term(name, spec, inputs, features) for name, spec in terms.items()]
+    counted = [(weight, loss) for weight, loss in weighted if weight]
+    if not counted:
         raise RecipeError("The recipe names no loss.", expected="one or more of " + ", ".join(LOSSES))
-    return weighted
+    return counted
 
 
-def _with_features(name: str, term: FeatureTerm, features: FeatureSource | None) -> Loss:
-    """Return a feature loss with its network, or one that refuses to be computed."""
-
-    def refuse(_: Tensor) -> Tensor:
-        raise RecipeError(
-            f"Loss {name} has no feature network here.", do="train with mrsynth train, which gives it one"
-        )
-
-    return term.build(refuse if features is None else features(term.features))
-
-
-def _term(name: str, spec: int | float | Mapping[str, Any], inputs: Sequence[str]) -> tuple[float, Loss | FeatureTerm]:
+def _term(
+    name: str, spec: int | float | Mapping[str, Any], inputs: Sequence[str], features: FeatureSource | None
+) -> Term:
     """Return the weight and the loss of one entry."""
     if name not in LOSSES:
         raise RecipeError(
@@ -94,16 +88,9 @@ def _term(name: str, spec: int | float | Mapping[str, Any], inputs: Sequence[str
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
         raise RecipeError(f"Loss {name}: its weight is not a number of 0 or more.", found=weight)
     entry = LOSSES[name]
-    if not isinstance(entry, type):
-        if settings:
-            raise RecipeError(f"Loss {name} has no settings.", found=", ".join(settings), expected="a weight alone")
-        return float(weight), entry
-    if entry is EnhancementMAE and "channel" not in settings:
-        if "t1" not in inputs:
-            raise RecipeError(
-                "Loss enhancement_mae needs the native T1 among the inputs.",
-                found=", ".join(inputs) or "no names of inputs",
-                expected="t1",
-            )
-        settings["channel"] = list(inputs).index("t1")
-    return float(weight), parse(entry, settings, f"loss {name}")
+    if isinstance(entry, type):
+        term: LossTerm = parse(entry, settings, f"loss {name}")
+        return float(weight), term.build(inputs, features if weight else None)
+    if settings:
+        raise RecipeError(f"Loss {name} has no settings.", found=", ".join(settings), expected="a weight alone")
+    return float(weight), entry

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from mrsynth.core.settings import Settings
 from mrsynth.core.tensors import Moments, Window, local_moments, ssim_from_moments, window_radius
 from mrsynth.losses.float32 import in_float32
+from mrsynth.losses.pixel import Loss
+from mrsynth.losses.term import FeatureSource, LossTerm
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first (Wang, Simoncelli & Bovik 2003, Asilomar, §3.2)."""
 
 
-class SliceSSIM(Settings):
+class SliceSSIM(LossTerm):
     """Mean over slices of 1 − SSIM(prediction, target), each slice of the plane (x, y) for itself.
 
     window: "gaussian" (standard deviation `sigma` voxels: 11 taps for 1.5) or "uniform" (a box of edge `size`). A
@@ -36,6 +39,10 @@ class SliceSSIM(Settings):
         if size % 2 == 0:
             raise ValueError("a window has an odd edge")
         return size
+
+    def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
+        """Return the loss itself."""
+        return self
 
     @in_float32
     def __call__(

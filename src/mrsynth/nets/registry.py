@@ -32,7 +32,7 @@ def _ensemble(net: str, settings: Mapping[str, Any], members: int) -> Ensemble:
     return Ensemble([build_net(net, **settings) for _ in range(members)])
 
 
-NETS: Mapping[str, Callable[..., Network]] = {
+NETS: dict[str, Callable[..., Network]] = {
     "unet2d": UNet2d,  # osman2022
     "hrfcn": HRFCN,  # chen2022
     # chen2022 §IV-A: "2×" and "1.5×" the depth of the originals

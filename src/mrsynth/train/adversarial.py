@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from mrsynth.losses import build_loss
-from mrsynth.losses.feature_terms import FeatureSource
-from mrsynth.losses.features import feature_loss, style_loss
-from mrsynth.losses.patch_game import patch_critic_loss, patch_generator_loss
+from mrsynth.losses.games import patch_critic_loss, patch_generator_loss
+from mrsynth.losses.perceptual import feature_loss, style_loss
 from mrsynth.losses.pixel import Loss
+from mrsynth.losses.term import FeatureSource
 from mrsynth.nets import Network
 from mrsynth.nets.critic_patch import PatchCritic
 from mrsynth.recipes.methods import AdversarialSettings

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mrsynth.core.seeds import derive_seed
 from mrsynth.io import PreparedCohort
-from mrsynth.losses.feature_terms import FeatureSource
+from mrsynth.losses.term import FeatureSource
 from mrsynth.nets import Network, build_net
 from mrsynth.recipes.schema import MethodSettings, Recipe
 from mrsynth.recipes.sections import NetSettings

@@ -13,13 +13,13 @@ from mrsynth.core.progress import remark
 from mrsynth.core.settings import parse
 from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Encoder, FeatureNetwork, Run
-from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTerm
 from mrsynth.losses.registry import LOSSES
+from mrsynth.losses.term import FeatureSettings, FeatureSource, FeatureTerm
 from mrsynth.nets import Network
 from mrsynth.nets.weights import weights_file
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.recipes.sections import LossTerms, stage_terms, stages_in_order
-from mrsynth.train.features import feature_source, load_features, network_file, train_features
+from mrsynth.train.feature_network import feature_source, load_features, network_file, train_features
 
 DRAWN_ENCODER = "Encoder: first weights drawn, not ImageNet's as in the paper."
 """What is said of a network that could have begun with weights of others."""

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mrsynth.core.progress import CONSOLE, remark
+from mrsynth.core.progress import CONSOLE
 
 
 class TrainingProgress(L.Callback):
@@ -54,7 +54,7 @@ class TrainingProgress(L.Callback):
         number = int(trainer.num_training_batches)
         seconds = time.monotonic() - self.epoch_began
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        remark(f"{epoch}: {self._now(trainer, number)}; the epoch took {duration(seconds)}")
+        CONSOLE.print(f"{epoch}: {self._now(trainer, number)}; the epoch took {duration(seconds)}", soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the bar away."""

@@ -11,8 +11,8 @@ import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
 
 from mrsynth.losses import build_loss
-from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.pixel import Loss
+from mrsynth.losses.term import FeatureSource
 from mrsynth.recipes.sections import LossTerms, TrainSettings, stage_terms, stages_in_order
 from mrsynth.train.checkpoints import BestModel
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
-from mrsynth.losses.feature_terms import FeatureSource
 from mrsynth.losses.pixel import Loss
+from mrsynth.losses.term import FeatureSource
 from mrsynth.nets import Network
 from mrsynth.recipes.methods import SupervisedSettings
 from mrsynth.recipes.sections import TrainSettings

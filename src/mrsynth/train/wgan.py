@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Run
-from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
-from mrsynth.losses.feature_terms import FeatureSource
+from mrsynth.losses.games import critic_loss, generator_loss, gradient_penalty
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.registry import Term, build_terms
+from mrsynth.losses.term import FeatureSource
 from mrsynth.metrics.regions import ENHANCES
 from mrsynth.model import Condition
 from mrsynth.nets import Network

@@ -19,7 +19,7 @@ from mrsynth.core.progress import remark
 from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.core.settings import Settings, parse
 from mrsynth.io.prepared import PreparedCohort
-from mrsynth.losses.feature_terms import FeatureSettings, FeatureSource, FeatureTraining
+from mrsynth.losses.term import FeatureSettings, FeatureSource, FeatureTraining
 from mrsynth.nets.initial import initialise
 from mrsynth.nets.vgg import SHAPES, VGG
 from mrsynth.nets.weights import load_vgg

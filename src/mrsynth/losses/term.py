@@ -1,22 +1,21 @@
-"""The losses that look through a feature network, as a recipe names them: settings, and what builds the loss."""
+"""How a recipe names a loss: a plain function, or settings that build one."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import Settings
-from mrsynth.losses.contextual import Contextual
-from mrsynth.losses.perceptual import Norm, Perceptual
 from mrsynth.losses.pixel import Loss
 
 
 class FeatureTraining(Settings):
-    """How the network `small` is trained on the cohort (train/features.py says what it learns).
+    """How the network `small` is trained on the cohort (train/feature_task.py says what it learns).
 
     crop: edge of the square that a slice is cut to, pixels. seed: of first weights, crops and changes.
     """
@@ -55,32 +54,34 @@ FeatureSource = Callable[[FeatureSettings], Callable[[Tensor], Tensor]]
 """Returns the frozen feature network of some settings: images (b, 1, …) → maps (n, f, u, v)."""
 
 
-class FeatureTerm(Settings):
-    """A loss on feature maps: its settings, complete only with a network."""
+class LossTerm(Settings):
+    """A loss with settings."""
+
+    @abstractmethod
+    def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
+        """Return the loss.
+
+        Args:
+            inputs: the contrasts of the network's channels in order.
+            features: gives feature networks; None where losses are checked, but not computed.
+
+        Raises:
+            RecipeError: where the inputs lack what it needs.
+        """
+
+
+class FeatureTerm(LossTerm):
+    """A loss on feature maps."""
 
     features: FeatureSettings
 
-    @abstractmethod
-    def build(self, features: Callable[[Tensor], Tensor]) -> Loss:
-        """Return the loss that looks through a feature network."""
+    def network(self, features: FeatureSource | None) -> Callable[[Tensor], Tensor]:
+        """Return the feature network, or without a source one that refuses to be computed."""
 
+        def refuse(_: Tensor) -> Tensor:
+            raise RecipeError(
+                f"A loss on {self.features.layer} of {self.features.network} has no feature network here.",
+                do="train with mrsynth train, which gives it one",
+            )
 
-class ContextualTerm(FeatureTerm):
-    """li2022's contextual loss (losses/contextual.py); bandwidth and epsilon are the paper's."""
-
-    bandwidth: float = Field(default=0.5, gt=0)
-    epsilon: float = Field(default=1e-5, gt=0)
-
-    def build(self, features: Callable[[Tensor], Tensor]) -> Loss:
-        """Return −log CX of the feature maps."""
-        return Contextual(features, self.bandwidth, self.epsilon)
-
-
-class PerceptualTerm(FeatureTerm):
-    """The distance of feature maps (losses/perceptual.py)."""
-
-    norm: Norm = "l1"
-
-    def build(self, features: Callable[[Tensor], Tensor]) -> Loss:
-        """Return the mean distance of the feature maps."""
-        return Perceptual(features, self.norm)
+        return refuse if features is None else features(self.features)

@@ -12,10 +12,10 @@ from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.core.progress import hush
 from mrsynth.core.seeds import generator
 from mrsynth.losses import build_loss
-from mrsynth.losses.feature_terms import FeatureSettings, FeatureTraining
+from mrsynth.losses.term import FeatureSettings, FeatureTraining
 from mrsynth.train.batches import SliceSet
+from mrsynth.train.feature_network import feature_source, load_features, train_features
 from mrsynth.train.feature_task import CHANGES, cut_pieces, draw_pieces, piece
-from mrsynth.train.features import feature_source, load_features, train_features
 from tiny import tiny_prepared
 
 QUICK = FeatureTraining(steps=120, batch_size=16, crop=24)

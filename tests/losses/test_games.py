@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrsynth.losses.adversarial import critic_loss, generator_loss, gradient_penalty
+from mrsynth.losses.games import critic_loss, generator_loss, gradient_penalty
 
 
 def test_signs():
