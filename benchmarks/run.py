@@ -47,6 +47,8 @@ BENCHMARKS = (
     "gpu",
     "dicom_out",
     "node",
+    "engines",
+    "many_cases",
 )
 
 

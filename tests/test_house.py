@@ -16,7 +16,7 @@ LINES_A_FILE, LINES_A_FUNCTION, PARAMETERS = 400, 60, 8
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 TOPICS: dict[str, set[str]] = {
-    ".": {"house"},
+    ".": {"house", "packaging"},
     "cli": {"cli"},
     "docs": {"site", "tutorial"},
     "index": {"real_files"},
@@ -29,6 +29,7 @@ TOPICS: dict[str, set[str]] = {
     "recipes": {"chen2022", "li2022", "pasumarthi2021", "pinetz2023", "real_patients"},
     "report": {"of_evaluate"},
     "reproduce": {"raw_study", "study_folds"},
+    "serve": {"page"},
     "steps": {"geometry_steps"},
     "train": {"data", "interrupt", "several_devices"},
 }

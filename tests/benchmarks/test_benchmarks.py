@@ -22,6 +22,7 @@ def toy() -> Iterator[Callable[[str], ModuleType]]:
         yield lambda name: importlib.reload(importlib.import_module(f"benchmarks.{name}"))
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_runs_and_prints_its_rows(name, toy, capsys):
     toy(name).main()

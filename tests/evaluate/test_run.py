@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from distributed import LocalCluster
 
 from laws import brain_case
 from mrsynth.cli import main
 from mrsynth.core.errors import InputError, ModelError, OutputError
+from mrsynth.core.jobs import Workers
 from mrsynth.evaluate.results import require_free
 from mrsynth.evaluate.run import evaluate_predictions, evaluate_run, left_out
 from mrsynth.evaluate.truth import read_truth
@@ -30,7 +35,7 @@ from mrsynth.recipes.recipe import dump_recipe, load_recipe
 from mrsynth.report import build_report
 from mrsynth.steps import complete_steps, run_steps
 from mrsynth.synthesize import MissingInputs
-from mrsynth.synthesize.run import synthesize_cohort
+from mrsynth.synthesize.run import Place, synthesize_cohort
 from mrsynth.synthesize.write import write_prediction
 from tiny import STEPS, trained
 from tiny_predictions import predicted
@@ -325,3 +330,37 @@ def test_metrics_are_written_as_json_only(tmp_path: Path):
         with pytest.raises(InputError, match="written as JSON"):
             evaluate_predictions(predict(run, table), table, ["default"], out)
     assert not (run / "metrics.json").exists()  # refused before any work
+
+
+@pytest.fixture
+def worker() -> Iterator[Workers]:
+    """Another process, which works for whoever gives this scheduler."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
+    ) as cluster:
+        yield Workers(1, cluster.scheduler_address)
+
+
+def test_a_worker_process_predicts_and_judges_what_this_one_does(tmp_path: Path, worker: Workers):
+    """Byte for byte, and in the same order."""
+    run = save_run(tmp_path / "run", STEPS)
+    table = cohort(tmp_path, {1: "t2"})
+    results = []
+    for name, workers in (("here", Workers()), ("there", worker)):
+        folder = tmp_path / name
+        made, failed = synthesize_cohort(
+            run, table, folder, missing=MissingInputs("zeros"), place=Place(workers=workers)
+        )
+        assert (sorted(made), failed) == (["case-0", "case-1", "case-2"], [])
+        evaluate_run(run, table, folder, ["default"], out=Evaluation.in_folder(folder), workers=workers)
+        images = {path.name: read_image_bytes(path) for path in sorted(folder.glob("*.nii.gz"))}
+        record = json.loads((folder / "predictions.json").read_text())
+        cases = dict(sorted(record.pop("cases").items()))
+        metrics = (folder / "metrics.csv").read_text(), json.loads((folder / "metrics.json").read_text())
+        scripts = {path.name: path.read_bytes() for path in sorted((folder / "viewer").iterdir())}
+        results.append((images, record, cases, metrics, scripts))
+    assert results[0] == results[1]
+
+
+def read_image_bytes(path: Path) -> bytes:
+    return nib.load(path).get_fdata().tobytes()

@@ -77,6 +77,23 @@ def test_an_archive_that_lies_about_its_size_is_stopped(tmp_path: Path):
     assert sum(p.stat().st_size for p in (tmp_path / "out").rglob("*") if p.is_file()) <= 1 << 20
 
 
+@pytest.mark.parametrize("at", range(35, 75, 4))
+def test_a_damaged_archive_gets_a_sentence(tmp_path: Path, at: int):
+    path = packed(tmp_path / "a.zip", "scan", content=bytes(range(256)) * 3)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError):
+        unpack(path, tmp_path / "out", 1 << 20)
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b", "a")])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_files_of_one_name_are_refused(tmp_path: Path, names: tuple[str, str]):
+    with pytest.raises(InputError, match="have one name"):
+        unpack(packed(tmp_path / "a.zip", *names), tmp_path / "out", 100)
+
+
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "MAX_FILES", 3)
     with pytest.raises(InputError, match="too many files"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mrsynth.cli.failures import print_failed
-from mrsynth.cli.options import Overrides, Quiet, only_with, pairs
+from mrsynth.cli.options import Overrides, Processes, Quiet, Scheduler, only_with, pairs
 from mrsynth.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ def synthesize(
         float | None, typer.Option("--b0", min=0.1, help="With doses: the scanner's field in tesla; a case's own.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="With doses: of the noise; 0 by default.")] = None,
+    workers: Processes = None,
+    scheduler: Scheduler = None,
     extrapolate: Annotated[
         bool, typer.Option("--allow-extrapolation", help="Make doses and fields that were not trained, and mark them.")
     ] = False,
@@ -172,6 +174,7 @@ def synthesize(
     quiet: Quiet = False,
 ) -> None:
     """Make the missing image from the ones at hand, on the patient's own grid."""
+    from mrsynth.core.jobs import Workers
     from mrsynth.core.text import counted
     from mrsynth.io import read_cohort
     from mrsynth.synthesize import Doses, MissingInputs
@@ -182,7 +185,8 @@ def synthesize(
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
     formats = Formats(file_format.value if file_format else None, enhanced, jpeg_ls)
-    place = stage.Place(like, units.value, device, formats, allow_unlike)
+    spread = Workers(workers or 1, scheduler)
+    place = stage.Place(like, units.value, device, formats, allow_unlike, spread)
     gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
     if compile_net and engine is not EngineName.torch:
         raise InputError(f"--compile is torch's; it does not go with --engine {engine.value}.", do="leave one out")
@@ -197,6 +201,6 @@ def synthesize(
         print(f"{counted(len(made), 'synthetic image')} in {out}, {len(failed)} failed.")
         print_failed(failed)
     else:
-        only_with("--cohort", {"--split": split})
+        only_with("--cohort", {"--split": split, "--workers": workers, "--scheduler": scheduler})
         files = pairs("--input", inputs, "contrast=file, e.g. t1=scan.nii.gz")
         print(f"Synthetic image: {stage.synthesize_files(model, files, out, **options)}")

@@ -17,6 +17,14 @@ Overrides = Annotated[
 ]
 
 
+Processes = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes side by side, which share the cores.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", help="A Dask scheduler's address (tcp://host:8786), or slurm.")
+]
+
+
 def _hush(quiet: bool) -> bool:
     """Hush bars and remarks for the whole command, before it begins."""
     hush(quiet)

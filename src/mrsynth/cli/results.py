@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mrsynth.cli.failures import print_failed
-from mrsynth.cli.options import Quiet, only_with
+from mrsynth.cli.options import Processes, Quiet, Scheduler, only_with
 from mrsynth.core.errors import InputError
 
 app = typer.Typer()
@@ -40,9 +40,12 @@ def evaluate(
         Path | None, typer.Option("--model", help="With --cohort: the run that made the predictions, if it was moved.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="metrics.json; a metrics.csv goes beside it.")] = None,
+    workers: Processes = None,
+    scheduler: Scheduler = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure predictions against references. With --cohort: a run's predictions, beside the baselines, with tests."""
+    from mrsynth.core.jobs import Workers
     from mrsynth.evaluate.results import describe
     from mrsynth.evaluate.run import evaluate_predictions, read_metrics
     from mrsynth.io import read_cohort
@@ -51,10 +54,11 @@ def evaluate(
         raise InputError("Give either --reference (a file or a folder) or --cohort.")
     if cohort is not None:
         only_with("--reference", {"--mask": mask, "--range": data_range})
-        path = evaluate_predictions(prediction, read_cohort(cohort), preset, out, model)
+        where = Workers(workers or 1, scheduler)
+        path = evaluate_predictions(prediction, read_cohort(cohort), preset, out, model, workers=where)
     else:
         assert reference is not None
-        only_with("--cohort", {"--model": model})
+        only_with("--cohort", {"--model": model, "--workers": workers, "--scheduler": scheduler})
         from mrsynth.evaluate.files import evaluate_files
 
         path = evaluate_files(prediction, reference, mask, data_range, preset or ["default"], out)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -38,6 +40,10 @@ class Workers:
     def number(self) -> int:
         """How many workers there are to be."""
         return self.count if self.count is not None else default_workers()
+
+
+HERE = Workers()
+"""One case after the other, in this process."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def run_each(
         for item in items:
             yield item, guarded(work, item)
         return
-    with client_of(workers.scheduler, workers.number) as client:
+    with client_of(workers.scheduler, workers.number) as client, _carried(client, work) as name:
         from distributed import as_completed
 
         listener = heard()
@@ -95,7 +101,7 @@ def run_each(
         futures: dict[int, Any] = {}  # by the item's id: an item need not be hashable
         for turn, item in enumerate(items):
             after = [futures[id(other)] for other in needs(item)]
-            futures[id(item)] = client.submit(_on_worker, work, item, workers.number, after, pure=False, priority=-turn)
+            futures[id(item)] = client.submit(_on_worker, name, item, workers.number, after, pure=False, priority=-turn)
         waiting = {futures[id(item)]: item for item in items}
         try:
             for future in as_completed(list(waiting)):
@@ -104,13 +110,37 @@ def run_each(
             client.cancel(list(waiting))
 
 
-def _on_worker(work: Callable[[A], R], item: A, workers: int, after: Sequence[object]) -> R | Failure:
+@contextmanager
+def _carried(client: Any, work: Callable[[A], R]) -> Iterator[str]:
+    """Hand a work to every worker once, also to those that start later, and yield the name under which they know it: it
+    may hold a network, too much to send with each item."""
+    from distributed import WorkerPlugin
+
+    class Carried(WorkerPlugin):  # type: ignore[misc]
+        """Keeps the work in a worker process."""
+
+        def __init__(self, work: Callable[[A], R]) -> None:
+            self.work = work
+
+    name = f"mrsynth-{uuid.uuid4().hex}"
+    client.register_plugin(Carried(work), name=name)
+    try:
+        yield name
+    finally:
+        with suppress(Exception):  # the cluster may be gone, and what went wrong counts
+            client.unregister_worker_plugin(name)
+
+
+def _on_worker(name: str, item: A, workers: int, after: Sequence[object]) -> object:
     """Do the work on one item in a worker process, which shares the machine's cores with the others.
 
-    after: what the items that it needs returned; Dask waits for them, nothing else is done with it."""
+    name: of the work (`_carried`). after: what the items that it needs returned; Dask waits for them, nothing else is
+    done with it."""
     from distributed import get_worker
 
     from mrsynth.core.threads import limit_threads
+
+    work = get_worker().plugins[name].work
 
     limit_threads(max(1, (os.cpu_count() or 1) // workers))
     hush()

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.folders import written_as_one
-from mrsynth.core.jobs import Failure, Workers, guarded, run_each
+from mrsynth.core.jobs import HERE, Failure, Workers, guarded, run_each
 from mrsynth.core.locks import writing
 from mrsynth.core.progress import track
 from mrsynth.evaluate.dose_response import write_response
@@ -66,6 +66,7 @@ def evaluate_run(
     presets: Sequence[str] | None,
     *,
     out: Evaluation | None = None,
+    workers: Workers = HERE,
 ) -> Path:
     """Judge a run's predictions of a cohort.
 
@@ -83,6 +84,7 @@ def evaluate_run(
         predictions: the folder that mrsynth synthesize left.
         presets: metric conventions; the recipe's by default.
         out: where metrics.json, metrics.csv and panels/ go, all at once; the run's own evaluation by default.
+        workers: where cases are judged; the results are the same, and in the same order, wherever that is.
 
     Returns:
         The path of metrics.json.
@@ -96,10 +98,10 @@ def evaluate_run(
     require_free(where)
     subject = Subject.read(Run(run), predictions, read_predictions(predictions))
     with writing(where.folder, "evaluate"):
-        return _evaluate(subject, cohort, presets or subject.recipe.evaluate.presets, where)
+        return _evaluate(subject, cohort, presets or subject.recipe.evaluate.presets, where, workers)
 
 
-def _evaluate(subject: Subject, cohort: Cohort, presets: Sequence[str], where: Evaluation) -> Path:
+def _evaluate(subject: Subject, cohort: Cohort, presets: Sequence[str], where: Evaluation, workers: Workers) -> Path:
     """Judge what can be judged and write all of it at once."""
     predictions, contract = subject.predictions, subject.contract
     sight = unseen(cohort, predictions, contract)
@@ -111,7 +113,7 @@ def _evaluate(subject: Subject, cohort: Cohort, presets: Sequence[str], where: E
     with written_as_one(where.folder, gone=[where.response.name, where.response_chart.name]) as temporary:
         new = Evaluation(temporary / where.record.name)
         work = PairWork(subject.folder, predictions, own, subject.rivals, presets, contract, subject.recipe, new)
-        judged, failed = _judged(work, pairs)
+        judged, failed = _judged(work, pairs, workers)
         made = made_of("model", contract, subject.folder, predictions, examined)
         response = attempt(lambda: write_response(made, examined, cohort, new))
         if isinstance(response, Failure):
@@ -141,16 +143,17 @@ def _evaluate(subject: Subject, cohort: Cohort, presets: Sequence[str], where: E
     return where.record
 
 
-def _judged(work: PairWork, pairs: Sequence[tuple[CaseRow, str, PredictedImage]]) -> tuple[list[Judged], Reasons]:
-    """Return what was found of all pairs that can be judged, and (case, why) of the others."""
-    judged: list[Judged] = []
-    failed: Reasons = []
-    for (row, _, _), result in track(run_each(work, pairs, Workers()), "evaluate", len(pairs)):
-        if isinstance(result, Failure):
-            failed.append((row.case, result.reason()))
-        else:
-            judged.append(result)
-    return judged, failed
+def _judged(
+    work: PairWork, pairs: Sequence[tuple[CaseRow, str, PredictedImage]], workers: Workers
+) -> tuple[list[Judged], Reasons]:
+    """Return what was found of all pairs that can be judged, and (case, why) of the others, in the pairs' order."""
+    found = {
+        id(pair): result.reason() if isinstance(result, Failure) else result
+        for pair, result in track(run_each(work, pairs, workers), "evaluate", len(pairs))
+    }
+    results = [(row.case, found[id(pair)]) for pair in pairs for row in pair[:1]]
+    judged = [result for _, result in results if isinstance(result, Judged)]
+    return judged, [(case, result) for case, result in results if isinstance(result, str)]
 
 
 def attempt(work: Callable[[], R]) -> R | Failure:
@@ -159,7 +162,13 @@ def attempt(work: Callable[[], R]) -> R | Failure:
 
 
 def evaluate_predictions(
-    predictions: Path, cohort: Cohort, presets: Sequence[str] | None, out: Path | None, model: Path | None = None
+    predictions: Path,
+    cohort: Cohort,
+    presets: Sequence[str] | None,
+    out: Path | None,
+    model: Path | None = None,
+    *,
+    workers: Workers = HERE,
 ) -> Path:
     """`mrsynth evaluate --prediction RUN/predictions --cohort cohort.csv`: find the run and judge it.
 
@@ -170,6 +179,7 @@ def evaluate_predictions(
         out: the metrics.json to write. By default the run's own for predictions that lie in the run, else in the
             folder of the predictions: a run's own results are never replaced by those of another cohort unasked.
         model: the run; by default the one that the predictions lie in, else the one that made them.
+        workers: where cases are judged.
 
     Returns:
         The path of metrics.json.
@@ -181,7 +191,7 @@ def evaluate_predictions(
     inside = around.is_trained and model is None
     run = around if inside else Run(model) if model else _maker(predictions)
     where = Evaluation(out) if out else run.evaluation if inside else Evaluation.in_folder(predictions)
-    return evaluate_run(run.folder, cohort, predictions, presets, out=where)
+    return evaluate_run(run.folder, cohort, predictions, presets, out=where, workers=workers)
 
 
 def _maker(predictions: Path) -> Run:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import io
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,15 +60,24 @@ def build_app(serving: Serving) -> FastAPI:
     worker = ThreadPoolExecutor(1, "synthesize")  # one image at a time: a network takes all cores and much memory
 
     @asynccontextmanager
-    async def lifetime(_: FastAPI) -> AsyncIterator[None]:
+    async def _lifetime(_: FastAPI) -> AsyncIterator[None]:
         yield
         worker.shutdown(wait=True, cancel_futures=True)
         serving.visits.end_all()
 
-    app = FastAPI(lifespan=lifetime, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=_lifetime, docs_url=None, redoc_url=None, openapi_url=None)
+    _guard(app, serving)
+    _receiving(app, serving)
+    _making(app, serving, worker)
+    _showing(app, serving)
+    return app
+
+
+def _guard(app: FastAPI, serving: Serving) -> None:
+    """Refuse who may not ask, and answer errors in words."""
 
     @app.middleware("http")
-    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def _only_who_may(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         if why := _why_refused(request, serving):
             return JSONResponse({"error": why}, 403, HEADERS)
         response = await answer(request)
@@ -78,19 +88,29 @@ def build_app(serving: Serving) -> FastAPI:
         return response
 
     @app.exception_handler(MrsynthError)
-    async def in_words(_: Request, error: Exception) -> Response:
+    async def _in_words(_: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error).replace(f"{serving.visits.folder}/", "")}, 422)
 
+    @app.exception_handler(OSError)
+    async def _disk(_: Request, error: Exception) -> Response:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        words = "The disk of this machine is full." if full else "The file cannot be written."
+        return JSONResponse({"error": words}, 507 if full else 422)
+
+
+def _receiving(app: FastAPI, serving: Serving) -> None:
+    """Take what visitors send and say what it is."""
+
     @app.get("/")
-    def page() -> HTMLResponse:
+    def _front() -> HTMLResponse:
         return HTMLResponse(_page(serving))
 
     @app.post("/visits")
-    def begin() -> dict[str, str]:
+    def _begin() -> dict[str, str]:
         return {"visit": serving.visits.begin().name}
 
     @app.put("/visits/{name}/files")
-    async def receive(name: str, file: str, request: Request) -> dict[str, int]:
+    async def _take(name: str, file: str, request: Request) -> dict[str, int]:
         visit = _visit(serving, name)
         if visit.is_busy:
             raise InputError("An image is being made of this visit's scans.", do="begin another visit")
@@ -98,7 +118,7 @@ def build_app(serving: Serving) -> FastAPI:
         return {"received": visit.received}
 
     @app.post("/visits/{name}/recognise")
-    def look(name: str) -> dict[str, Any]:
+    def _look(name: str) -> dict[str, Any]:
         visit = _visit(serving, name)
         with visit.lock:
             for archive in [path for path in visit.scans.rglob("*") if zipfile.is_zipfile(path)]:
@@ -106,13 +126,22 @@ def build_app(serving: Serving) -> FastAPI:
                 archive.unlink()
             return {"images": recognise(visit)}
 
+    @app.delete("/visits/{name}")
+    def _end(name: str) -> dict[str, str]:
+        serving.visits.end(name)
+        return {"state": "ended"}
+
+
+def _making(app: FastAPI, serving: Serving, worker: Executor) -> None:
+    """Say what can be made, make it, and say how far it is."""
+
     @app.post("/visits/{name}/targets")
-    def targets(name: str, contrasts: Annotated[dict[int, str], Body(embed=True)]) -> dict[str, str]:
+    def _targets(name: str, contrasts: Annotated[dict[int, str], Body(embed=True)]) -> dict[str, str]:
         _visit(serving, name)
         return {model: why_not(run, contrasts) for model, run in serving.runs.items()}
 
     @app.post("/visits/{name}/make")
-    def begin_to_make(
+    def _make(
         name: str,
         model: Annotated[str, Body()],
         contrasts: Annotated[dict[int, str], Body()],
@@ -122,50 +151,48 @@ def build_app(serving: Serving) -> FastAPI:
         visit = _visit(serving, name)
         if model not in serving.runs:
             raise HTTPException(404, "no such model")
-        if visit.state != "open" and visit.state != "failed":
-            raise InputError("An image is being made of this visit's scans, or is there.", do="begin another visit")
-        visit.state, visit.words = "waiting", "waiting for the image before"
+        with visit.lock:
+            if visit.state not in ("open", "failed"):
+                raise InputError("An image is being made of this visit's scans, or is there.", do="begin another visit")
+            visit.state, visit.words = "waiting", "waiting for the image before"
         worker.submit(_work, serving.visits, visit, Asked(serving.runs[model], contrasts, dose, b0_tesla))
         return {"state": visit.state}
 
     @app.get("/visits/{name}")
-    def progress(name: str) -> dict[str, Any]:
+    def _progress(name: str) -> dict[str, Any]:
         visit = _visit(serving, name)
         return {"state": visit.state, "words": visit.words, "dicom": _dicom(visit) is not None}
 
-    @app.delete("/visits/{name}")
-    def end(name: str) -> dict[str, str]:
-        serving.visits.end(name)
-        return {"state": "ended"}
+
+def _showing(app: FastAPI, serving: Serving) -> None:
+    """Show the image, and let it be downloaded."""
 
     @app.get("/visits/{name}/view/{file}")
-    def view(name: str, file: str) -> FileResponse:
-        visit = _visit(serving, name)
+    def _view(name: str, file: str) -> FileResponse:
+        visit = _done(serving, name)
         kinds = {
             "viewer.html": (visit.folder / "viewer.html", "text/html"),
             f"{CASE}.js": (visit.folder / "viewer" / f"{CASE}.js", "text/javascript"),
         }
-        if visit.state != "done" or file not in kinds:
+        if file not in kinds:
             raise HTTPException(404, "there is no such file")
         path, kind = kinds[file]
         return FileResponse(path, media_type=kind)
 
     @app.get("/visits/{name}/result.nii.gz")
-    def result(name: str) -> FileResponse:
+    def _nifti(name: str) -> FileResponse:
         visit = _done(serving, name)
         assert visit.result is not None
         return FileResponse(visit.result, media_type="application/gzip", filename=f"SYNTHETIC-{visit.result.name}")
 
     @app.get("/visits/{name}/result-dicom.zip")
-    async def result_dicom(name: str) -> Response:
+    async def _series(name: str) -> Response:
         folder = _dicom(_done(serving, name))
         if folder is None:
             raise HTTPException(404, "the scans were not DICOM")
         content = await run_in_threadpool(_zipped, folder)
         said = {"Content-Disposition": f'attachment; filename="SYNTHETIC-{folder.name}.zip"'}
         return Response(content, media_type="application/zip", headers=said)
-
-    return app
 
 
 def _why_refused(request: Request, serving: Serving) -> str:

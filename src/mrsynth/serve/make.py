@@ -93,7 +93,15 @@ def models(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def why_not(run: Path, contrasts: Mapping[int, str]) -> str:
-    """Return why a model cannot make its image of these contrasts; nothing where it can."""
+    """Return why a model cannot make its image.
+
+    Args:
+        run: the model.
+        contrasts: number of an image → what it is.
+
+    Returns:
+        The reason; nothing where it can.
+    """
     try:
         contract = load_contract(run)
         imputers: dict[str, Contract] = {name: load_contract(other) for name, other in read_imputers(run).items()}
@@ -104,7 +112,11 @@ def why_not(run: Path, contrasts: Mapping[int, str]) -> str:
 
 
 def make(visit: Visit, asked: Asked) -> None:
-    """Make the image that is asked for, and what the viewer shows of it; progress goes to the visit's words.
+    """Make an image, and what the viewer shows of it; progress goes to the visit's words.
+
+    Args:
+        visit: with the scans.
+        asked: what is to be made.
 
     Raises:
         MrsynthError: an image is given twice, the model cannot make it, or a scan cannot be used.
@@ -117,10 +129,10 @@ def make(visit: Visit, asked: Asked) -> None:
         doses = Doses((asked.dose or contract.condition.dose[1],), asked.b0_tesla, 0, False)
     result = visit.out / f"{contract.target}.nii.gz"
 
-    def tell(_: str, what: str) -> None:
+    def _tell(_: str, what: str) -> None:
         visit.words = what
 
-    with listening(tell):
+    with listening(_tell):
         # Of a DICOM scan a folder is asked for, so that a series is written beside the NIfTI file.
         synthesize_files(asked.run, inputs, visit.out if dicom and doses is None else result, Place(), doses=doses)
     visit.result = result
@@ -129,7 +141,18 @@ def make(visit: Visit, asked: Asked) -> None:
 
 
 def inputs_of(visit: Visit, contrasts: Mapping[int, str]) -> dict[str, Path]:
-    """Return the images in use: contrast → path; raises InputError for one that is given twice or unknown."""
+    """Return the images in use.
+
+    Args:
+        visit: with the scans.
+        contrasts: number of an image → what it is.
+
+    Returns:
+        Contrast → path.
+
+    Raises:
+        InputError: a contrast is given twice or unknown.
+    """
     found: dict[str, Path] = {}
     for number, said in contrasts.items():
         if said == IGNORE:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from mrsynth.core.errors import InputError
@@ -16,6 +18,12 @@ MAX_DEPTH = 12
 """Folders inside folders of a study: patient, study, series and a few more."""
 
 CHUNK = 1 << 20
+
+BROKEN = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+    ValueError,
+)  # fmt: skip
+"""What zipfile and the libraries below it raise for what is no archive, or is none any more."""
 
 
 def place_of(folder: Path, name: str) -> Path:
@@ -59,10 +67,12 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             left = max_bytes
             for entry in entries:
                 left -= _write(packed, entry, place_of(folder, entry.filename), left)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+    except BROKEN as error:
         raise InputError(
             "The archive cannot be unpacked.", found=str(error), do="pack the study again as .zip"
         ) from None
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise InputError("Two files of the archive have one name.", do="pack the study again as .zip") from None
 
 
 def _require_harmless(entries: list[zipfile.ZipInfo], max_bytes: int) -> None:

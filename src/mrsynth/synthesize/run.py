@@ -13,7 +13,7 @@ from rich.markup import escape
 from mrsynth.core.errors import InputError, ModelError, MrsynthError
 from mrsynth.core.files import printable, sha256_file, write_json
 from mrsynth.core.image import Case
-from mrsynth.core.jobs import Failure, Workers, run_each
+from mrsynth.core.jobs import HERE, Failure, Workers, run_each
 from mrsynth.core.progress import CaseProgress, listening, remark, say, working_on
 from mrsynth.core.types import contrast_name
 from mrsynth.io import CaseRow, Cohort, bids_out, read_case, read_image, read_mask
@@ -41,6 +41,7 @@ class Place:
         device: a torch device name (None: a GPU where there is one).
         formats: what is written.
         allow_unlike: whether inputs are taken that are unlike those of the training (`likeness`).
+        workers: of a cohort; each holds the model, and takes its share of the cores.
     """
 
     like: str | None = None
@@ -48,6 +49,7 @@ class Place:
     device: str | None = None
     formats: Formats = NIFTI_OR_BOTH
     allow_unlike: bool = False
+    workers: Workers = HERE
 
 
 def synthesize_files(
@@ -188,10 +190,7 @@ def synthesize_cohort(
         MrsynthError: where there is no case, or a prediction would overwrite a file of the cohort.
     """
     require_place(out, folder=True)
-    if place.formats.name == "dicom":
-        raise InputError(
-            "A cohort is not written as DICOM alone: mrsynth evaluate reads NIfTI.", do="take --format both"
-        )
+    _require_nifti(place.formats)
     synthesizer = load_model(run, place.device, inference=inference, missing=missing, allow_unlike=place.allow_unlike)
     rows = _rows_of(cohort, split)
     predictions = Predictions(out, PredictionsRecord(**provenance(synthesizer, run, place.like, place.units)))
@@ -201,7 +200,7 @@ def synthesize_cohort(
     work = CaseWork(synthesizer, place, doses, predictions, scans)
     made, failed = [], []
     with CaseProgress("synthesize", len(rows)) as bar, listening(bar.tell):
-        for row, result in run_each(work, rows, Workers()):
+        for row, result in run_each(work, rows, place.workers):
             bar.advance(row.case)
             if isinstance(result, Failure):
                 why = result.reason()
@@ -210,6 +209,12 @@ def synthesize_cohort(
             else:
                 made.append(row.case)
     return made, failed
+
+
+def _require_nifti(formats: Formats) -> None:
+    """Raise InputError where a cohort would be written as DICOM alone."""
+    if formats.name == "dicom":
+        raise InputError("A cohort is not written as DICOM alone: evaluate reads NIfTI.", do="take --format both")
 
 
 def _rows_of(cohort: Cohort, split: str | None) -> list[CaseRow]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from mrsynth.core.memory import keep_freed_memory
@@ -23,6 +22,7 @@ from mrsynth.train.batches import EpochSampler
 from mrsynth.train.checkpoints import AtomicCheckpoints, BestModel, LastState, latest
 from mrsynth.train.history import History
 from mrsynth.train.loader import Loader, Samples
+from mrsynth.train.loggers import loggers_of
 from mrsynth.train.machine import memory_in_words, quiet, trainer
 from mrsynth.train.module import TrainingModule
 from mrsynth.train.patches import PatchSampler, PatchSet
@@ -150,7 +150,7 @@ def _trainer(settings: TrainSettings, run: Path, best: BestModel | None, stages:
         max_epochs=settings.epochs,
         limit_val_batches=0 if best is None else 1.0,
         plugins=[AtomicCheckpoints()],
-        logger=TensorBoardLogger(Run(run).log, name="", version="tensorboard"),
+        logger=loggers_of(settings.log, Run(run)),
         callbacks=callbacks,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -18,7 +18,7 @@ from mrsynth.core.settings import PredictSettings, Settings
 from mrsynth.volume.engine import LOG, Engine, is_out_of_memory
 from mrsynth.volume.fold import fold_batch_norm
 from mrsynth.volume.multiplanar import SliceNet, predict_planes
-from mrsynth.volume.runtimes import EngineName, Runtime, chosen
+from mrsynth.volume.runtimes import EngineName, chosen, runtime_of
 from mrsynth.volume.slabs import predict_slabs
 from mrsynth.volume.windows import predict_windows
 
@@ -109,6 +109,7 @@ def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> 
         if how.precision == "16":
             raise RecipeError("Half precision needs a GPU.", found="precision 16 on a CPU", do="take 32 or bf16")
         keep_freed_memory()
+    own = net
     if isinstance(net, nn.Module):
         foldable = hasattr(net, "inputs") and hasattr(net, "stride")
         net = (fold_batch_norm(net) if foldable else copy.deepcopy(net).eval()).to(place, dtype)
@@ -116,9 +117,9 @@ def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> 
             layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim, torch.contiguous_format)
             tensor.data = tensor.data.contiguous(memory_format=layout)
     whole: Callable[[Tensor], Tensor] | None = None
-    if isinstance(net, nn.Module):
+    if isinstance(net, nn.Module) and isinstance(own, nn.Module):
         engine = chosen(how.engine, how.patch, place.type, how.precision)
-        whole = _compiled(net) if how.compile else None if engine == "torch" else Runtime(net, engine)
+        whole = _compiled(net) if how.compile else None if engine == "torch" else runtime_of(own, net, engine)
     budget = budget_bytes(how.memory_gib, place)
     ceiling = Ceiling.above_now(int(KEPT_BELOW * budget)) if place.type == "cpu" else NO_CEILING
     return Engine(net, place, dtype, int(PLANNED * budget), whole, ceiling)

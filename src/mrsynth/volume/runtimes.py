@@ -1,14 +1,15 @@
 """Other runtimes than torch for a network on a CPU, and the rule that picks one.
 
-They run what goes through the network whole; a volume that is streamed stays with torch. Measured on the recipes'
-networks (benchmarks/RESULTS.md: engines), ONNX Runtime is faster than torch on slices and slower on 3-D
-convolutions, OpenVINO is faster on both.
+They run what goes through the network whole; a volume that is streamed stays with torch. torch, which computes with
+channels last and folded normalisations here, is nearly as fast (benchmarks/RESULTS.md: engines): OpenVINO takes 3 to 13
+percent less CPU time on slices and 4 on slabs, ONNX Runtime 3 to 9 less on slices and twice as much on slabs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def chosen(engine: EngineName, patch: list[int | None] | None, device: str, prec
     fits = device == "cpu" and precision == "32"
     if engine == "auto":
         slab = patch is not None and patch[:2] == [None, None] and patch[2] is not None
-        faster: tuple[EngineName, ...] = ("onnx", "openvino") if patch is None else ("openvino",) if slab else ()
+        faster: tuple[EngineName, ...] = ("openvino", "onnx") if patch is None else ("openvino",) if slab else ()
         return next((name for name in faster if fits and all(map(is_there, PACKAGES[name]))), "torch")
     if engine != "torch":
         if not fits:
@@ -68,13 +69,31 @@ class Runtime:
         return torch.from_numpy(self.run(x.contiguous().numpy()))
 
 
+_KNOWN: WeakKeyDictionary[nn.Module, Runtime] = WeakKeyDictionary()
+"""The runtime of each network that is still there: writing it as ONNX takes seconds, and a cohort has many cases."""
+
+
+def runtime_of(net: nn.Module, ready: nn.Module, engine: EngineName) -> Runtime:
+    """Return a network in another runtime, the same one each time.
+
+    Args:
+        net: as it was loaded.
+        ready: the same, made ready (`volume.predict.make_ready`).
+        engine: "onnx" or "openvino".
+    """
+    known = _KNOWN.get(net)
+    if known is None or known.engine != engine:
+        known = _KNOWN[net] = Runtime(ready, engine)
+    return known
+
+
 def onnx_session(content: bytes) -> Callable[..., np.ndarray]:
     """Return a network of an ONNX file, run by ONNX Runtime in as many threads as torch takes: arrays in, image out."""
     runtime = require_extra("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # gives memory back between blocks
+
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
     return lambda *arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
