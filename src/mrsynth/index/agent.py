@@ -24,7 +24,7 @@ _NOT = (
     r"|nessun\w*|senza|sem|nao"
     r"|nenhum\w*|zonder|geen|niet|bez|brak|nie|utan|ej|ingen|inget|uden|ikke|uten|ilman|ei|nem|nelkul|fara|negativ\w*|neg"
     r"|refused|declined|deferred|cancel\w*|0|nein|pre|vor|vorm|vorher|before|avant|antes|prima|przed|pred|fore|for|for|voor"
-    r"|ante|innan|до|без|нет|не"
+    r"|ante|innan|до|без|нет|не|s|free|nao"
 )
 """Words that negate one of those, before or behind it."""
 

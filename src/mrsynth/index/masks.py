@@ -14,9 +14,9 @@ MASK = (
 )
 """Words for a mask or labels of whatever kind."""
 
-BRAIN = r"brain|brainmask|brain ?mask|bet|icv|intracranial|hirn\w*|cerveau|cerebro"
+BRAIN = r"brain|skull ?strip\w*|brainmask|brain ?mask|bet|icv|intracranial|hirn\w*|cerveau|cerebro"
 LESION = (
-    r"lesions?|les|tumou?rs?|gtv\w*|ctv|glioma\w*|gbm|stroke|infarcts?|isch?aemi\w*|ischemi\w*|wmh\w*"
+    r"lesions?|les|tumou?rs?|tumou?r\w*seg|gtv\w*|ctv|glioma\w*|gbm|stroke|infarcts?|isch?aemi\w*|ischemi\w*|wmh\w*"
     r"|wm ?lesions?|wml|plaques?|ms|mslesions?"
     r"|metastas\w*|mets?|core|oedema|edema|peritumou?ral|whole|multiclass|gold standard|haemorrh\w*|hemorrh\w*"
     r"|hematoma|bleed\w*|abnormal\w*"
@@ -24,7 +24,7 @@ LESION = (
 )
 ENHANCING = r"enhancing|enhancement|et|etc"
 OTHER_MASK = (
-    r"gm|wm|csf|gr[ae]y|white|tissues?|parenchyma\w*|ventric\w*|cortex|cortical|subcort\w*|hippocamp\w*|thalam\w*|cerebell\w*|brainstem"
+    r"error|uncertainty|entropy|gm|wm|csf|gr[ae]y|white|tissues?|parenchyma\w*|ventric\w*|cortex|cortical|subcort\w*|hippocamp\w*|thalam\w*|cerebell\w*|brainstem"
     r"|aparc\w*|aseg\w*|parc\w*|regions?|lobes?|atlas|nuclei|vessels?|arter\w*|vein\w*|skull|skullmask|head|face|deface\w*|fov|air|background|bg|bone"
     r"|scalp|skin|eyes?|orbits?|nerves?|tracts?|bundles?|dilated|eroded|edge|contralateral|control|roi ?box|box"
     r"|bbox|nawm|pve\w*|prob\w*|synthseg"
@@ -37,10 +37,20 @@ KNOWN = (
 """Words beside a general word for masks that say nothing of what it shows."""
 
 
-def names_a_mask(words: Sequence[str]) -> bool:
-    """Say whether the words of a name speak of a mask, and not of an image."""
-    plain = normalise(" ".join(words))
-    return bool(says(f"{MASK}|brainmask|lesions?|gtv\\w*|enhancing|wmh\\w*", plain))
+def names_a_mask(words: Sequence[str], behind: int) -> bool:
+    """Say whether the words of a name speak of a mask, and not of an image.
+
+    Args:
+        words: The words of the name.
+        behind: Where those begin that stand behind the last contrast; before it a lesion may be that of the study's
+        name.
+    """
+    if says(f"{MASK}|brainmask", normalise(" ".join(words))):
+        return True
+    rest = normalise(" ".join(words[behind:]))
+    return bool(
+        says("lesions?|gtv\\w*|enhancing|wmh\\w*|tumou?rs?|tumou?r ?\\w*seg|tumou?r core|infarcts?|plaques?", rest)
+    )
 
 
 def is_mask_word(text: str) -> bool:

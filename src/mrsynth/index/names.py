@@ -44,7 +44,7 @@ SPELLINGS = {
 """Spellings of file names beside those of `core.types`, lower case."""
 
 NEUTRAL = re.compile(
-    r"\d+[a-z]?|[a-z]{1,3}\d+\w*|\d\w*|\w*\d{3,}\w*|w|ax|axial|sag|sagittal|cor|coronal|tra|trans|transversal|transverse|obl|iso|se|tse|fse|gre"
+    r"\d+[a-z]{0,3}|[a-z]{1,3}\d+|\w*\d{3,}\w*|w|acpc|dc|ax|axial|sag|sagittal|cor|coronal|tra|trans|transversal|transverse|obl|iso|se|tse|fse|gre"
     r"|gr|ir|tfe|ffe|vibe|space|cube|vista|flash|mprage|mp|rage|fl|fs|fatsat|sat|tir|tirm|spc|ns|nd|norm|sense|grappa|caipi|dis|"
     r"weighted|wi|image|images|img|scan|vol|volume|series|ser|acq|run|rec|echo|part|mag|magnitude|orig|original|raw|native|"
     r"n4|n3|bias|biascorr|corr|corrected|bfc|unbiased|norm\w*|std|standard|zscore|scaled|hist|histmatch|denoised?|nlm|gibbs|"
@@ -123,7 +123,8 @@ def read_name(path: Path) -> NamedImage:
     words = _words(stem)
     own = [i for i, word in enumerate(words) if word.means and not _is_target(words, i)]
     own = own or [i for i, word in enumerate(words) if word.means and is_contrast(word.means)][-1:]
-    names_mask = names_a_mask([word.text for word in words])
+    contrasts = [i for i, word in enumerate(words) if word.means and is_contrast(word.means)]
+    names_mask = names_a_mask([word.text for word in words], contrasts[-1] + 1 if contrasts else 0)
     first = _first_of_mask(words) if names_mask else _first_of_image(words, own)
     prefix = re.sub(r"[\W_]+$", "", stem[: words[first].start]) if first < len(words) else ""
     while PLANE.search(prefix):
@@ -167,6 +168,12 @@ def _is_target(words: Sequence[Word], i: int) -> bool:
     return words[i - 1].text.lower() in ("space",) or any(word.means for word in words[: i - 1]) or (
         words[i - 1].text.lower() in ("to", "in", "2")
     )  # fmt: skip
+
+
+def _is_glued_target(text: str) -> bool:
+    """Say whether a word is one of TARGET and a contrast: regT1, toT2."""
+    match = re.fullmatch(r"(?:to|in|on|(?:co)?reg|2)(\w+)", text, re.I)
+    return match is not None and spelt(match.group(1)) is not None
 
 
 def _first_of_image(words: Sequence[Word], own: Sequence[int]) -> int:
@@ -221,11 +228,13 @@ def _contrast_votes(words: Sequence[Word], own: Sequence[int], first: int, path:
         yield Vote(OTHER, CERTAIN, f"its name says {text} and {other[0]}: {other[1]}")
         return
     front = normalise(" ".join(w.text for w in words[:first] if not re.search(r"\d{2}", w.text)))
+    if front in ("y", "iy"):
+        yield Vote(DOUBT, WORD, f"{front} stands before {text}: a field of deformation?")
     if (other := other_kind(front)) and other[1] in BEFORE_TOO:
         yield Vote(DOUBT, WORD, f"{other[0]} stands before {text}: {other[1]}?")
     known = {part.lower() for folder in path.parts[:-1] for part in re.findall(r"[^\W_]+", folder)}
     for word in words[first:]:
-        if word.means or NEUTRAL.fullmatch(word.text) or word.text.lower() in known:
+        if word.means or NEUTRAL.fullmatch(word.text) or word.text.lower() in known or _is_glued_target(word.text):
             continue
         if list(agent_by_words(word.text, "")):
             continue

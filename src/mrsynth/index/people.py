@@ -40,7 +40,9 @@ _VISIT_IN_NAME = re.compile(rf"[\W_]+(?:{_VISIT}|{_MOMENT}|{_DATE})(?=$|[\W_])",
 """A visit inside what stands before the contrast: P01_ses1, P01_2019-03-07, anna_followup."""
 
 _REPEAT = re.compile(
-    r"((?:sub|subj|subject|pat|patient|case|proband|pid|id|p|s)[-_ ]?\d+)(?:[-_ ]\d{1,2}|[-_ ]?[a-d])", re.I
+    r"((?:sub|subj|subject|pat|patient|case|proband|pid|id|p|s)[-_ ]?\d+)(?:[-_ ]\d{1,2}|[-_ ]?[a-d])"
+    r"|(\d+|[a-z]+[-_]?(?!(?:19|20)\d\d[-_])\d{3,})[-_]\d{1,2}",
+    re.I,
 )
 """A patient and the number or letter of a visit: P01_1, P01a."""
 
@@ -85,7 +87,7 @@ def person_of(name: str) -> str:
     if visit is not None and re.search(r"[^\W_]", name[: visit.start()]):
         return re.sub(r"[\W_]+$", "", name[: visit.start()])
     repeat = _REPEAT.fullmatch(name)
-    return repeat.group(1) if repeat else name
+    return (repeat.group(1) or repeat.group(2)) if repeat else name
 
 
 def name_case(parts: tuple[str, ...], prefix: str, root: str, root_is_patient: bool) -> tuple[str, str]:

@@ -28,7 +28,7 @@ PLAIN_TYPES = (
     r"ORIGINAL|DERIVED|MIXED|PRIMARY|SECONDARY|OTHER|NONE|M|MAG\w*|M_(?:SE|FFE|IR|TSE|TFE)|SE|FFE|IR|TSE|TFE|GR|EP|ND|NORM"
     r"|DIS[23]D|FM\w*|FIL\w*|MFSPLIT|SH\d*|ADAPTIVE|AXIAL|VOLUME|T[12]|FLAIR|STIR|PROTON_DENSITY|DIFFUSION\w*|TRACEW?|ISO\w*"
     r"|MEAN|RESAMPLED|AVERAGE|COMPOSED|COMP_\w+|MPR\w*|REFORMATTED|REFORMAT|STACK\w*|RETRO\w*|MOSAIC|HELICAL|CT_\w+|HEAD_WORDS|WATER"
-    r"|W|CSA\w*|PARALLEL|MSUM|P[0-9]+|ECHO\d*|TE\d*|SUM|DENOISED?|DL|DEEP\w*|AIR\w*|SOFT|BONE|LUNG|THIN|SLICES?|NON_?PARALLEL"
+    r"|W|CSA.*|PARALLEL|MSUM|P[0-9]+|ECHO\d*|TE\d*|SUM|DENOISED?|DL|DEEP\w*|AIR\w*|SOFT|BONE|LUNG|THIN|SLICES?|NON_?PARALLEL"
     r"|MAGNITUDE|DERIVED_\w*|[0-9.]+|UNSPECIFIED|UNKNOWN"
 )
 """Values of ImageType (0008,0008) under which a plain image may stand, of several vendors."""
@@ -45,7 +45,7 @@ OTHER_TYPES: Mapping[str, str] = {
     r"R|REAL|I|IMAGINARY|COMPLEX": "a real or imaginary part",
     r"FAT\w*|F|IN_?PHASE|IP|OUT_?(?:OF_?)?PHASE|OPP_?PHASE\w*|OP": "a part of a Dixon image",
     r"UNI|INV[12]|T[12]_?STAR": "a map, or a part of one",
-    r"SCREEN SAVE|SCREENSHOT|CSAPARALLEL|REPORT": "a picture of a screen",
+    r"SCREEN SAVE|SCREENSHOT|REPORT": "a picture of a screen",
 }
 
 MAP_UNITS = r"ms|s|\[?hz\]?|hz|rad|deg|%|ppm|ml.*|mg.*|mmol.*|/s|1/s|s-1|cm/s|m/s|kpa|pa"

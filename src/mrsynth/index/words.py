@@ -27,7 +27,7 @@ OTHER_KINDS: tuple[tuple[str, str], ...] = (
      r"calc\w*|computed|synth\w* b|cb ?\d+|c ?dwi", "a map of diffusion"),
     (r"t1 ?maps?\w*|t2 ?maps?\w*|maps?|mapping|molli|t1 ?rho\w*|t2 ?rho\w*|relax\w*|symri|magic"
      r"|mp2rage .*t1 ?images|qt[12]|"
-     r"quantitative", "a map of relaxation"),
+     r"quanti\w*", "a map of relaxation"),
     (r"synth\w*|pred\w*|generated|fake|simulated|pseudo\w*|virtual|inpaint\w*|reconstructed t[12]|super ?res\w*|"
      r"cyclegan|pix2pix|gan|diffusion model|hallucinat\w*|filled|filling", "made by a model"),
     (r"inv ?[12]|uni|uni den|uniden", "a part of an MP2RAGE"),
@@ -44,7 +44,7 @@ OTHER_KINDS: tuple[tuple[str, str], ...] = (
     (r"mrs|svs|csi|spectro\w*", "spectroscopy"),
     (r"pve\w*|prob\w*|tpm|gm|wm|csf|gr[ae]y ?matter|white ?matter|tissue\w*|firstseg|pveseg|mixeltype|aseg|aparc\w*|"
      r"c[1-6]|[mw]{1,3}c[1-6]|rc[1-6]|curv\w*|thick\w*|sulc\w*|parc\w*", "a map of tissues"),
-    (r"jac\w*|logjac\w*|warp\w*|deform\w*|disp|displ\w*|xfm|transform\w*|trafo|affine|velocity|iy|"
+    (r"jac\w*|logjac\w*|\w*warp(?!ed)\w*|deform\w*|disp|displ\w*|xfm|transform\w*|trafo|velocity|iy|"
      r"warpcoef\w*|inverse ?warp", "a movement, not an image"),
     (r"bias ?field|biasfield|sensitivity|coil ?(?:map|sens)\w*|noise ?map|g ?factor|snr|residuals?|stdev|sd"
      r"|variance|error|"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydicom.uid import BasicTextSRStorage, MediaStorageDirectoryStorage, Second
 
 import dicom_factory as factory
 from mrsynth.core.errors import InputError
+from mrsynth.index.layouts import find_images
 from mrsynth.io.dicom import scan as dicom_scan
 from mrsynth.io.dicom.scan import DicomVolume, scan_dicom
 from mrsynth.io.dicom.series import read_dicom
@@ -310,3 +311,66 @@ def test_what_is_named_as_nifti_is_not_looked_into(tmp_path: Path, monkeypatch: 
     scan_dicom(tmp_path)
     assert len(looked) == 4
     assert "t1.nii" not in looked
+
+
+def test_a_part_of_a_stack_is_no_volume_of_its_own(tmp_path: Path) -> None:
+    """ImageType, description or the spelling of the patient's ID change midway: one volume all the same."""
+    plain = ["ORIGINAL", "PRIMARY", "M", "ND"]
+    changes: list[Callable[[int], Mapping[str, Any]]] = [
+        lambda k: {"ImageType": plain if k < 3 else [*plain, "FM"]},
+        lambda k: {"SeriesDescription": "T1" if k < 2 else "T1 repeat"},
+        lambda k: {"PatientID": "P1" if k < 2 else "p01"},
+    ]
+    for i, each in enumerate(changes):
+        factory.series(tmp_path / str(i), each=each)
+        (volume,), ignored = scan_dicom(tmp_path / str(i))
+        assert (volume.shape, ignored) == ((6, 5, 4), [])
+    factory.series(tmp_path / "two", each=lambda k: {"PatientID": "P1" if k < 2 else "P2"})
+    volumes, ignored = scan_dicom(tmp_path / "two")
+    assert volumes == []
+    assert {item.reason for item in ignored} == {"its series names 2 patients: whose is it? Export it again"}
+
+
+def test_phases_between_each_others_slices_are_volumes_of_their_own(tmp_path: Path) -> None:
+    def phase(k: int) -> Mapping[str, Any]:
+        return {"AcquisitionNumber": 1 + k % 2, "Modality": "CT"}
+
+    factory.series(tmp_path / "ct", factory.stored((6, 5, 8)), each=phase, step=(0, 0, 1.25))
+    assert [volume.shape[2] for volume in scan_dicom(tmp_path / "ct")[0]] == [4, 4]
+    between = {"SpacingBetweenSlices": 2.5, "SliceThickness": 2.5}
+    factory.series(tmp_path / "mr", factory.stored((6, 5, 8)), step=(0, 0, 1.25), **between)
+    with pytest.raises(InputError, match="2 volumes stand between each other's slices"):
+        read_dicom(tmp_path / "mr", {}, "t1")
+
+
+def test_two_slice_distances_are_no_missing_slices(tmp_path: Path) -> None:
+    def place(k: int) -> Mapping[str, Any]:
+        z = 5.0 * k if k < 4 else 15.0 + 2.5 * (k - 3)
+        return {"ImagePositionPatient": [0.0, 0.0, z]}
+
+    factory.series(tmp_path, factory.stored((6, 5, 9)), each=place)
+    with pytest.raises(InputError, match="the slices have 2 distances"):
+        read_dicom(tmp_path, {}, "t1")
+
+
+def test_values_of_philips_are_comparable_between_series(tmp_path: Path) -> None:
+    def scaled(scale: float) -> Mapping[str, Any]:
+        creator = DataElement(0x20050010, "LO", "Philips MR Imaging DD 001")
+        return {"creator": creator, "scale": DataElement(0x2005100E, "FL", scale), "RescaleSlope": 3.0 * scale}
+
+    for name, scale in (("a", 0.5), ("b", 0.25)):
+        factory.series(tmp_path / name, (factory.stored() * scale).astype(np.uint16), **scaled(scale))
+    one, other = (read_dicom(tmp_path / name, {}, "t1").data for name in ("a", "b"))
+    np.testing.assert_allclose(one, other, atol=4.1)
+
+
+def test_dicom_is_found_under_any_name_and_packed_files_are_told(tmp_path: Path) -> None:
+    factory.series(tmp_path / "a", names=[f"{k}.img" for k in range(4)])
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "x.dcm.gz").write_bytes(b"x")
+    (tmp_path / "c" / "T1.mgz").write_bytes(b"x")
+    intake = find_images(tmp_path)
+    assert [image.contrast for image in intake.found] == ["t1"]
+    told = sorted(item.reason for item in intake.ignored)
+    assert "unpack them first" in told[1]
+    assert "mri_convert" in told[0]
