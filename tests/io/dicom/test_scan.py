@@ -371,6 +371,6 @@ def test_dicom_is_found_under_any_name_and_packed_files_are_told(tmp_path: Path)
     (tmp_path / "c" / "T1.mgz").write_bytes(b"x")
     intake = find_images(tmp_path)
     assert [image.contrast for image in intake.found] == ["t1"]
-    told = sorted(item.reason for item in intake.ignored)
-    assert "unpack them first" in told[1]
-    assert "mri_convert" in told[0]
+    told = " ".join(item.reason for item in intake.ignored)
+    assert "unpack them first" in told
+    assert "mri_convert" in told
