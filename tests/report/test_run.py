@@ -95,6 +95,16 @@ def test_a_model_ahead_of_the_identity_and_behind_a_table_of_voxels_is_red(make_
     assert "All simple rivals" in html
 
 
+def test_the_page_says_whether_the_training_converged(make_run: MakeRun) -> None:
+    run = make_run(MODEL, IDENTITY)
+    assert "would lower the validation loss" not in page(run)
+    facts = RunRecord.read(run / "run.json")
+    ended = {"stage": 0, "epochs": 12, "further_percent": 4.0, "further_percent_95": (3.0, 5.0), "verdict": "falling"}
+    content = facts.model_dump(mode="json") | {"convergence": [ended]}
+    (run / "run.json").write_text(json.dumps(content))
+    assert "not converged: 12 epochs more would lower the validation loss by 4 % (3 to 5)." in page(run)
+
+
 def test_other_metrics_behind_make_the_verdict_mixed(make_run: MakeRun) -> None:
     run = make_run(MODEL, IDENTITY)
     metrics = json.loads((run / "metrics.json").read_text())

@@ -21,6 +21,7 @@ TILES = ("input", "synthetic", "truth", "difference", "ssim")
 DIFFERENCE_MAP = "berlin"
 SSIM_MAP = "viridis"
 BACKGROUND = "#0b0d10"
+SIDES, SOFT, WARNING = "#d8dee6", "#c9d1d9", "#ffc94d"
 TILE_PIXELS = 400
 """The long side of a picture in the page: large enough for burnt-in words, small enough for a page of many cases."""
 
@@ -123,20 +124,38 @@ def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) 
     if kind in ("difference", "ssim") and "lesion" in cut and (cut["lesion"] > 0).any():
         ax.contour(cut["lesion"] > 0, levels=[0.5], colors="white", linewidths=font / 11)
     ax.set_axis_off()
-    _burn(ax, panel, kind, font)
+    burn(ax, font, axis=panel.meta.get("axis", "axial"), synthetic=kind == "synthetic")
     return image
 
 
-def _burn(ax: Axes, panel: Panel, kind: str, font: float) -> None:
-    """Write the sides, and on an image that was never acquired the word SYNTHETIC, into the picture."""
+def burn(ax: Axes, font: float, *, axis: object = "axial", synthetic: bool = False, note: str = "") -> None:
+    """Write the sides, and on an image that was never acquired the word SYNTHETIC, into a picture.
+
+    Args:
+        ax: the picture.
+        font: size of the words, points.
+        axis: along which the slice was taken (see `side_labels`).
+        synthetic: whether the image was never acquired.
+        note: words for the upper right corner.
+    """
     outline = [withStroke(linewidth=font / 4, foreground="black")]
-    for x, label in zip((0.02, 0.98), side_labels(panel.meta.get("axis", "axial")), strict=True):
-        where: dict[str, Any] = {"ha": "left" if x < 0.5 else "right", "va": "center", "transform": ax.transAxes}
-        ax.text(x, 0.5, label, color="#d8dee6", fontsize=font * 0.9, path_effects=outline, **where)
-    if kind == "synthetic":
+    where: dict[str, Any] = {"transform": ax.transAxes, "path_effects": outline, "parse_math": False}
+    for x, label, side in zip((0.02, 0.98), side_labels(axis), ("left", "right"), strict=True):
+        ax.text(x, 0.5, label, color=SIDES, fontsize=font * 0.9, ha=side, va="center", **where)
+    if synthetic:
         # In the corner, so that the word is whole when the page lays half of the picture over the truth.
-        where = {"ha": "left", "va": "bottom", "transform": ax.transAxes}
-        ax.text(0.02, 0.015, "SYNTHETIC", color="#ffc94d", fontsize=font, weight="bold", path_effects=outline, **where)
+        ax.text(0.02, 0.015, "SYNTHETIC", color=WARNING, fontsize=font, weight="bold", ha="left", va="bottom", **where)
+    if note:
+        ax.text(0.98, 0.985, note, color=SIDES, fontsize=font * 0.9, ha="right", va="top", **where)
+
+
+def label_bar(ax: Axes, bar: Any, low: float, high: float, size: float) -> None:
+    """Label a horizontal colour bar at its ends and its middle; a signed range with its signs."""
+    ticks = [low, (low + high) / 2, high]
+    bar.set_ticks(ticks)
+    ax.set_xticklabels([f"{tick:+g}" if low < 0 and tick else f"{tick:g}" for tick in ticks])
+    ax.tick_params(colors=SOFT, labelsize=size, length=2, pad=2)
+    bar.outline.set_visible(False)
 
 
 def tile_png(panel: Panel, kind: str, limit: float) -> bytes:
@@ -188,7 +207,7 @@ def rows_png(panels: Sequence[Panel], captions: Sequence[str]) -> bytes:
         "difference": "synthetic − truth",
         "ssim": "SSIM",
     }
-    ink: dict[str, Any] = {"color": "#c9d1d9", "fontsize": 9}
+    ink: dict[str, Any] = {"color": SOFT, "fontsize": 9}
     for row, (panel, caption) in enumerate(zip(panels, captions, strict=True)):
         for column, kind in enumerate(TILES):
             ax = figure.add_subplot(grid[row, column])
@@ -222,8 +241,4 @@ def _colour_bar(figure: Figure, image: Any, ax: Axes, height: float) -> None:
     low, high = image.get_clim()
     where = ax.get_position()
     cax = figure.add_axes((where.x0 + 0.12 * where.width, height, 0.76 * where.width, 0.012))
-    ticks = [low, (low + high) / 2, high]
-    bar = figure.colorbar(image, cax=cax, orientation="horizontal", ticks=ticks)
-    cax.set_xticklabels([f"{tick:+g}" if low < 0 and tick else f"{tick:g}" for tick in ticks])
-    cax.tick_params(colors="#c9d1d9", labelsize=8, length=2, pad=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    label_bar(cax, figure.colorbar(image, cax=cax, orientation="horizontal"), low, high, 8)

@@ -14,14 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from mrsynth.drawing.display import display
-from mrsynth.drawing.panels import BACKGROUND, DIFFERENCE_MAP, figure_png, round_limit, side_labels
+from mrsynth.drawing.panels import BACKGROUND, DIFFERENCE_MAP, SOFT, burn, figure_png, label_bar, round_limit
 
 ERROR_MAP = "inferno"
 OUTLINE = "#46dcaa"
-INK, SOFT, WARNING = "#f0f3f6", "#c9d1d9", "#ffc94d"
+INK = "#f0f3f6"
 MARGIN_MM = 6.0
 """What a picture shows around the region it is of."""
 
@@ -155,18 +154,7 @@ def _draw_tile(ax: Axes, tile: Tile, row: PlateRow, extent: tuple[float, float],
     middle = [(low + high) / 2 for low, high in span]
     ax.set_xlim(middle[0] + extent[0] / 2, middle[0] - extent[0] / 2)
     ax.set_ylim(middle[1] - extent[1] / 2, middle[1] + extent[1] / 2)
-    _burn(ax, tile)
-
-
-def _burn(ax: Axes, tile: Tile) -> None:
-    """Write the sides, the note and, where an image was never acquired, the word SYNTHETIC into a picture."""
-    font: dict[str, Any] = {"transform": ax.transAxes, "path_effects": [withStroke(linewidth=1.6, foreground="black")]}
-    for x, label, ha in zip((0.02, 0.98), side_labels("axial"), ("left", "right"), strict=True):
-        ax.text(x, 0.5, label, color=SOFT, fontsize=6, ha=ha, va="center", **font)
-    if tile.synthetic:
-        ax.text(0.02, 0.015, "SYNTHETIC", color=WARNING, fontsize=6.5, weight="bold", ha="left", va="bottom", **font)
-    if tile.note:
-        ax.text(0.98, 0.985, tile.note, color=SOFT, fontsize=6, ha="right", va="top", parse_math=False, **font)
+    burn(ax, 6.5, synthetic=tile.synthetic, note=tile.note)
 
 
 def _foot(figure: Figure, plate: Plate, drawn: Sequence[str], limits: dict[str, float]) -> None:
@@ -179,10 +167,6 @@ def _foot(figure: Figure, plate: Plate, drawn: Sequence[str], limits: dict[str, 
         cmap, lower, words = BARS[kind]
         low, high = lower * limits[kind], limits[kind]
         cax = figure.add_axes(((width - 2.1 * number + 0.15) / width, 0.26 / height, 1.7 / width, 0.08 / height))
-        ticks = [low, (low + high) / 2, high]
         scale = ScalarMappable(Normalize(low, high), cmap)
-        bar = figure.colorbar(scale, cax=cax, orientation="horizontal", ticks=ticks)
-        cax.set_xticklabels([f"{tick:+g}" if low < 0 and tick else f"{tick:g}" for tick in ticks])
+        label_bar(cax, figure.colorbar(scale, cax=cax, orientation="horizontal"), low, high, 7)
         cax.set_title(words, color=SOFT, fontsize=7, pad=3)
-        cax.tick_params(colors=SOFT, labelsize=7, length=2, pad=2)
-        bar.outline.set_visible(False)  # type: ignore[operator]

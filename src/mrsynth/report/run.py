@@ -170,6 +170,7 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
         "response": _response(folder.response),
         "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
         "best": best_epoch(history) if history is not None else None,
+        "convergence": [Convergence.model_validate(one) for one in folder.run.get("convergence") or ()],
         "strips": _themed(lambda theme: strips_png(strips, theme)) if strips else None,
         "cases_table": cases_table(folder, cases, at, volumes | {cases[i].case: f"#case-{i + 1}" for i in shown}),
         "cases": [_case(folder, cases[i], i + 1, at, limit) for i in shown],

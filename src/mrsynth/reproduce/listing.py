@@ -122,16 +122,14 @@ def _entry(item: Item, out: Path) -> ItemEntry:
 
 
 def convergence_words(training: Training | None) -> str:
-    """Return how a training ended, in words, "" where nobody knows."""
-    stages = list(getattr(training, "convergence", None) or [])
-    words = [f"stage {one.stage + 1}: {one.words}" if len(stages) > 1 else str(one.words) for one in stages]
-    return "; ".join(words)
+    """Return how the stages of a training ended, in words, "" where nobody knows."""
+    stages = training.convergence if training is not None else []
+    return "; ".join(f"stage {one.stage + 1}: {one.words}" if len(stages) > 1 else one.words for one in stages)
 
 
 def has_converged(training: Training | None) -> bool | None:
     """Say whether every stage of a training came to rest, None where nobody knows."""
-    stages = list(getattr(training, "convergence", None) or [])
-    verdicts = {one.verdict for one in stages}
+    verdicts = {one.verdict for one in training.convergence} if training is not None else set()
     if "falling" in verdicts:
         return False
     return True if verdicts == {"converged"} else None

@@ -237,7 +237,7 @@ def _row(label: str, source: Source, table: TableSettings, results: Results) -> 
             mean = float(rival[1].mean(axis=1).mean())
             cell = cell.model_copy(update={"rival": rival[0], "rival_mean": mean})
         cells[name] = cell
-    training = item.training if item is not None else None
+    training = item.maker.training if item is not None else None
     return Row(
         label=label,
         source=next(iter(results.names(source)), None),
