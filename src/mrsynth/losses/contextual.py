@@ -46,6 +46,11 @@ class Contextual(nn.Module):
 
         A perfect match, in any order of the points, costs 0 where no two points of the target are equal. Equal points
         share the similarity: a target against itself costs 0.69 where half of it is constant.
+
+        Args:
+            prediction: the network's image.
+            target: the true image.
+            inputs: not looked at.
         """
         synthetic = self.features(prediction)
         with torch.no_grad():
@@ -71,7 +76,15 @@ def contextual(
     epsilon: float = 1e-5,
     tile: int = TILE,
 ) -> Float[Tensor, ""]:
-    """Return the contextual loss of feature maps, mean over the batch; see Contextual."""
+    """Return the contextual loss of feature maps, mean over the batch; see Contextual.
+
+    Args:
+        synthetic: feature maps of the prediction.
+        real: feature maps of the target.
+        bandwidth: h of equation 5.
+        epsilon: of equation 4.
+        tile: pairs of points held at once.
+    """
     similarity = Similarity(bandwidth, epsilon, max(1, tile // real[0, 0].numel()))
     pairs = zip(synthetic.flatten(2).mT, real.flatten(2).mT, strict=True)
     return torch.stack([_loss(s, r, similarity) for s, r in pairs]).mean()
@@ -95,6 +108,10 @@ class Similarity:
 
         With the cosines c = 1 − d (equation 3), (1 − d̃)/h of equations 4 and 5 is c / (h (min d + ε)) plus a constant
         of the row, which equation 6, a softmax, does not see.
+
+        Args:
+            s: n directions.
+            r: m directions.
         """
         cosine = s @ r.T
         nearest = (1 - cosine.max(dim=1, keepdim=True).values).clamp(min=0)  # below 0 is rounding
@@ -102,7 +119,12 @@ class Similarity:
         return (cosine * sharpness).softmax(dim=1)
 
     def mean_of_best(self, s: Float[Tensor, "n f"], r: Float[Tensor, "m f"]) -> Float[Tensor, ""]:
-        """Return CX of equation 7: the mean over j of max_i CX_ij."""
+        """Return CX of equation 7: the mean over j of max_i CX_ij.
+
+        Args:
+            s: n directions.
+            r: m directions.
+        """
         best, row = self._best(s.detach(), r.detach())
         if not torch.is_grad_enabled() or not (s.requires_grad or r.requires_grad):
             return best.mean()

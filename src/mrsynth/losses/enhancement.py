@@ -48,7 +48,12 @@ class EnhancementMAE(LossTerm):
     def mask(
         self, target: Float[Tensor, "b 1 *space"], inputs: Float[Tensor, "b c *space"]
     ) -> Bool[Tensor, "b 1 *space"]:
-        """Return M; ValueError where the inputs have no such channel."""
+        """Return M; ValueError where the inputs have no such channel.
+
+        Args:
+            target: the true image.
+            inputs: the contrasts, native T1 among them.
+        """
         channel = self.channel or 0
         if channel >= inputs.shape[1]:
             raise ValueError(f"enhancement_mae: channel {channel} of {inputs.shape[1]} inputs")

@@ -17,7 +17,12 @@ SMALLEST_SQUARE = 1e-12
 
 @in_float32
 def critic_loss(real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Return what the critic lowers: mean score of the synthesized minus mean score of the real images (−L_GAN)."""
+    """Return what the critic lowers: mean score of the synthesized minus mean score of the real images (−L_GAN).
+
+    Args:
+        real: scores of real images.
+        fake: scores of synthetic ones.
+    """
     return fake.mean() - real.mean()
 
 
@@ -60,7 +65,12 @@ def _between(
 
 @in_float32
 def patch_critic_loss(real: Float[Tensor, "b 1 *patches"], fake: Float[Tensor, "b 1 *patches"]) -> Float[Tensor, ""]:
-    """Mean cross entropy of telling real patches (1) from synthetic ones (0), halved (Isola et al. 2017, §3.3)."""
+    """Mean cross entropy of telling real patches (1) from synthetic ones (0), halved (Isola et al. 2017, §3.3).
+
+    Args:
+        real: logits of real patches.
+        fake: logits of synthetic ones.
+    """
     return (_entropy(real, 1.0) + _entropy(fake, 0.0)) / 2
 
 

@@ -41,7 +41,13 @@ class PatchWasserstein(LossTerm):
         return self
 
     def draw_offsets(self, draw: np.random.Generator, scales: int = 1, dimensions: int = 3) -> list[Offset]:
-        """Draw where the patch grid starts, one place a scale, from {0, …, ⌈patch/2⌉} along each axis."""
+        """Draw where the patch grid starts, one place a scale, from {0, …, ⌈patch/2⌉} along each axis.
+
+        Args:
+            draw: the generator.
+            scales: of the prediction.
+            dimensions: 2 or 3.
+        """
         places = draw.integers(0, -(-self.patch // 2) + 1, size=(scales, dimensions))
         return [tuple(int(start) for start in place) for place in places]
 
@@ -95,6 +101,11 @@ def patches(x: Tensor, edge: int, start: Sequence[int]) -> Tensor:
     """Return the patches of edge^d voxels of (b, c, *space) as rows (patch, voxel), without overlap.
 
     The grid starts at `start`, the image repeats periodically beyond its borders (pinetz2023 §2.2).
+
+    Args:
+        x: (b, c, *space).
+        edge: of a patch, voxels.
+        start: first voxel along each axis.
     """
     for axis, first in enumerate(start, start=2):
         size = x.shape[axis]
@@ -108,7 +119,12 @@ def patches(x: Tensor, edge: int, start: Sequence[int]) -> Tensor:
 
 
 def at_scale(x: Float[Tensor, "b c *space"], scale: int) -> Float[Tensor, "b c *coarse"]:
-    """Return means over 2^scale voxels along each axis; sizes round up, a border mean is over the voxels there are."""
+    """Return means over 2^scale voxels along each axis; sizes round up, a border mean is over the voxels there are.
+
+    Args:
+        x: images.
+        scale: 0 is the finest.
+    """
     if scale == 0:
         return x
     return POOLS[x.ndim - 2](x, 2**scale, ceil_mode=True, count_include_pad=False)

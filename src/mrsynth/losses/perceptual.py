@@ -31,7 +31,13 @@ class Perceptual(nn.Module):
     def forward(
         self, prediction: Float[Tensor, "b 1 *space"], target: Float[Tensor, "b 1 *space"], inputs: Tensor | None = None
     ) -> Float[Tensor, ""]:
-        """Return the distance; 0 at a perfect match, the gradient goes to the prediction alone."""
+        """Return the distance; 0 at a perfect match, the gradient goes to the prediction alone.
+
+        Args:
+            prediction: the network's image.
+            target: the true image.
+            inputs: not looked at.
+        """
         synthetic = self.features(prediction)
         with torch.no_grad():
             real = self.features(target)
@@ -42,7 +48,13 @@ class Perceptual(nn.Module):
 def feature_distance(
     synthetic: Float[Tensor, "n f u v"], real: Float[Tensor, "n f u v"], norm: Norm
 ) -> Float[Tensor, ""]:
-    """Return the mean distance over all points and features."""
+    """Return the mean distance over all points and features.
+
+    Args:
+        synthetic: maps of the prediction.
+        real: maps of the target.
+        norm: l1 or l2.
+    """
     return DISTANCES[norm](synthetic, real)
 
 
@@ -68,7 +80,12 @@ Maps = Sequence[Tensor]
 
 @in_float32
 def feature_loss(prediction: Maps, target: Maps) -> Float[Tensor, ""]:
-    """Mean over layers of the mean absolute difference of the activations."""
+    """Mean over layers of the mean absolute difference of the activations.
+
+    Args:
+        prediction: activations on the prediction.
+        target: activations on the target.
+    """
     _check(prediction, target)
     return torch.stack([(p - t).abs().mean() for p, t in zip(prediction, target, strict=True)]).mean()
 
@@ -78,6 +95,10 @@ def style_loss(prediction: Maps, target: Maps) -> Float[Tensor, ""]:
     """Mean over layers of ‖G(prediction) − G(target)‖² / (4 c²), G the Gram matrix of the c channels.
 
     It compares which textures occur, not where they are. The paper takes the maps of a VGG-19 trained on photographs.
+
+    Args:
+        prediction: activations on the prediction.
+        target: activations on the target.
     """
     _check(prediction, target)
     layers = []

@@ -19,7 +19,13 @@ inputs: the contrasts in the recipe's order, as they were before any of them was
 def mse(
     prediction: Float[Tensor, "b *shape"], target: Float[Tensor, "b *shape"], inputs: Tensor | None = None
 ) -> Float[Tensor, ""]:
-    """Mean squared error over all voxels (osman2022 §2.4)."""
+    """Mean squared error over all voxels (osman2022 §2.4).
+
+    Args:
+        prediction: the network's image.
+        target: the true image.
+        inputs: not looked at.
+    """
     return nn.functional.mse_loss(prediction, target)
 
 
@@ -27,7 +33,13 @@ def mse(
 def mae(
     prediction: Float[Tensor, "b *shape"], target: Float[Tensor, "b *shape"], inputs: Tensor | None = None
 ) -> Float[Tensor, ""]:
-    """Mean absolute error over all voxels (chen2022 §III-C; osman2022 tried it: inferior to MSE)."""
+    """Mean absolute error over all voxels (chen2022 §III-C; osman2022 tried it: inferior to MSE).
+
+    Args:
+        prediction: the network's image.
+        target: the true image.
+        inputs: not looked at.
+    """
     return nn.functional.l1_loss(prediction, target)
 
 
@@ -43,6 +55,11 @@ def bce(
     above 16.6) or p < e^−100: PyTorch stops the logarithm at −100 there, so a wrong pixel counts 100, not its logit.
     Its least value is the target's own entropy, not 0. Raises ValueError where p or t is outside of [0, 1], e.g. behind
     a network without a sigmoid.
+
+    Args:
+        prediction: the network's image.
+        target: the true image.
+        inputs: not looked at.
     """
     for name, image in (("prediction", prediction), ("target", target)):
         low, high = image.detach().aminmax()

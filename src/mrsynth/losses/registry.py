@@ -67,7 +67,13 @@ def build_terms(
     inputs: Sequence[str] = (),
     features: FeatureSource | None = None,
 ) -> list[Term]:
-    """Return the losses of which `build_loss` makes the sum, each with its weight."""
+    """Return the losses of which `build_loss` makes the sum, each with its weight.
+
+    Args:
+        terms: as in `build_loss`.
+        inputs: as in `build_loss`.
+        features: as in `build_loss`.
+    """
     weighted = [_term(name, spec, inputs, features) for name, spec in terms.items()]
     counted = [(weight, loss) for weight, loss in weighted if weight]
     if not counted:

@@ -54,6 +54,11 @@ def weighted(
 
     One neighbour at a time, as a shifted view: what is kept for the backward pass are 27 weights a voxel and head, not
     27 copies of d features.
+
+    Args:
+        query: of each voxel, h heads of d features.
+        key: padded by one voxel.
+        value: padded by one voxel.
     """
     space = query.shape[3:]
     query = query * query.shape[2] ** -0.5

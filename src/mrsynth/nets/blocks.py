@@ -19,7 +19,13 @@ HALVED: dict[Mode, tuple[bool, ...]] = {"2d": (True, True), "slab": (True, True,
 
 
 def per_axis(mode: Mode, halved: int, other: int = 1) -> tuple[int, ...]:
-    """Return one number a space axis: `halved` for the axes that the mode scales, `other` for the rest."""
+    """Return one number a space axis: `halved` for the axes that the mode scales, `other` for the rest.
+
+    Args:
+        mode: which axes are scaled.
+        halved: the number for those.
+        other: the number for the rest.
+    """
     if mode not in HALVED:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(HALVED)}")
     return tuple(halved if scaled else other for scaled in HALVED[mode])
@@ -28,13 +34,28 @@ def per_axis(mode: Mode, halved: int, other: int = 1) -> tuple[int, ...]:
 def convolution(
     mode: Mode, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = True
 ) -> nn.Module:
-    """Return a zero-padded convolution with an odd kernel on all axes; the stride acts on the mode's scaled axes."""
+    """Return a zero-padded convolution with an odd kernel on all axes; the stride acts on the mode's scaled axes.
+
+    Args:
+        mode: which axes the stride acts on, and how many there are.
+        inputs: channels in.
+        outputs: channels out.
+        kernel: odd edge.
+        stride: on the mode's scaled axes.
+        bias: whether it has one.
+    """
     layer = nn.Conv2d if len(per_axis(mode, 1)) == 2 else nn.Conv3d
     return layer(inputs, outputs, kernel, stride=per_axis(mode, stride), padding=kernel // 2, bias=bias)  # type: ignore[arg-type]
 
 
 def normalisation(mode: Mode, width: int, norm: Norm) -> nn.Module:
-    """Return the normalisation layer, the identity for "none"."""
+    """Return the normalisation layer, the identity for "none".
+
+    Args:
+        mode: 2-D or 3-D.
+        width: channels.
+        norm: its kind.
+    """
     flat = len(per_axis(mode, 1)) == 2
     if norm == "batch":
         return nn.BatchNorm2d(width) if flat else nn.BatchNorm3d(width)
@@ -83,7 +104,12 @@ class ResBlock(nn.Module):
 
 
 def pad_to_multiple(x: Float[Tensor, "b c *space"], stride: Sequence[int]) -> Float[Tensor, "b c *padded"]:
-    """Append zeros (the background's value) to the far end of each axis, up to a multiple of the stride."""
+    """Append zeros (the background's value) to the far end of each axis, up to a multiple of the stride.
+
+    Args:
+        x: images.
+        stride: one number an axis.
+    """
     pads: list[int] = []
     for size, step in zip(reversed(x.shape[2:]), reversed(stride), strict=True):
         pads += [0, -size % step]
@@ -91,5 +117,10 @@ def pad_to_multiple(x: Float[Tensor, "b c *space"], stride: Sequence[int]) -> Fl
 
 
 def crop_to(x: Float[Tensor, "b c *padded"], space: Sequence[int]) -> Float[Tensor, "b c *space"]:
-    """Return the near corner of size `space`: undoes `pad_to_multiple`."""
+    """Return the near corner of size `space`: undoes `pad_to_multiple`.
+
+    Args:
+        x: padded images.
+        space: the size to return.
+    """
     return x[(slice(None), slice(None), *(slice(size) for size in space))]

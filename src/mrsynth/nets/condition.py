@@ -63,6 +63,11 @@ class ConditionalResidual(nn.Module):
         self.shortcut = nn.Identity() if inputs == width else Convolution(inputs, width, 1)
 
     def forward(self, x: Float[Tensor, "b i x y z"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b w x y z"]:
-        """Return the block's features."""
+        """Return the block's features.
+
+        Args:
+            x: features.
+            embedding: of dose and field.
+        """
         inner = self.first(nn.functional.leaky_relu(x, SLOPE)) + self.project(embedding)[:, :, None, None, None]
         return self.shortcut(x) + self.second(nn.functional.leaky_relu(inner, SLOPE))

@@ -46,6 +46,12 @@ class Critic(Network):
         """Return one score a sample. condition: (dose, b0_tesla).
 
         Raises ValueError for images of less than 2^(scales − 1) voxels along an axis.
+
+        Args:
+            residual: real or synthetic low dose less native.
+            native: scan without agent.
+            standard: scan at full dose.
+            condition: (dose, b0_tesla).
         """
         if min(residual.shape[2:]) < self.smallest:
             raise ValueError(

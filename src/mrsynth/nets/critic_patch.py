@@ -48,7 +48,12 @@ class PatchCritic(Network):
         self.head = layer(widths[-1], 1, kernel, padding=1)  # type: ignore[arg-type]
 
     def features(self, image: Float[Tensor, "b 1 *space"], condition: Float[Tensor, "b i *space"]) -> list[Tensor]:
-        """Return every layer's activations (b, width, *patches): what MedGAN's feature and style losses compare."""
+        """Return every layer's activations (b, width, *patches): what MedGAN's feature and style losses compare.
+
+        Args:
+            image: to judge.
+            condition: the network's inputs.
+        """
         x = torch.cat([image, condition], dim=1)
         maps: list[Tensor] = []
         for layer in self.layers:
@@ -59,5 +64,10 @@ class PatchCritic(Network):
     def forward(
         self, image: Float[Tensor, "b 1 *space"], condition: Float[Tensor, "b i *space"]
     ) -> Float[Tensor, "b 1 *patches"]:
-        """Return one logit a patch, positive for real."""
+        """Return one logit a patch, positive for real.
+
+        Args:
+            image: to judge.
+            condition: the network's inputs.
+        """
         return self.head(self.features(image, condition)[-1])

@@ -47,5 +47,14 @@ class DECNN(Network):
 def decnn(
     inputs: int = 3, mode: Mode = "2d", width: int = 64, embeddings: int = 3, rounds: int = 1, norm: Norm = "batch"
 ) -> AutoContext:
-    """Return DECNN. rounds: of auto-context around it; 1 is the published network, whose blocks embed the estimate."""
+    """Return DECNN. rounds: of auto-context around it; 1 is the published network, whose blocks embed the estimate.
+
+    Args:
+        inputs: channels.
+        mode: 2-D or 3-D.
+        width: feature maps.
+        embeddings: embedding blocks.
+        rounds: of auto-context around it; 1 is the published network, whose blocks embed the estimate.
+        norm: normalisation.
+    """
     return AutoContext(lambda channels: DECNN(channels, mode, width, embeddings, norm), inputs, rounds)

@@ -18,6 +18,12 @@ def initialise(net: nn.Module, scheme: Scheme, generator: torch.Generator | None
     he_uniform, he_normal: He et al. 2015 (ICCV), equation 10. dcgan: N(0, 0.02), normalisation weights N(1, 0.02)
     (Isola et al. 2017, supplement 6.2). generator: None takes torch's own. A network without memory (on the
     meta device: its shapes alone) is left as it is.
+
+    Args:
+        net: the network, in place.
+        scheme: he_uniform, he_normal: He et al. 2015 (ICCV), equation 10; dcgan: N(0, 0.02) (Isola et al. 2017,
+            supplement 6.2).
+        generator: None takes torch's own.
     """
     if any(parameter.is_meta for parameter in net.parameters()):
         return net

@@ -71,5 +71,14 @@ def lagan(
     """Return the generator of (auto-context) LA-GANs: patches of 64³ in 8³ cells of 8³ voxels, 2 rounds.
 
     rounds=1 is the net without auto-context. cells: (8, 8, 1) with mode "slab", (8, 8) with "2d".
+
+    Args:
+        inputs: channels.
+        mode: which axes are halved.
+        widths: feature maps a level.
+        cell: edge of a cell, voxels.
+        cells: cells an axis: (8, 8, 1) with mode slab, (8, 8) with 2d.
+        rounds: of auto-context; 1 is the net without.
+        norm: normalisation.
     """
     return AutoContext(lambda channels: LAGenerator(channels, mode, widths, cell, cells, norm), inputs, rounds)

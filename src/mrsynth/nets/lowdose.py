@@ -20,7 +20,12 @@ class Scale(nn.Module):
         self.attention = LocalAttention(width) if attention else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b i x y z"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b w x y z"]:
-        """Return the scale's features."""
+        """Return the scale's features.
+
+        Args:
+            x: features.
+            embedding: of dose and field.
+        """
         for block in self.blocks:
             x = block(x, embedding)
         return self.attention(x)

@@ -30,12 +30,25 @@ EXPANSION = 4
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution with zero padding and without bias: batch normalisation follows."""
+    """Return a convolution with zero padding and without bias: batch normalisation follows.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: odd edge.
+        stride: in the plane.
+    """
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
 
 def shortcut(inputs: int, outputs: int, stride: int = 1) -> nn.Module | None:
-    """Return the projection of a block's input (1×1 convolution), None where input and output have one shape."""
+    """Return the projection of a block's input (1×1 convolution), None where input and output have one shape.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        stride: in the plane.
+    """
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))

@@ -69,7 +69,12 @@ def weights_file(network: str, weights: str, instead: str = TRAINED_INSTEAD) -> 
 
 
 def download(network: str, instead: str = TRAINED_INSTEAD) -> None:
-    """Let torchvision bring its weights into PyTorch's cache, unless they are there; raises ModelError if it cannot."""
+    """Let torchvision bring its weights into PyTorch's cache, unless they are there; raises ModelError if it cannot.
+
+    Args:
+        network: vgg16, vgg19 or a resnet.
+        instead: what a user without a network can do, for the message.
+    """
     if network not in CACHED or (Path(torch.hub.get_dir()) / "checkpoints" / CACHED[network]).is_file():
         return
     try:
@@ -86,7 +91,12 @@ def download(network: str, instead: str = TRAINED_INSTEAD) -> None:
 
 
 def cached(network: str, instead: str = TRAINED_INSTEAD) -> Path:
-    """Return torchvision's file in PyTorch's cache; raises ModelError that says how to get it, or what else to do."""
+    """Return torchvision's file in PyTorch's cache; raises ModelError that says how to get it, or what else to do.
+
+    Args:
+        network: vgg16, vgg19 or a resnet.
+        instead: what a user without the file can do, for the message.
+    """
     if network not in CACHED:
         raise ModelError(
             f"There are no public weights of the network '{network}'.",

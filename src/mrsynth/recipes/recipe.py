@@ -120,6 +120,10 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
     A network of another name that comes with settings is replaced too, and a way of training of another kind: the old
     one's settings are not its own.
+
+    Args:
+        base: the mapping to change, which stays as it is.
+        change: what is new.
     """
     merged = dict(base)
     for key, value in change.items():

@@ -160,6 +160,10 @@ def stage_terms(recipe: LossTerms, stage: LossTerms) -> dict[str, float | dict[s
     """Return the losses of a stage: the recipe's, each changed by the stage's entry of its name.
 
     A number is a weight, so {"enhancement_mae": 10} over {"enhancement_mae": {"weight": 1, "delta": 0.1}} keeps delta.
+
+    Args:
+        recipe: the recipe's losses.
+        stage: the stage's.
     """
     terms = {name: dict(spec) if isinstance(spec, Mapping) else {"weight": spec} for name, spec in recipe.items()}
     for name, spec in stage.items():

@@ -3,6 +3,7 @@
 from mrsynth.synthesize.dose import Doses
 from mrsynth.synthesize.impute import REFUSE, MissingInputs
 from mrsynth.synthesize.predict import Synthesizer, Units, load_model
+from mrsynth.synthesize.spread import spread
 from mrsynth.volume.predict import Inference
 
-__all__ = ["REFUSE", "Doses", "Inference", "MissingInputs", "Synthesizer", "Units", "load_model"]
+__all__ = ["REFUSE", "Doses", "Inference", "MissingInputs", "Synthesizer", "Units", "load_model", "spread"]

@@ -79,7 +79,12 @@ class SliceSet(Samples):
         return len(self.index)
 
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, *sample_shape) with these slices."""
+        """Fill a block (b, *sample_shape) with these slices.
+
+        Args:
+            block: to fill.
+            numbers: their numbers.
+        """
         rows = np.asarray(numbers)
         if self.memory is not None:
             places = torch.from_numpy(self.places[rows].ravel())
@@ -128,7 +133,12 @@ class SliceSet(Samples):
 
 
 def plane_shape(shape: Sequence[int], axis: int) -> tuple[int, ...]:
-    """Return the size of the slices along an axis of a volume (x, y, z): those of z are (x, y), of x (y, z)."""
+    """Return the size of the slices along an axis of a volume (x, y, z): those of z are (x, y), of x (y, z).
+
+    Args:
+        shape: (x, y, z).
+        axis: 0, 1 or 2.
+    """
     return tuple(n for other, n in enumerate(shape) if other != axis)
 
 
@@ -146,7 +156,13 @@ def common_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 def kept_slices(brain: np.ndarray, min_brain_fraction: float, axis: int = 2) -> np.ndarray:
     """Return the indices of the slices along an axis of a mask (x, y, z) whose brain covers at least this share of
-    their area."""
+    their area.
+
+    Args:
+        brain: mask (x, y, z).
+        min_brain_fraction: of a slice's area.
+        axis: along which slices are counted.
+    """
     share = (np.moveaxis(np.asarray(brain), axis, 0) > 0).mean(axis=(1, 2))
     return np.flatnonzero(share >= max(min_brain_fraction, np.finfo(float).tiny))
 
@@ -200,7 +216,12 @@ class Rotated(Samples):
         return TURNS * len(self.samples)
 
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, channels, x, x) with these samples."""
+        """Fill a block (b, channels, x, x) with these samples.
+
+        Args:
+            block: to fill.
+            numbers: their numbers.
+        """
         self.samples.fill(block, [number // TURNS for number in numbers])
         for sample, number in zip(block, numbers, strict=True):
             if turns := number % TURNS:

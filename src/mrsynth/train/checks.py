@@ -149,7 +149,13 @@ def _setting(recipe: Recipe, dotted: str) -> Any:
 
 
 def differing(before: Recipe, recipe: Recipe, sections: Sequence[str]) -> str | None:
-    """Return the first of the sections in which two recipes differ."""
+    """Return the first of the sections in which two recipes differ.
+
+    Args:
+        before: one recipe.
+        recipe: the other.
+        sections: dotted names.
+    """
     return next((name for name in sections if _setting(before, name) != _setting(recipe, name)), None)
 
 
@@ -188,7 +194,12 @@ def net_stride(net: NetSettings) -> Any:
 
 
 def check_prepared(recipe: Recipe, prepared: PreparedCohort) -> None:
-    """Raise where the prepared cohort is not what the recipe asks for."""
+    """Raise where the prepared cohort is not what the recipe asks for.
+
+    Args:
+        recipe: what is asked for.
+        prepared: the cohort.
+    """
     if complete_steps(prepared.asked) != recipe.prepare:
         raise RecipeError(
             f"The cohort in {prepared.folder} was prepared by other steps than recipe {recipe.name} has.",

@@ -118,14 +118,26 @@ def train_features(
 
 
 def network_file(cohort: PreparedCohort, split: str, names: Sequence[str], settings: FeatureTraining) -> str:
-    """Return the name of the file in which a feature network lies: that of all it depends on."""
+    """Return the name of the file in which a feature network lies: that of all it depends on.
+
+    Args:
+        cohort: the prepared cohort.
+        split: that it learned from.
+        names: contrasts.
+        settings: of its training.
+    """
     what = [settings.model_dump(), list(names), split, cohort.fingerprint]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     return f"{NETWORK}_{key}.safetensors"
 
 
 def load_features(path: Path, layer: str) -> VGG:
-    """Return a feature network that `train_features` left, up to a layer; raises ModelError where it is damaged."""
+    """Return a feature network that `train_features` left, up to a layer; raises ModelError where it is damaged.
+
+    Args:
+        path: the file of weights; its record lies beside it.
+        layer: the last one.
+    """
     record = load_record(path)
     if not path.is_file() or sha256_file(path) != record.weights_sha256:
         raise ModelError(

@@ -43,7 +43,14 @@ class Draw:
 
 
 def draw_pieces(random: np.random.Generator, count: int, samples: int, contrasts: int) -> list[Draw]:
-    """Draw pieces; all classes are equally likely."""
+    """Draw pieces; all classes are equally likely.
+
+    Args:
+        random: the generator.
+        count: pieces.
+        samples: slices there are.
+        contrasts: contrasts of a slice.
+    """
     return [
         Draw(
             sample=int(random.integers(samples)),
@@ -60,7 +67,13 @@ def draw_pieces(random: np.random.Generator, count: int, samples: int, contrasts
 
 
 def cut_pieces(slices: SliceSet, draws: Sequence[Draw], edge: int) -> tuple[Tensor, Tensor]:
-    """Return the pieces (b, 1, edge, edge) and their classes (b, 2): contrast and change."""
+    """Return the pieces (b, 1, edge, edge) and their classes (b, 2): contrast and change.
+
+    Args:
+        slices: where they are cut from.
+        draws: what was drawn.
+        edge: of a piece, pixels.
+    """
     block = np.empty((len(draws), *slices.sample_shape), np.float32)
     slices.fill(block, [draw.sample for draw in draws])
     pieces = [piece(channels[draw.contrast], draw, edge) for channels, draw in zip(block, draws, strict=True)]
@@ -72,6 +85,11 @@ def piece(image: np.ndarray, draw: Draw, edge: int) -> np.ndarray:
     """Return the square of a slice (x, y) around one of its voxels with signal, turned, brightened and changed.
 
     Slices smaller than the square are filled up with 0.
+
+    Args:
+        image: a slice.
+        draw: what was drawn.
+        edge: of the piece, pixels.
     """
     image = np.pad(image, [(0, max(0, edge - n)) for n in image.shape])
     signal = np.flatnonzero(image > 0.05 * image.max())

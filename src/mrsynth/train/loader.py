@@ -33,7 +33,12 @@ class Samples(Dataset[tuple[Tensor, Tensor]], ABC):
 
     @abstractmethod
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, *sample_shape), float32, with these samples."""
+        """Fill a block (b, *sample_shape), float32, with these samples.
+
+        Args:
+            block: to fill.
+            numbers: their numbers.
+        """
 
     def condition(self, numbers: Sequence[int]) -> np.ndarray | None:
         """Return what a network is told beside the images of these samples, (b, k) float32; None where that is
@@ -113,7 +118,12 @@ class Ring(Dataset[Filled]):
         return slot, len(numbers), self.samples.condition(numbers)
 
     def filled_by(self, batches: BatchSampler, workers: int) -> DataLoader[Filled]:
-        """Return the loader of slots that worker processes have filled."""
+        """Return the loader of slots that worker processes have filled.
+
+        Args:
+            batches: numbers of each batch's samples.
+            workers: processes.
+        """
         turns = Slots(batches, len(self.slots))
         return DataLoader(
             self,

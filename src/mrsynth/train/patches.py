@@ -79,7 +79,12 @@ class PatchSet(Samples):
         return self.cases[self._case(number)[0]]
 
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, c + 1, x, y, z) with these boxes."""
+        """Fill a block (b, c + 1, x, y, z) with these boxes.
+
+        Args:
+            block: to fill.
+            numbers: their numbers.
+        """
         for box, number in zip(block, numbers, strict=True):
             case, start = self.draw(number)
             self._fill(box, self.cases[case], self.names, start)

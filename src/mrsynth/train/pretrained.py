@@ -61,7 +61,13 @@ def _copy_from_beside(run: Run, name: str) -> None:
 
 def describe_features(recipe: Recipe, prepared: PreparedCohort, folder: Path) -> dict[str, FeatureNetwork]:
     """Return loss → its feature network for the run's record: name, layer, where its weights come from and their
-    SHA-256; of one that was trained here, into this folder, also how well it learned."""
+    SHA-256; of one that was trained here, into this folder, also how well it learned.
+
+    Args:
+        recipe: the recipe.
+        prepared: the cohort.
+        folder: RUN/features.
+    """
     found: dict[str, FeatureNetwork] = {}
     for loss, settings in _feature_settings(recipe).items():
         known: dict[str, Any] = {"network": settings.network, "layer": settings.layer, "weights": settings.weights}

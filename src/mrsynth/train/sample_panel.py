@@ -29,7 +29,13 @@ class Row(NamedTuple):
 
 
 def write_panel(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write the first rows as a PNG, anterior up; columns: names of the slices."""
+    """Write the first rows as a PNG, anterior up; columns: names of the slices.
+
+    Args:
+        path: the file.
+        columns: names of the slices.
+        rows: the samples.
+    """
     rows = rows[:MOST_ROWS]
     _, _, x, y = (len(rows), *rows[0].slices.shape)
     zoom = max(1, round(EDGE / max(x, y)))

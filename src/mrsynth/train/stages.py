@@ -41,7 +41,12 @@ def build_stages(
 
 
 def stage_of(epoch: int, stages: Sequence[Stage]) -> int:
-    """Return the number of the stage that an epoch belongs to, 0 for the one before all of `stages`."""
+    """Return the number of the stage that an epoch belongs to, 0 for the one before all of `stages`.
+
+    Args:
+        epoch: the first is 0.
+        stages: those after the first.
+    """
     return sum(epoch >= stage.from_epoch for stage in stages)
 
 

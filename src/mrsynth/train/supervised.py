@@ -34,7 +34,13 @@ class ModalityDropout:
     absent: float
 
     def draw(self, samples: int, inputs: int, seed: int) -> Tensor:
-        """Return which inputs are there: (samples, inputs), bool, at least one in each row; on the CPU."""
+        """Return which inputs are there: (samples, inputs), bool, at least one in each row; on the CPU.
+
+        Args:
+            samples: of the batch.
+            inputs: of a sample.
+            seed: of the draw.
+        """
         random = torch.Generator().manual_seed(seed)
         there = torch.rand((samples, inputs), generator=random) >= self.drop
         stays = torch.randint(inputs, (samples,), generator=random)
@@ -45,6 +51,10 @@ class ModalityDropout:
         """Return what the network gets, (b, n, *space), or with flags (b, 2n, *space): image, flag, image, flag, …
 
         images: (b, n, *space). there: (b, n), bool; None where all of them are.
+
+        Args:
+            images: (b, n, *space).
+            there: (b, n), bool; None where all of them are.
         """
         if there is None:
             there = torch.ones(images.shape[:2], dtype=torch.bool)
