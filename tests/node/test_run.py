@@ -205,6 +205,24 @@ def test_a_study_at_which_the_node_ends_every_time_is_given_up(tmp_path: Path, s
     assert "the node ended 5 times" in again.studies()[0].why
 
 
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, settings: Any):
+    settings.folder.mkdir()
+    for name, content in (("studies.csv", "patient,date\n"), ("studies.html", "<h1>mine</h1>"), ("node.log", "mine")):
+        (settings.folder / name).write_text(content)
+        with pytest.raises(OutputError, match=name):
+            stage.run(settings, threading.Event())
+        assert (settings.folder / name).read_text() == content
+        (settings.folder / name).unlink()
+    (settings.folder / "studies" / "mine").mkdir(parents=True)
+    with pytest.raises(OutputError, match="studies"):
+        stage.run(settings, threading.Event())
+    shutil.rmtree(settings.folder)
+    stopped = threading.Event()
+    stopped.set()
+    for _ in range(2):  # its own it takes
+        stage.run(settings, stopped)
+
+
 def test_models_that_a_node_cannot_run_are_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="makes a CT"):
         work.load_models([save_run(tmp_path / "ct", ["t1"], "ct", 1)])

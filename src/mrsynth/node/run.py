@@ -9,16 +9,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from mrsynth.core.errors import InputError, ModelError, MrsynthError, OutputError
 from mrsynth.core.files import printable
 from mrsynth.core.locks import writing
+from mrsynth.core.ownership import PAGE_MARK, begins_with, is_named, require_ours
 from mrsynth.core.progress import hush
 from mrsynth.node.queue import Queue, State, Study
 from mrsynth.node.receive import Receiver
 from mrsynth.node.send import send
 from mrsynth.node.settings import NodeSettings
-from mrsynth.node.table import write_table
+from mrsynth.node.table import COLUMNS, write_table
 from mrsynth.node.work import Model, load_models, make
 
 LOG = logging.getLogger("mrsynth.node")
@@ -34,6 +36,23 @@ SEND_TRIES = 60
 LONGEST_S = 3600.0
 
 LOG_BYTES = 1 << 24
+
+
+def _is_log(path: Path) -> bool:
+    return path.is_file() and (not path.stat().st_size or begins_with(" INFO ", " WARNING ", " ERROR ")(path))
+
+
+def _are_studies(path: Path) -> bool:
+    return path.is_dir() and all(is_named(p.name, "?" * 64) for p in path.iterdir())
+
+
+OWN = {
+    "studies.csv": begins_with(",".join(COLUMNS)),
+    "studies.html": begins_with(PAGE_MARK),
+    "studies": _are_studies,
+    "node.log": _is_log,
+}
+"""What the node writes into its folder, and how its own is known."""
 
 
 class Node:
@@ -164,6 +183,7 @@ def run(settings: NodeSettings, stop: threading.Event | None = None) -> None:
     """
     stop = stop or _stopped_by_signals()
     hush()
+    require_ours(settings.folder, OWN)
     with writing(settings.folder, "node"), _logging(settings):
         Node(settings).serve(stop)
 

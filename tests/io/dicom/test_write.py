@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataelem import DataElement
-from pydicom.uid import UID
+from pydicom.uid import UID, CTImageStorage
 from scipy.spatial.transform import Rotation
 
 import dicom_factory as factory
@@ -227,6 +227,24 @@ def test_of_an_enhanced_source(tmp_path: Path) -> None:
         assert np.abs(read_image(tmp_path / "out", "flair").affine - image.affine).max() <= 1e-4
     first = read(files[0]).PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0].SourceImageSequence[0]
     assert (first.ReferencedFrameNumber, first.ReferencedSOPInstanceUID) == (2, read(source).SOPInstanceUID)
+
+
+def test_of_a_ct(tmp_path: Path) -> None:
+    factory.series(tmp_path / "ct", **GOOD, Modality="CT", SOPClassUID=CTImageStorage, RescaleSlope=1)
+    data = read(written(tmp_path / "ct")[0])
+    assert iod_problems(data) == []
+    assert (data.Modality, data.SourceImageSequence[0].ReferencedSOPClassUID) == ("MR", CTImageStorage)
+
+
+def test_of_averaged_directions_each_slice_names_all_its_sources(tmp_path: Path) -> None:
+    for k in range(3):
+        direction = np.eye(3)[k].tolist()
+        tags = {"DiffusionBValue": 1000.0, "DiffusionGradientOrientation": direction, "SeriesDescription": "dwi"}
+        factory.series(tmp_path / "dwi", factory.stored(low=1, seed=k), names=[f"{k}-{i}" for i in range(4)], **tags)
+    image = replace(read_image(tmp_path / "dwi", "dwi"), contrast="adc")
+    files = write_dicom(image, tmp_path / "dwi", tmp_path / "out", replace(MAKER, limits=None))
+    assert [len(read(file).SourceImageSequence) for file in files] == [3] * 4
+    assert iod_problems(read(files[0])) == []
 
 
 def test_a_folder_of_scans_is_never_replaced(scan: Path) -> None:
