@@ -14,7 +14,7 @@ from mrsynth.io import CaseRow, Cohort, read_cohort
 from mrsynth.simulate import simulate
 from mrsynth.synthesize.run import Place, synthesize_cohort
 
-CASES, DRAWN, TWO = sized((200, 10, 2), (2, 1, 1))
+CASES, DRAWN, TWO = sized((200, 10, 2), (1, 1, 1))
 """DRAWN phantoms of 4 mm stand in CASES rows, so that most of the time is not the phantoms'."""
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         rows = [_renamed(drawn[number % DRAWN], number) for number in range(CASES)]
         seconds, peaks = [], []
         for workers in (1, TWO):
-            for part in (rows[: CASES // 2], rows):  # memory after half of the cases, and after all
+            for part in (rows[: -(-CASES // 2)], rows):  # memory after half of the cases, and after all
                 start = time.perf_counter()
                 out = folder / f"out-{workers}-{len(part)}"
                 _, failed = synthesize_cohort(run, Cohort(tuple(part)), out, place=Place(workers=Workers(workers)))

@@ -37,7 +37,7 @@ TOPICS: dict[str, set[str]] = {
 
 UNDOCUMENTED = {
     *("drawing", "evaluate", "export", "io", "losses", "metrics", "nets", "prepare", "recipes", "report", "reproduce"),
-    *("serve", "simulate", "synthesize", "train", "volume"),
+    *("simulate", "synthesize", "train", "volume"),
 }
 """Rooms whose public functions do not all document their arguments yet."""
 
