@@ -61,7 +61,7 @@ def scan(monkeypatch: pytest.MonkeyPatch):
 
     def run(volumes: Sequence[Volume], ignored: Sequence[Ignored] = ()) -> list[Found]:
         fake = ModuleType("mrsynth.io.dicom.scan")
-        fake.scan_dicom = lambda folder: (list(volumes), list(ignored))  # type: ignore[attr-defined]
+        fake.scan_dicom = lambda folder, workers: (list(volumes), list(ignored))  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "mrsynth.io.dicom.scan", fake)
         return pick_images(find_studies(Path("/data"))[0])
 

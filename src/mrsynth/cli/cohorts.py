@@ -73,12 +73,25 @@ def index(
         str,
         typer.Option("--labels", help="Convention of the lesion masks: brats2021, brats2023, brats2024, ms, binary …"),
     ] = "",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes for many DICOM files; as many as cores by default."),
+    ] = None,
 ) -> None:
     """Find DICOM, BIDS and NIfTI cases below a folder and write the cohort table; say what was recognised, and why."""
+    from mrsynth.core.jobs import default_workers
     from mrsynth.index.run import describe
     from mrsynth.index.run import index as run
 
-    cohort, previous = run(folder, out, seed, derivatives=derivatives or (), found=found, labels=labels)
+    cohort, previous = run(
+        folder,
+        out,
+        seed,
+        derivatives=derivatives or (),
+        found=found,
+        labels=labels,
+        workers=workers or default_workers(),
+    )
     for line in describe(cohort, out, previous):
         print(line)
 

@@ -30,7 +30,7 @@ WHOLE_HEAD_MM = 420.0
 """No series of a head alone is longer or wider: what is shows more of the body."""
 
 
-def find_studies(folder: Path) -> tuple[list[Found], set[Path], list[str]]:
+def find_studies(folder: Path, workers: int = 1) -> tuple[list[Found], set[Path], list[str]]:
     """Return the DICOM volumes below a folder.
 
     The patient is PatientID, or what the folders say where it is empty; the case is the study, numbered by date where
@@ -38,6 +38,7 @@ def find_studies(folder: Path) -> tuple[list[Found], set[Path], list[str]]:
 
     Args:
         folder: Where to look.
+        workers: Processes that look into many files.
 
     Returns:
         The volumes, used or not; every file that is DICOM; and what was concluded about patients, in words.
@@ -47,7 +48,7 @@ def find_studies(folder: Path) -> tuple[list[Found], set[Path], list[str]]:
     """
     from mrsynth.io.dicom.scan import scan_dicom
 
-    volumes, ignored = scan_dicom(folder)
+    volumes, ignored = scan_dicom(folder, workers)
     guesses = [_of_a_head(v, guess_by_tags(v.tags, v.b_s_mm2)) for v in volumes]
     guesses = _after_agent(volumes, guesses)
     names, told = _names(volumes, folder)

@@ -34,6 +34,7 @@ def index_folder(
     derivatives: Sequence[str] = (),
     corrections: Path | None = None,
     labels: str = "",
+    workers: int = 1,
 ) -> IndexedCohort:
     """Find the cases below a folder and put their patients into splits.
 
@@ -46,13 +47,14 @@ def index_folder(
         derivatives: Names of the BIDS derivatives to use.
         corrections: A found table whose word counts more than what was found.
         labels: The convention of all lesion masks (`io.labels`); "" to assume it by names and labels.
+        workers: Processes that look into many DICOM files.
 
     Raises:
         InputError: There is no case, or no such convention.
         CohortError: Two cases share a name, or the found table is wrong.
     """
     given = convention_of(labels, "--labels") if labels else ""
-    intake = find_images(folder, derivatives)
+    intake = find_images(folder, derivatives, workers)
     intake = replace(intake, found=tuple(without_unsafe_names(intake.found)))
     if corrections is not None:
         intake = replace(intake, found=tuple(correct(intake.found, corrections)))

@@ -47,7 +47,7 @@ def left_out(intake: Intake) -> list[Ignored]:
     return sorted([*intake.ignored, *described(intake.found)], key=lambda i: str(i.path))
 
 
-def find_images(folder: Path, derivatives: Sequence[str] = ()) -> Intake:
+def find_images(folder: Path, derivatives: Sequence[str] = (), workers: int = 1) -> Intake:
     """Return every image below a folder with its patient, case and contrast, and the reason.
 
     A NIfTI file belongs to the case of its folder and of the part of its name before the contrast, or of its BIDS
@@ -57,6 +57,7 @@ def find_images(folder: Path, derivatives: Sequence[str] = ()) -> Intake:
     Args:
         folder: Where to look.
         derivatives: Names of the BIDS derivatives to use.
+        workers: Processes that look into many DICOM files.
 
     Raises:
         InputError: There is no such folder or derivative.
@@ -69,7 +70,7 @@ def find_images(folder: Path, derivatives: Sequence[str] = ()) -> Intake:
     if any(may_be_dicom(path) for path in rest):
         from mrsynth.index.dicom_cases import find_studies  # pydicom
 
-        studies, used, told = find_studies(folder)
+        studies, used, told = find_studies(folder, workers)
         listed = {item.path for item in ignored}
         images += [image for image in studies if image.path not in listed]
         rest = [path for path in rest if path not in used]

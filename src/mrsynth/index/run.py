@@ -31,6 +31,7 @@ def index(
     derivatives: Sequence[str] = (),
     found: Path | None = None,
     labels: str = "",
+    workers: int = 1,
 ) -> tuple[IndexedCohort, Path | None]:
     """Find the cases below a folder, split them by patient, and write the cohort table and its found table.
 
@@ -41,6 +42,7 @@ def index(
         derivatives: Names of BIDS derivatives to use.
         found: A found table that the user has corrected: its word counts more than what is found.
         labels: The convention of all lesion masks, "" to assume it.
+        workers: Processes that look into many DICOM files.
 
     Returns:
         The cohort, and where the cohort table is kept that this one has replaced (<out>.bak), if there was another.
@@ -48,7 +50,7 @@ def index(
     Raises:
         CohortError: The found table beside it holds corrections and `found` is not given: they would be lost.
     """
-    cohort = index_folder(folder, seed=seed, derivatives=derivatives, corrections=found, labels=labels)
+    cohort = index_folder(folder, seed=seed, derivatives=derivatives, corrections=found, labels=labels, workers=workers)
     table = found_table(out)
     if found is None and table.exists() and (line := _correction(table)):
         raise CohortError(

@@ -374,3 +374,14 @@ def test_dicom_is_found_under_any_name_and_packed_files_are_told(tmp_path: Path)
     told = " ".join(item.reason for item in intake.ignored)
     assert "unpack them first" in told
     assert "mri_convert" in told
+
+
+def test_several_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory.series(tmp_path / "a")
+    (tmp_path / "b.dcm").write_bytes(b"no DICOM")
+    alone = scan_dicom(tmp_path)
+    dicom_scan._scan.cache_clear()
+    monkeypatch.setattr(dicom_scan, "MANY_FILES", 2)
+    volumes, ignored = scan_dicom(tmp_path, workers=2)
+    assert [(volume.locator, volume.shape) for volume in volumes] == [(v.locator, v.shape) for v in alone[0]]
+    assert ignored == alone[1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import cache
 from typing import Literal
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
 from mrsynth.io.dicom.file import Tags, number, numbers, text
 
@@ -107,9 +109,17 @@ def _private(top: Dataset, group: int, part: int, creator: str) -> float | None:
 
 def _private_value(top: Dataset, group: int, part: int, creator: str) -> object:
     try:
+        if not any(block in top.keys() for block in _blocks(group)):  # noqa: SIM118  the keys are a dict's
+            return None
         return top.private_block(group, creator)[part].value
     except Exception:  # no such block or element; or a value that its VR cannot hold
         return None
+
+
+@cache
+def _blocks(group: int) -> tuple[BaseTag, ...]:
+    """Return the first places where a private group names its creators; nearly all take the first."""
+    return tuple(BaseTag(group << 16 | place) for place in range(0x10, 0x20))
 
 
 def _floats(value: object) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from typing import cast
 from pydicom.dataset import Dataset
 
 from mrsynth.io.dicom.diffusion import Direction, diffusion, philips_scale, says_diffusion
-from mrsynth.io.dicom.file import Damaged, Header, Tags, number, numbers, text
+from mrsynth.io.dicom.file import Damaged, Header, Tags, number, numbers, text, value_of
 from mrsynth.io.diffusion import shell_of
 
 TEXTS = (
@@ -119,9 +119,10 @@ class Layers:
 
     def get(self, key: str, default: object = None, /) -> object:
         """Return the value of a keyword, also under the name that enhanced files give it."""
+        names = (*_OTHER_NAMES.get(key, ()), key)
         for layer in self.layers:
-            for name in (*_OTHER_NAMES.get(key, ()), key):
-                if name in layer and (value := layer.get(name)) not in (None, ""):
+            for name in names:
+                if (value := value_of(layer, name)) not in (None, ""):
                     return value
         return default
 

@@ -6,9 +6,11 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from multiprocessing import get_context
 from os.path import commonpath
 from pathlib import Path
 
@@ -96,11 +98,30 @@ class DicomVolume:
         return self.stacks[0][0].columns, self.stacks[0][0].rows, len(self.stacks[0])
 
 
-def scan_dicom(folder: Path) -> tuple[list[DicomVolume], list[Ignored]]:
+@dataclass(frozen=True)
+class _Files:
+    """Files with size and time of change, by which a kept result stays true; workers: processes to look with."""
+
+    marks: tuple[tuple[Path, int, int], ...]
+    workers: int = field(default=1, compare=False)
+
+
+MANY_FILES = 8000
+"""Fewer are looked into sooner than processes start."""
+
+
+def scan_dicom(folder: Path, workers: int = 1) -> tuple[list[DicomVolume], list[Ignored]]:
     """Return the DICOM volumes below a folder (or in one file), and each DICOM file that is none with the reason.
 
     Only headers are read. Volumes are ordered by patient, study, series number, b-value and echo. Whether a volume is
-    whole (no slice missing) is for `read_dicom` to say. Raises InputError if there is no such folder.
+    whole (no slice missing) is for `read_dicom` to say.
+
+    Args:
+        folder: A folder or file.
+        workers: Processes that look into many files.
+
+    Raises:
+        InputError: There is no such folder.
     """
     # What is named as NIfTI is not looked into: it is listed by its name.
     files = [folder] if folder.is_file() else [path for path in list_files(folder)[0] if not is_nifti(path)]
@@ -108,22 +129,21 @@ def scan_dicom(folder: Path) -> tuple[list[DicomVolume], list[Ignored]]:
     for path in files:
         state = path.stat()
         marks.append((path, state.st_size, state.st_mtime_ns))
-    volumes, ignored = _scan(tuple(marks))
+    volumes, ignored = _scan(_Files(tuple(marks), workers))
     return list(volumes), list(ignored)
 
 
 @lru_cache(maxsize=SCANS_KEPT)
-def _scan(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[DicomVolume, ...], tuple[Ignored, ...]]:
-    """Look through the files, each with its size and time of change, by which a kept result stays true."""
+def _scan(files: _Files) -> tuple[tuple[DicomVolume, ...], tuple[Ignored, ...]]:
+    """Look through the files."""
     by_series: dict[tuple[object, ...], list[Frame]] = defaultdict(list)
     ignored: list[Ignored] = []
     with quiet():
-        for path, size, _ in files:
-            found = _look_into(path, size)
-            if isinstance(found, str):
-                ignored += [Ignored(path, found)] if found else []
+        for (path, _, _), slices in zip(files.marks, _slices(files), strict=True):
+            if isinstance(slices, str):
+                ignored += [Ignored(path, slices)] if slices else []
                 continue
-            for frame in found:
+            for frame in slices:
                 by_series[_series_key(frame)].append(frame)
         groups: list[Group] = []
         for members in by_series.values():
@@ -143,6 +163,20 @@ def _scan(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[DicomVolume, 
                 groups.append(group)
         volumes = _volumes(groups, ignored)
     return tuple(volumes), tuple(ignored)
+
+
+def _slices(files: _Files) -> Iterator[list[Frame] | str]:
+    """Yield what `_look_into` returns for each file, by several processes where there are many."""
+    if files.workers < 2 or len(files.marks) < MANY_FILES:
+        yield from (_look_into(path, size) for path, size, _ in files.marks)
+        return
+    with ProcessPoolExecutor(files.workers, get_context("spawn")) as pool:
+        yield from pool.map(_look_quietly, files.marks, chunksize=250)
+
+
+def _look_quietly(mark: tuple[Path, int, int]) -> list[Frame] | str:
+    with quiet():
+        return _look_into(mark[0], mark[1])
 
 
 def _series_key(frame: Frame) -> tuple[object, ...]:
