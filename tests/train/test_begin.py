@@ -8,14 +8,40 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mrsynth.core.errors import ModelError, RecipeError
+from mrsynth.core.errors import ModelError, OutputError, RecipeError
 from mrsynth.io import PreparedCohort
-from mrsynth.io.run import RunRecord
+from mrsynth.io.run import Began, Run, RunRecord
 from mrsynth.recipes.recipe import load_recipe
+from mrsynth.train.begin import require_own_run
 from mrsynth.train.run import train
 from tiny import tiny_prepared, tiny_recipe
 
 CPU = "train.accelerator=cpu"
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "run.json", "baselines.npz", "checkpoints/epoch=99.ckpt", "model/x"])
+def test_what_no_training_left_is_neither_written_over_nor_deleted(tmp_path: Path, name: str):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="would be overwritten"):
+        require_own_run(Run(tmp_path), resume=False)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_run_that_was_begun_may_be_begun_again(tmp_path: Path):
+    began = Began(data_fingerprint="f", started="s", start=None, weights_from=None, steps_from=None)
+    RunRecord(began=began).write(tmp_path / "run.json")
+    for name in ("recipe.yaml", "checkpoints/last.ckpt", "checkpoints/stage-1.ckpt", "log/history.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    require_own_run(Run(tmp_path), resume=False)
+    (tmp_path / "checkpoints" / "weeks.ckpt").touch()
+    with pytest.raises(OutputError, match="folder with other files"):
+        require_own_run(Run(tmp_path), resume=False)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "features").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r"is a link|other files"):
+        require_own_run(Run(tmp_path), resume=True)
 
 
 @pytest.fixture(scope="module")

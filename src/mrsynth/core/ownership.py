@@ -137,7 +137,7 @@ def remove_own(folder: Path, *patterns: str) -> None:
         folder.rmdir()
 
 
-def replace_keeping(path: Path, write: Callable[[Path], None]) -> Path | None:
+def replace_keeping(path: Path, write: Callable[[Path], object]) -> Path | None:
     """Let `write` make a file anew; one of other content that stands there is kept as x.csv.bak, x.csv.bak2 …
 
     Args:

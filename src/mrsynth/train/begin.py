@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mrsynth.core.errors import ModelError
-from mrsynth.core.files import atomic_file, write_text
+from mrsynth.core.files import atomic_file
+from mrsynth.core.ownership import Test, holds_only, is_record, remove_own, replace_keeping, require_ours
 from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Began, Run, RunRecord
 from mrsynth.model import load_contract
@@ -43,6 +44,10 @@ class Beginning:
         return self.resume or self.start is not None
 
 
+STATES = ("last.ckpt", "best.ckpt", "stage-*.ckpt")
+"""What lies in checkpoints/."""
+
+
 def begin(recipe: Recipe, prepared: PreparedCohort, run: Run, beginning: Beginning) -> Began:
     """Leave in a run folder what a resumed run must find.
 
@@ -58,25 +63,40 @@ def begin(recipe: Recipe, prepared: PreparedCohort, run: Run, beginning: Beginni
     Raises:
         OutputError: where nothing can be written.
     """
-    if not beginning.resume and run.checkpoints.exists():
-        shutil.rmtree(run.checkpoints)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_text(run.recipe, dump_recipe(recipe))
+    require_own_run(run, beginning.resume)
+    if not beginning.resume:
+        remove_own(run.checkpoints, *STATES)
     start = beginning.start
-    if start is not None:  # as if the run had trained it; `fit` goes on from it where there is nothing later
-        with atomic_file(run.checkpoints / start.name) as temporary:
-            shutil.copyfile(start, temporary)
-    if beginning.resume and run.record.exists():
-        return RunRecord.read(run.record).began
-    began = Began(
+    resumed = RunRecord.read(run.record).began if beginning.resume and run.record.exists() else None
+    began = resumed or Began(
         data_fingerprint=str(prepared.fingerprint),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         start=f"{start.resolve().parent.parent.name}/{start.name}" if start else None,
         weights_from=named_weights(beginning.weights_from),
         steps_from=beginning.steps_from.resolve().name if beginning.steps_from else None,
     )
-    RunRecord(began=began).write(run.record)
+    if resumed is None:
+        RunRecord(began=began).write(run.record)  # first of all: by this the folder is known as a run
+    text = dump_recipe(recipe)
+    replace_keeping(run.recipe, lambda path: path.write_text(text, encoding="utf-8", newline=""))
+    if start is not None:  # as if the run had trained it; `fit` goes on from it where there is nothing later
+        with atomic_file(run.checkpoints / start.name) as temporary:
+            shutil.copyfile(start, temporary)
     return began
+
+
+def require_own_run(run: Run, resume: bool) -> None:
+    """Raise OutputError where a training would write over, or delete, what no training left in its folder.
+
+    Args:
+        run: the folder.
+        resume: whether it goes on with what is there.
+    """
+    ours = resume or is_record("run", keys=frozenset({"data_fingerprint"}))(run.record)
+    own: dict[str, Test] = {run.checkpoints.name: holds_only(*STATES)}
+    own |= {folder.name: (lambda _: ours) for folder in (run.log, run.model, run.features)}
+    own |= {file.name: (lambda _: ours) for file in (run.record, run.recipe, run.baselines)}
+    require_ours(run.folder, own, "name another folder with --out")
 
 
 def named_weights(run: Path | None) -> str | None:
