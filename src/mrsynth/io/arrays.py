@@ -27,15 +27,15 @@ def read_arrays(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]
         OSError: where it cannot be read.
         ValueError: where it is damaged, or holds something else.
     """
-    try:
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            _require_bounded(archive, max_bytes)
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise what they like: an encrypted archive is a RuntimeError
-        raise ValueError(str(error) or type(error).__name__) from error
+    with path.open("rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                _require_bounded(archive, max_bytes)
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception as error:  # zipfile, zlib and NumPy raise what they like: OSError for a seek before the start
+            raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _require_bounded(archive: zipfile.ZipFile, max_bytes: int) -> None:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 import mrsynth
 from mrsynth.core.errors import InputError, OutputError
 from mrsynth.core.files import atomic_file, write_text
+from mrsynth.core.locks import writing_file
 from mrsynth.core.ownership import PAGE_MARK, begins_with, require_ours
 from mrsynth.drawing.dose_charts import response_png
 from mrsynth.drawing.figures import THEMES, Strip, best_epoch, learning_png, strips_png
@@ -86,7 +87,9 @@ def build_report(
     where = out or (Run(run).report if evaluation is None else Evaluation(evaluation).report)
     is_page = begins_with(PAGE_MARK, "mrsynth report</title>")
     require_ours(where.parent, {where.name: is_page}, "give another name with -o")
-    write_text(where, render("page.html.j2", **_context(read_run(run, evaluation), pictures, where.parent)))
+    folder = read_run(run, evaluation)
+    with writing_file(where, "report"):
+        write_text(where, render("page.html.j2", **_context(folder, pictures, where.parent)))
     return where
 
 
