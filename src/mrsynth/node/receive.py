@@ -103,17 +103,18 @@ class Receiver:
         self.bytes.pop(event.assoc, None)
 
     def _counted(self, event: Any) -> None:
-        """End an association whose image grows beyond the limit: it is in memory until it is whole."""
+        """End an association whose images, whole or not, take more memory than the limit; the first byte of each part
+        says whether it is of a data set (PS3.8 E.2)."""
         items = getattr(event.pdu, "presentation_data_value_items", ())
-        size = sum(len(item.presentation_data_value) for item in items)
-        self.bytes[event.assoc] += size
+        parts = [item.presentation_data_value for item in items]
+        self.bytes[event.assoc] += sum(len(part) - 1 for part in parts if part and not part[0] & 1)
         if self.bytes[event.assoc] > self.settings.most_bytes:
             LOG.warning("an image of more than %d bytes: association ended", self.settings.most_bytes)
             event.assoc.abort()
 
     def _store(self, event: Any) -> int:
         """Answer C-STORE: keep the image and say so, or say with which status not."""
-        self.bytes[event.assoc] = 0
+        self.bytes[event.assoc] -= event.request.DataSet.getbuffer().nbytes
         try:
             content = event.encoded_dataset()
             image = look(content)
