@@ -108,7 +108,8 @@ def test_weights_of_another_network_are_refused(run: Path):
         {"neighbours": -1},
         {"voxels_mm": [[0, 1, 1], [1, 1, 1]]},
         {"weights_sha256": "../.."},
-        {"training": {}},
+        {"training": {"patients": 5}},
+        {"training": {"unknown": 1}},
     ],
 )
 def test_a_contract_keeps_to_its_bounds(run: Path, change: dict[str, object]):

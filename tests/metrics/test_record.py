@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -69,14 +70,14 @@ def test_a_failure_leaves_the_old_table_and_no_rest(tmp_path: Path) -> None:
 
     def broken() -> object:
         yield ONE
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     with pytest.raises(OutputError, match="cannot be written"):
         write_records(broken(), path)  # type: ignore[arg-type]
     assert read_records(path) == [ONE]
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.csv"]
     with pytest.raises(OutputError):
-        write_records([ONE], tmp_path / "nowhere" / "metrics.csv")
+        write_records([ONE], path / "metrics.csv")  # a file in the place of the folder
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", ",".join(COLUMNS) + "\npsnr,much,brain\n"])

@@ -9,8 +9,7 @@ from torch import nn
 from mrsynth.core.progress import listening
 from mrsynth.nets import build_net
 from mrsynth.volume.layers import CannotStreamError
-from mrsynth.volume.rows import Repeat, Rows, Same, Spread, Window
-from mrsynth.volume.rows_clamped import Linear, Repeated
+from mrsynth.volume.rows import Linear, Repeat, Repeated, Rows, Same, Spread, Window
 from mrsynth.volume.stream import peak_bytes, schedule, stream
 from mrsynth.volume.trace import trace
 

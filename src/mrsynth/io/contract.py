@@ -102,8 +102,8 @@ class Contract(Record):
     range: tuple[float, float]
     intensity: list[dict[str, Any]]
     seen: dict[str, InputSeen] | None = None
-    began: Began
-    training: Training
+    began: Began = Began(data_fingerprint="", started="")
+    training: Training = Training()
     weights_sha256: Sha256
 
     @field_validator("inputs", "target")
@@ -130,7 +130,8 @@ class Contract(Record):
         if content.pop("format", None) != FORMAT_OF_BEFORE or not isinstance(content.get("training"), dict):
             return None
         training = dict(content["training"])
-        began = {key: training.pop(key, None) for key in Began.model_fields}
+        known = {key: training.pop(key) for key in Began.model_fields if key in training}
+        began = {"data_fingerprint": "", "started": "", **known}
         return {**content, "began": began, "training": training}
 
     def patients_seen(self) -> set[str]:

@@ -229,6 +229,8 @@ class Convergence(Part):
 class Training(Part):
     """What a reader needs to know of a finished training: recipe, data, seed, versions, device, outcome.
 
+    What a contract that was not written by a training does not say is empty.
+
     Attributes:
         n_cases: split → cases.
         patients: split → patients, as the cohort table names them.
@@ -243,25 +245,25 @@ class Training(Part):
         convergence: of each stage whether its validation loss had come to rest; empty for runs of before.
     """
 
-    recipe: str
-    title: str
-    paper: str
-    translation: str
-    inputs: list[str]
-    target: str
-    seed: int
-    n_cases: dict[Split, int]
-    patients: dict[Split, list[str]]
+    recipe: str = ""
+    title: str = ""
+    paper: str = ""
+    translation: str = ""
+    inputs: list[str] = Field(default_factory=list)
+    target: str = ""
+    seed: int = 0
+    n_cases: dict[Split, int] = Field(default_factory=dict)
+    patients: dict[Split, list[str]] = Field(default_factory=dict)
     scans: list[Sha256] | None = None
-    epochs: int
-    best_epoch: int
-    best_val_loss: float | None
-    device: str
-    commit: str
-    versions: dict[str, str]
-    parameters: int
-    seconds: float
-    samples: Samples
+    epochs: int = 0
+    best_epoch: int = 0
+    best_val_loss: float | None = None
+    device: str = ""
+    commit: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    parameters: int = 0
+    seconds: float = 0.0
+    samples: Samples = Samples(kind="slices", train=0, val=0)
     features: dict[str, FeatureNetwork] = Field(default_factory=dict)
     encoder: Encoder | None = None
     precision: str | None = None

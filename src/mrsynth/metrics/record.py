@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
-from mrsynth.core.errors import InputError, OutputError
+from mrsynth.core.errors import InputError
+from mrsynth.core.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,17 @@ COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(MetricRecord))
 def write_records(records: Iterable[MetricRecord], path: str | Path) -> None:
     """Write records as CSV, whole or not at all; a missing value is an empty cell, an infinite one is `inf`.
 
-    Raises OutputError where the folder cannot be written.
+    Args:
+        records: one a row.
+        path: the table.
+
+    Raises:
+        OutputError: where it cannot be written.
     """
-    path = Path(path)
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows(asdict(record).values() for record in records)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: the metrics cannot be written.", found=error, do="free space or another path"
-        ) from error
+    with atomic_file(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        writer.writerows(asdict(record).values() for record in records)
 
 
 def is_metrics_table(path: Path) -> bool:

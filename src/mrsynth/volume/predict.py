@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.memory import NO_CEILING, Ceiling, keep_freed_memory
 from mrsynth.core.settings import PredictSettings, Settings
+from mrsynth.nets.protocol import Network
 from mrsynth.volume.engine import LOG, Engine, is_out_of_memory
 from mrsynth.volume.fold import fold_batch_norm
 from mrsynth.volume.multiplanar import SliceNet, predict_planes
@@ -80,7 +80,7 @@ def predict_volume(
         )
     engine = make_ready(net, how, device)
     if how.patch is None:
-        stride = getattr(net, "stride", 1)
+        stride = net.stride if isinstance(net, Network) else 1
         every = math.lcm(*([stride] if isinstance(stride, int) else stride))
         return predict_planes(SliceNet(engine, how.neighbours, every, how.background), inputs, how.planes)
     if how.patch[:2] == [None, None] and how.patch[2] is not None:
@@ -111,8 +111,7 @@ def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> 
         keep_freed_memory()
     own = net
     if isinstance(net, nn.Module):
-        foldable = hasattr(net, "inputs") and hasattr(net, "stride")
-        net = (fold_batch_norm(net) if foldable else copy.deepcopy(net).eval()).to(place, dtype)
+        net = fold_batch_norm(net).to(place, dtype)
         for tensor in net.parameters():
             layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.ndim, torch.contiguous_format)
             tensor.data = tensor.data.contiguous(memory_format=layout)

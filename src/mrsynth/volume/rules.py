@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from mrsynth.nets.attention import HEAD_FEATURES, look_around
 from mrsynth.volume.layers import Apply, CannotStreamError, Recorder
-from mrsynth.volume.rows import AXIS, Repeat, Same, Spread, Window
-from mrsynth.volume.rows_clamped import Linear, Repeated
+from mrsynth.volume.rows import AXIS, Linear, Repeat, Repeated, Same, Spread, Window
 
 Rule = Callable[..., None]
 """(recorder, out, *the function's own arguments); the first argument after `out` is the image."""
