@@ -23,8 +23,13 @@ HEAD = (
     "",
 )
 COLUMNS = (
-    "| benchmark | what | value | wanted | device | load | versions |",
-    "|---|---|---|---|---|---|---|",
+    "| benchmark | what | value | wanted |",
+    "|---|---|---|---|",
+)
+WHERE = (
+    "",
+    "| benchmark | device | load | versions |",
+    "|---|---|---|---|",
 )
 BENCHMARKS = (
     "start",
@@ -35,6 +40,7 @@ BENCHMARKS = (
     "storage",
     "prepare",
     "prepare_steps",
+    "readers",
     "intensity",
     "synthesize",
     "full_head",
@@ -58,7 +64,7 @@ def main() -> None:
     if unknown := set(chosen) - set(BENCHMARKS):
         sys.exit(f"No benchmark named {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
     if chosen:
-        print("\n".join([*COLUMNS, *map(as_line, measured(chosen))]))
+        print("\n".join(tables(measured(chosen))))
         return
     commit = commit_of_clean_tree()
     if commit is None:
@@ -81,17 +87,29 @@ def measured(names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def document(commit: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Return RESULTS.md as text."""
-    return "\n".join([*HEAD, *COLUMNS, *map(as_line, rows)]).replace("{commit}", commit) + "\n"
+    """Return RESULTS.md as text.
+
+    Args:
+        commit: whose numbers they are.
+        rows: as benchmarks print them.
+    """
+    return "\n".join([*HEAD, *tables(rows)]).replace("{commit}", commit) + "\n"
+
+
+def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the lines of two tables: what was measured, and where.
+
+    Args:
+        rows: as benchmarks print them.
+    """
+    places = {f"| {r['benchmark']} | {r['device']} | {r['load']} | {r['versions']} |": None for r in rows}
+    return [*COLUMNS, *map(as_line, rows), *WHERE, *places]
 
 
 def as_line(row: dict[str, Any]) -> str:
     """Return a measurement as a line of the table."""
     value = "not measured" if row["value"] is None else f"{row['value']:.3g} {row['unit']}"
-    return (
-        f"| {row['benchmark']} | {row['what']} | {value} | {row['wanted']} | "
-        f"{row['device']} | {row['load']} | {row['versions']} |"
-    )
+    return f"| {row['benchmark']} | {row['what']} | {value.strip()} | {row['wanted']} |"
 
 
 if __name__ == "__main__":

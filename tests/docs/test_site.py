@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ def test_the_reference_pages_are_those_of_the_code():
 def test_the_menu_holds_every_page_once():
     menu = list(pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
     assert sorted(menu) == sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+
+
+def test_the_readme_shows_the_table_of_the_papers_pages():
+    rows = [line for line in (DOCS / "papers" / "index.md").read_text().splitlines() if line.startswith("|")]
+    shown = re.sub(r"\]\((\w+\.md)", r"](docs/papers/\1", "\n".join(rows))
+    assert shown in (ROOT / "README.md").read_text(), "copy the table of docs/papers/index.md into README.md"
 
 
 def pages(menu: Any) -> Iterator[str]:
