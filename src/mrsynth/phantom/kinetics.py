@@ -24,10 +24,14 @@ SCAN_MIN, SECOND_MIN = (2.0, 5.0), (8.0, 12.0)
 
 
 def draw_kinetics(rng: np.random.Generator, lesions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Draw how the agent moves in each lesion of an examination at a low dose; the result is JSON-able.
+    """Draw how the agent moves in each lesion of an examination at a low dose.
+
+    Args:
+        rng: the generator of random numbers.
+        lesions: as `draw_lesions` draws them.
 
     Returns:
-        kep_per_min, one a lesion; scan_min and second_min of the examination (see SCAN_MIN).
+        kep_per_min, one a lesion; scan_min and second_min of the examination (see SCAN_MIN). JSON-able.
     """
     return {
         "kep_per_min": (KEP_PER_MIN * np.exp(rng.normal(0, KEP_SPREAD, len(lesions)))).round(6).tolist(),
@@ -37,7 +41,12 @@ def draw_kinetics(rng: np.random.Generator, lesions: Sequence[Mapping[str, Any]]
 
 
 def uptake(minutes: float, kep_per_min: float) -> float:
-    """Return a lesion's concentration after an injection, up to K^trans and dose: ∫ Cp(τ) · exp(−kep (t − τ)) dτ."""
+    """Return a lesion's concentration after an injection, up to K^trans and dose: ∫ Cp(τ) · exp(−kep (t − τ)) dτ.
+
+    Args:
+        minutes: t, since the injection.
+        kep_per_min: kep, how fast the agent leaves the lesion.
+    """
     total = 0.0
     for a, m in PLASMA:
         rate = kep_per_min - m

@@ -97,7 +97,15 @@ def lesion_labels(composition: Composition) -> Float[Tensor, "n"]:
 
 
 def nearest_lesion(composition: Composition, lesions: Sequence[Mapping[str, Any]]) -> Tensor:
-    """Return the number (n,) of the lesion whose surface lies nearest to each held voxel. lesions: one or more."""
+    """Return the lesion whose surface lies nearest to each held voxel.
+
+    Args:
+        composition: whose voxels.
+        lesions: one or more.
+
+    Returns:
+        Its number, (n,).
+    """
     levels = torch.stack([_level(lesion, composition.points_mm) for lesion in lesions])
     return levels.argmin(dim=0)
 
