@@ -22,7 +22,6 @@ TOPICS: dict[str, set[str]] = {
     "index": {"real_files"},
     "io": {"fuzz_readers", "prepared_boxes"},
     "io/dicom": {"fuzz"},
-    "losses": {"entropy", "patch_game"},
     "metrics": {"paper_presets", "real_presets", "reference_metrics"},
     "nets": {"chen2022_nets", "table_iv"},
     "node": {"hostile"},
