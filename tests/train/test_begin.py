@@ -13,6 +13,7 @@ from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Began, Run, RunRecord
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.train.begin import require_own_run
+from mrsynth.train.history import read_history
 from mrsynth.train.run import train
 from tiny import tiny_prepared, tiny_recipe
 
@@ -86,3 +87,16 @@ def test_a_run_that_has_gone_further_is_left_as_it_is(world: tuple[Path, Prepare
         train(load_recipe(str(folder / "tiny.yaml"), [CPU, "train.epochs=2"]), prepared, folder / "run", resume=True)
     for name, content in kept.items():
         assert (folder / "run" / name).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "text", ["epoch,stage,train_loss\n0,0,abc\n", "a,b\n1,2\n", "epoch,stage\n1\n", 'epoch\n"', "\x00"]
+)
+def test_a_damaged_history_is_told(tmp_path: Path, text: str):
+    (tmp_path / "history.csv").write_text(text)
+    try:
+        rows = read_history(tmp_path / "history.csv")
+    except ModelError as error:
+        assert "is damaged" in str(error)
+    else:
+        assert rows == []

@@ -215,7 +215,7 @@ def load_rivals(path: Path) -> Rivals:
             LinearFilter.from_dict(parts["filter"]) if "filter" in parts else None,
             DoseLine.from_dict(parts["dose_line"]) if "dose_line" in parts else None,
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, InputError) as error:
+    except (MemoryError, OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, InputError) as error:
         raise ModelError(f"{path} is damaged.", found=str(error).splitlines()[0], do=again) from error
 
 

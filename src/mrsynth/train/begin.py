@@ -15,6 +15,7 @@ from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Began, Run, RunRecord
 from mrsynth.model import load_contract
 from mrsynth.recipes.recipe import Recipe, dump_recipe
+from mrsynth.train.history import read_history
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def begin(recipe: Recipe, prepared: PreparedCohort, run: Run, beginning: Beginni
         OutputError: where nothing can be written.
     """
     require_own_run(run, beginning.resume)
+    read_history(run.history)  # a damaged one is told now, and not after the first epoch
     if not beginning.resume:
         remove_own(run.checkpoints, *STATES)
     start = beginning.start

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 
+from mrsynth.core.errors import ModelError
 from mrsynth.core.files import atomic_file
 from mrsynth.train.stages import Stage, stage_of
 
@@ -21,11 +22,19 @@ LOGGED_BY_SOME = ("critic_loss", "critic_gap", "game_loss", "penalty", "gradient
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a history file, none where it does not exist."""
+    """Return the rows of a history file, none where it does not exist; raises ModelError where it is damaged."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
+        if not all({"epoch", "stage"} <= set(row) for row in rows):
+            raise ValueError("no epoch or no stage")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ModelError(
+            f"{path} is damaged.", found=str(error)[:200], do="remove it: the training goes on, its curves begin anew"
+        ) from error
+    return rows
 
 
 class History(L.Callback):
