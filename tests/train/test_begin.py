@@ -89,14 +89,8 @@ def test_a_run_that_has_gone_further_is_left_as_it_is(world: tuple[Path, Prepare
         assert (folder / "run" / name).read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    "text", ["epoch,stage,train_loss\n0,0,abc\n", "a,b\n1,2\n", "epoch,stage\n1\n", 'epoch\n"', "\x00"]
-)
+@pytest.mark.parametrize("text", ["epoch,stage,train_loss\n0,0,abc\n", "a,b\n1,2\n", "epoch,stage\n1\n", 'epoch\n"'])
 def test_a_damaged_history_is_told(tmp_path: Path, text: str):
     (tmp_path / "history.csv").write_text(text)
-    try:
-        rows = read_history(tmp_path / "history.csv")
-    except ModelError as error:
-        assert "is damaged" in str(error)
-    else:
-        assert rows == []
+    with pytest.raises(ModelError, match="is damaged"):
+        read_history(tmp_path / "history.csv")

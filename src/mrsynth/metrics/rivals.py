@@ -216,7 +216,9 @@ def load_rivals(path: Path) -> Rivals:
             DoseLine.from_dict(parts["dose_line"]) if "dose_line" in parts else None,
         )
     except (MemoryError, OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, InputError) as error:
-        raise ModelError(f"{path} is damaged.", found=str(error).splitlines()[0], do=again) from error
+        raise ModelError(
+            f"{path} is damaged.", found=(str(error) or type(error).__name__).splitlines()[0], do=again
+        ) from error
 
 
 def _features(table: str, case: RivalCase) -> dict[str, np.ndarray]:
