@@ -20,7 +20,7 @@ from mrsynth.node.queue import Queue, State, Study
 from mrsynth.node.receive import Receiver
 from mrsynth.node.send import send
 from mrsynth.node.settings import NodeSettings
-from mrsynth.node.table import COLUMNS, write_table
+from mrsynth.node.table import STUDY_COLUMNS, write_table
 from mrsynth.node.work import Model, load_models, make
 
 LOG = logging.getLogger("mrsynth.node")
@@ -47,7 +47,7 @@ def _are_studies(path: Path) -> bool:
 
 
 OWN = {
-    "studies.csv": begins_with(",".join(COLUMNS)),
+    "studies.csv": begins_with(",".join(STUDY_COLUMNS)),
     "studies.html": begins_with(PAGE_MARK),
     "studies": _are_studies,
     "node.log": _is_log,

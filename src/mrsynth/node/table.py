@@ -12,7 +12,7 @@ from mrsynth.core.files import printable, write_text
 from mrsynth.drawing.templates import render
 from mrsynth.node.queue import Study
 
-COLUMNS = ("study", "UID", "received", "changed", "images", "state", "found", "made", "sent", "tries", "why")
+STUDY_COLUMNS = ("study", "UID", "received", "changed", "images", "state", "found", "made", "sent", "tries", "why")
 
 SHOWN = 1000
 """Studies on the page, the latest first; the CSV file holds all."""
@@ -31,10 +31,10 @@ def write_table(studies: Mapping[str, Study], folder: Path) -> None:
     rows = [_row(key, study) for key, study in sorted(studies.items(), key=lambda item: -item[1].first_s)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(STUDY_COLUMNS)
     table.writerows([_inert(cell) for cell in row] for row in rows)
     write_text(folder / "studies.csv", text.getvalue())
-    write_text(folder / "studies.html", render("node.html.j2", columns=COLUMNS, rows=rows[:SHOWN]))
+    write_text(folder / "studies.html", render("node.html.j2", columns=STUDY_COLUMNS, rows=rows[:SHOWN]))
 
 
 def _row(key: str, study: Study) -> list[str]:
