@@ -106,9 +106,11 @@ def json_text(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
 
 
-def remove_left(folder: Path) -> None:
-    """Remove what killed commands left unfinished in a folder and in those in it; what may still be written stays."""
-    for place in (folder, *(p for p in folder.glob("*") if p.is_dir() and not p.is_symlink())):
+def remove_left(folder: Path, below: bool = True) -> None:
+    """Remove what killed commands left unfinished in a folder and (below) in those in it; what may still be written
+    stays."""
+    inside = [path for path in folder.glob("*") if path.is_dir() and not path.is_symlink()] if below else []
+    for place in (folder, *inside):
         for left in place.glob(f"{TEMPORARY_PREFIX}*"):
             if _is_left(left):
                 with suppress(OSError):

@@ -24,7 +24,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 from pydantic import Field
 
 from mrsynth.core.errors import MrsynthError, OutputError
-from mrsynth.core.files import remove_left, safe_name
+from mrsynth.core.files import beside, remove_left, safe_name
 from mrsynth.core.folders import settle
 from mrsynth.core.machine import is_running, machine, process_start
 from mrsynth.core.records import Record
@@ -121,6 +121,7 @@ def writing_file(path: Path, verb: str, wait_s: float = 0.0) -> Iterator[None]:
         OutputError: where another process still writes it then, or it cannot be written.
     """
     with _locked(path.parent / f"{LOCK}-{safe_name(path.name)}", verb, f"{path}", wait_s):
+        remove_left(path.parent, below=False)
         yield
 
 
@@ -221,7 +222,7 @@ def _make_folder(folder: Path, shown: str) -> list[Path]:
 def _acquire(place: Path, lock: Lock, shown: str, wait_s: float) -> None:
     """Put the lock in its place, or take over that of a dead writer; raises OutputError where one still lives after
     `wait_s`."""
-    own = place.with_name(f"{place.name}.{lock.token}")
+    own = beside(place)
     until = time.monotonic() + wait_s
     try:
         own.write_text(lock.text(), encoding="utf-8")
