@@ -67,22 +67,42 @@ def simulate(
 
 
 def write_members(members: Sequence[Member], out: Path) -> None:
-    """Write the case folder of each patient below out, unless it is there already."""
+    """Write the case folder of each patient below `out`, unless it is there already.
+
+    Args:
+        members: the patients to simulate.
+        out: the folder of the cohort.
+
+    Raises:
+        OutputError: a folder cannot be written, or holds anything but a phantom.
+    """
     for member in track(members, "simulate", len(members)):
         if not is_there(member, out / member.name):
             write_case_folder(member.simulate(), out / member.name)
 
 
 def is_there(member: Member, folder: Path) -> bool:
-    """Say whether a folder holds this patient, simulated with the same seed and settings."""
+    """Say whether a folder holds this patient, simulated with the same seed and settings.
+
+    Args:
+        member: the patient.
+        folder: the case folder; its case.json is read.
+    """
     draws = small_json(folder / CASE_FILE).get("draws")
     wanted = member.settings.model_dump(mode="json")
     return isinstance(draws, dict) and draws.get("seed") == member.seed and draws.get("settings") == wanted
 
 
 def write_case_folder(case: Case, folder: Path) -> None:
-    """Write a case's images, masks and metadata into a folder, all or nothing; raises OutputError where the folder
-    holds anything but a phantom."""
+    """Write a case's images, masks and metadata into a folder, all or nothing.
+
+    Args:
+        case: the simulated case.
+        folder: its place; a phantom that lies there is replaced.
+
+    Raises:
+        OutputError: the folder holds anything but a phantom.
+    """
     require_ours(folder.parent, {folder.name: _is_phantom}, "name another folder, or move these files away")
     with atomic_folder(folder) as temporary:
         for name, image in {**case.images, **case.masks}.items():
@@ -107,7 +127,14 @@ def _says_phantom(path: Path) -> bool:
 
 
 def read_case_folder(folder: Path) -> CaseRow:
-    """Return the row of a case that `write_case_folder` left, without a split."""
+    """Return the row of a case that `write_case_folder` left, without a split.
+
+    Args:
+        folder: the case folder.
+
+    Raises:
+        InputError: case.json is damaged, or names no patient or no case.
+    """
     known, problem = read_case_file(folder)
     if problem is not None or not all(isinstance(known.get(name), str) for name in ("patient", "case")):
         raise InputError(

@@ -71,7 +71,12 @@ class Facts(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return facts from before records had versions: they say the same."""
+        """Return facts from before records had versions: they say the same.
+
+        Args:
+            content: of the file.
+            version: that the file names.
+        """
         return content
 
 
@@ -84,7 +89,15 @@ class Qc:
 
 
 def pictures_of(folder: Path, case: str) -> Path:
-    """Return where the pictures of a case of a prepared cohort stand; they are there whole or not at all."""
+    """Return where the pictures of a case of a prepared cohort stand; they are there whole or not at all.
+
+    Args:
+        folder: of the prepared cohort.
+        case: its name.
+
+    Returns:
+        folder/qc/<case>, the name made safe for a path.
+    """
     return folder / "qc" / safe_name(case)
 
 

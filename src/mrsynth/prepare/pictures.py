@@ -40,11 +40,25 @@ class Snapshots:
         self._take("as read", case)
 
     def after(self, step: str, case: Case) -> None:
-        """Take the pictures after a step (Step's `watch`)."""
+        """Take the pictures after a step (Step's `watch`).
+
+        Args:
+            step: its name.
+            case: as the step left it.
+        """
         self._take(step, case)
 
     def write(self, folder: Path, prepared: Case, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write folder/qc/<case>/ with pictures.npz and facts.json, whole or not at all; raises OutputError."""
+        """Write pictures.npz and facts.json into folder/qc/<case>/, whole or not at all, and the viewer's script of the case.
+
+        Args:
+            folder: of the prepared cohort.
+            prepared: the case after all steps; its first image is the reference.
+            records: what each step recorded, in order.
+
+        Raises:
+            OutputError: nothing can be written there, or other files lie there.
+        """
         prepared = _upright(prepared)
         at = _middle(prepared)
         reference = next(iter(prepared.images))

@@ -37,8 +37,13 @@ class Plan:
     def of_steps(cls, text: str, cohort: Cohort, contrasts: Sequence[str] = ()) -> Plan:
         """Return the plan that `--steps` means: a YAML list, or a file that holds one.
 
-        text: e.g. "[register: {to: t1}, resample, brain_mask, zscore]". contrasts: those to prepare, by default all
-        that every case of the cohort has. Raises RecipeError where it is no such list.
+        Args:
+            text: e.g. "[register: {to: t1}, resample, brain_mask, zscore]", or the path of a .yaml or .yml file.
+            cohort: the cases that will be prepared.
+            contrasts: those to prepare, by default all that every case of the cohort has.
+
+        Raises:
+            RecipeError: the text is no such list, or no contrast is there in every case.
         """
         steps = complete_steps(_listed(text))
         # What every case has; an ADC counts where its diffusion images are there.

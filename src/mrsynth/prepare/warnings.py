@@ -27,7 +27,12 @@ CLIPPED_SHARE = 0.02
 
 
 def flags_of(prepared: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the sentences about a prepared case, [] where nothing is unlikely."""
+    """Return the sentences about a prepared case, [] where nothing is unlikely.
+
+    Args:
+        prepared: the case after all steps.
+        records: what each step recorded, in order.
+    """
     return [
         *_mask_flags(prepared),
         *_coverage_flags(prepared, records),
