@@ -49,7 +49,9 @@ class Snapshots:
         self._take(step, case)
 
     def write(self, folder: Path, prepared: Case, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write pictures.npz and facts.json into folder/qc/<case>/, whole or not at all, and the viewer's script of the case.
+        """Write pictures.npz and facts.json into folder/qc/<case>/, whole or not at all.
+
+        It writes the script of the case for the viewer too, into folder/viewer.
 
         Args:
             folder: of the prepared cohort.

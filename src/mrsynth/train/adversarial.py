@@ -53,8 +53,18 @@ class Adversarial(Supervised):
         return (self.settings.learning_rate, self.game.learning_rate)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Train critic and generator on a batch and return its image loss; raises MrsynthError where a loss is not
-        finite."""
+        """Train critic and generator on a batch and return its image loss.
+
+        Args:
+            batch: inputs (b, c · (2n + 1), *space), of n neighbours, and target (b, 1, *space).
+            index: the batch's number in the epoch.
+
+        Returns:
+            The image loss, a scalar without a gradient.
+
+        Raises:
+            MrsynthError: a loss is not finite.
+        """
         torch.manual_seed(self.seed_of("batch", index))
         inputs, target = self.augmented(*batch, index)
         prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)

@@ -38,14 +38,27 @@ class WeightAverage(L.Callback):
         return NAME
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin with the first weights, or go on with those of a checkpoint."""
+        """Begin with the first weights, or go on with those of a checkpoint.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained; its `net` is averaged.
+        """
         weights = pl_module.net.state_dict()
         known = weights if self.average is None else self.average
         self.average = {name: known[name].detach().to(value.device).clone() for name, value in weights.items()}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take the weights after a step into the average."""
+        """Take the weights after a step of `net` into the average.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+            outputs: of the step; not used.
+            batch: not used.
+            batch_idx: the batch's number in the epoch; only one that moves `net` counts.
+        """
         if self.average is None or not pl_module.steps_at(batch_idx):
             return
         self.steps += 1
@@ -57,13 +70,23 @@ class WeightAverage(L.Callback):
                 self.average[name].copy_(value)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Lend the average."""
+        """Lend the average to `net`, and keep the weights.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is validated.
+        """
         if self.average is not None:
             self.lent = {name: value.clone() for name, value in pl_module.net.state_dict().items()}
             pl_module.net.load_state_dict(self.average)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Give the weights back."""
+        """Give the weights back to `net`.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that was validated.
+        """
         if self.lent is not None:
             pl_module.net.load_state_dict(self.lent)
             self.lent = None

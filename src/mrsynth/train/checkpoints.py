@@ -19,7 +19,16 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name and renames it: a full disk or a crash leaves the one before whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint; raises OutputError where the disk is full."""
+        """Write a checkpoint, whole or not at all.
+
+        Args:
+            checkpoint: the state that Lightning collected.
+            path: of the file.
+            storage_options: not used.
+
+        Raises:
+            OutputError: the file cannot be written, e.g. because the disk is full.
+        """
         with atomic_file(Path(path)) as temporary:
             try:
                 torch.save(checkpoint, temporary)
@@ -32,8 +41,17 @@ class AtomicCheckpoints(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, _: storage,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        """Read a checkpoint, onto the CPU; with weights_only no code in it is run. Raises ModelError where the file is
-        damaged, refused or something else, OSError where it is not there or may not be read."""
+        """Read a checkpoint, by default onto the CPU.
+
+        Args:
+            path: of the file.
+            map_location: where each tensor goes, as torch.load takes it.
+            weights_only: True runs no code in the file.
+
+        Raises:
+            ModelError: the file is damaged, refused or something else.
+            OSError: the file is not there or may not be read.
+        """
         try:
             state: object = super().load_checkpoint(path, map_location, weights_only)
         except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):

@@ -104,7 +104,16 @@ def check_run(recipe: Recipe, prepared: PreparedCohort, run: Run, resume: bool) 
 
 
 def check_start(recipe: Recipe, prepared: PreparedCohort, start: Path) -> None:
-    """Raise ModelError unless start is a stage-<k>.ckpt of a run that did until then what this one would do."""
+    """Check that a run can begin from the end of another run's stage: both did, or would do, the same until then.
+
+    Args:
+        recipe: of the run that is to begin.
+        prepared: its cohort.
+        start: RUN/checkpoints/stage-<k>.ckpt of the other run.
+
+    Raises:
+        ModelError: it is no such file, or recipe, stages or data differ.
+    """
     run, number = Run(start.resolve().parent.parent), STAGE_NAME.fullmatch(start.name)
     if number is None or not start.is_file() or not run.recipe.is_file():
         raise ModelError(

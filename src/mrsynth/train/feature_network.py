@@ -53,11 +53,16 @@ class FeatureRecord(Settings):
 
 
 def feature_source(cohort: PreparedCohort, names: Sequence[str], out: Path) -> FeatureSource:
-    """Return what gives a loss its feature network (build_loss): loaded, or trained on the training split into `out`.
+    """Return what gives a loss its feature network (`build_loss`): loaded, or trained on the training split into `out`.
 
-    names: the contrasts to train on; out: RUN/features. A network that lies in
-    `out` and was trained by the same settings on the same data is taken as it is. The source raises ModelError where
-    weights are missing or damaged, RecipeError for a layer that the network does not have.
+    Args:
+        cohort: the prepared cohort.
+        names: the contrasts to train on.
+        out: RUN/features; a network that lies there, trained by the same settings on the same data, is taken as it is.
+
+    Returns:
+        Settings → network; it makes each network once. It raises ModelError where weights are missing or damaged, and
+        RecipeError for a layer that the network does not have.
     """
     found: dict[FeatureSettings, VGG] = {}
 
@@ -85,9 +90,22 @@ def train_features(
 ) -> FeatureRecord:
     """Train the network `small` on the slices of a split by the task of feature_task.py, on the CPU.
 
-    Leaves small_<digest>.safetensors and .json in out and returns what the latter holds; the digest is that of
-    settings, contrasts, split and data, and where these files lie already nothing is trained. Interrupted, it begins
-    anew. Raises CohortError where the split has no slice, OutputError where out cannot be written.
+    Training leaves small_<digest>.safetensors and .json in `out`; the digest is that of settings, contrasts, split and
+    data. Where these files lie already, nothing is trained. An interrupted training begins anew.
+
+    Args:
+        cohort: the prepared cohort.
+        split: whose slices it learns from.
+        names: contrasts.
+        settings: of the training.
+        out: the folder for the files.
+
+    Returns:
+        What the .json file holds.
+
+    Raises:
+        CohortError: the split has no slice.
+        OutputError: `out` cannot be written.
     """
     path = out / network_file(cohort, split, names, settings)
     if path.with_suffix(".json").is_file():

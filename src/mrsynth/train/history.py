@@ -45,11 +45,24 @@ class History(L.Callback):
         self.started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Start the epoch's clock.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         self.started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's row, dropping rows of this and later epochs that an interrupted run left."""
+        """Write the epoch's row, dropping rows of this and later epochs that an interrupted run left.
+
+        Args:
+            trainer: Lightning's; the row holds what it has logged.
+            pl_module: the module that is trained.
+
+        Raises:
+            ModelError: the file of the rows so far is damaged.
+        """
         if not trainer.is_global_zero:
             return
         found: dict[str, Any] = trainer.callback_metrics

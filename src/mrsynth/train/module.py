@@ -42,7 +42,12 @@ class TrainingModule(L.LightningModule):
         return True
 
     def seed_of(self, purpose: str, index: int) -> int:
-        """Return the seed of a purpose at a batch of the epoch."""
+        """Return the seed of a purpose at a batch of the epoch; each process (rank) has its own.
+
+        Args:
+            purpose: what is drawn, e.g. "augment".
+            index: the batch's number in the epoch.
+        """
         return derive_seed(self.settings.seed, purpose, self.current_epoch, index, self.global_rank)
 
     def augmented(self, inputs: Tensor, target: Tensor, index: int) -> tuple[Tensor, Tensor]:

@@ -151,8 +151,18 @@ class DoseSet(PatchSet):
 
 
 def condition_of(cohort: PreparedCohort, case: str) -> tuple[float, float]:
-    """Return the dose (of its t1ld) and the field strength of a prepared case, as its record has them from the cohort
-    table; raises CohortError where it has not."""
+    """Return dose and field strength of a prepared case, as its record has them from the cohort table.
+
+    Args:
+        cohort: the prepared cohort.
+        case: its name.
+
+    Returns:
+        The dose of its t1ld as a fraction of the full one, and the field strength in tesla.
+
+    Raises:
+        CohortError: the record lacks one of them.
+    """
     known: dict[str, Any] = cohort.record(case).metadata
     if missing := [name for name in CONDITION if not isinstance(known.get(name), int | float)]:
         raise CohortError(

@@ -30,8 +30,13 @@ DRAWN_INSTEAD = "or start from drawn weights, as without ImageNet: --set net.wei
 def run_features(recipe: Recipe, prepared: PreparedCohort, run: Run) -> FeatureSource:
     """Return what gives the losses of all stages of a run their feature networks, each once.
 
-    One that a run in the same folder trained on the same data by the same settings is copied from there: it would be
-    the same.
+    A network that another run in the same folder trained on the same data by the same settings is copied from there:
+    training would make the same one.
+
+    Args:
+        recipe: its losses say which feature networks they need.
+        prepared: the cohort to train them on.
+        run: the networks come into its folder `features`.
     """
 
     for settings in _feature_settings(recipe).values():

@@ -20,7 +20,12 @@ class TrainingProgress(L.Callback):
         self.began, self.first_epoch, self.epoch_began = time.monotonic(), 0, time.monotonic()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to count; epochs that were trained before a resume took no time of this one."""
+        """Begin to count; epochs that were trained before a resume took no time of this one.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         self.began, self.first_epoch = time.monotonic(), trainer.current_epoch
         if CONSOLE.is_terminal and trainer.is_global_zero:
             columns = (
@@ -35,20 +40,38 @@ class TrainingProgress(L.Callback):
             self.bar.start()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Start the epoch's clock.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         self.epoch_began = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar."""
+        """Move the bar.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+            outputs: of the step; not used.
+            batch: not used.
+            batch_idx: the batch's number in the epoch.
+        """
         if self.bar is not None:
             done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
             what = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.bar.update(self.task, completed=done, description=what, now=self._now(trainer, batch_idx + 1))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's line where there is no terminal."""
+        """Write the epoch's line where there is no terminal.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         if CONSOLE.is_terminal or not trainer.is_global_zero:
             return
         number = int(trainer.num_training_batches)
@@ -57,11 +80,22 @@ class TrainingProgress(L.Callback):
         CONSOLE.print(f"{epoch}: {self._now(trainer, number)}; the epoch took {duration(seconds)}", soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the bar away."""
+        """Take the bar away.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that was trained.
+        """
         self._stop()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Take the bar away before the error is said."""
+        """Take the bar away before the error is said.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that was trained.
+            exception: the error.
+        """
         self._stop()
 
     def _stop(self) -> None:

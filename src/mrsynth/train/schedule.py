@@ -42,7 +42,14 @@ class Schedule(L.Callback):
         self.schedule, self.epochs, self.stages = settings.schedule or ScheduleSettings(), settings.epochs, stages
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Set the rates of this batch."""
+        """Set the learning rates of this batch.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained; its `rates` hold in the first stage.
+            batch: not used.
+            batch_idx: the batch's number in the epoch.
+        """
         batches, epoch = int(trainer.num_training_batches), trainer.current_epoch
         number = stage_of(epoch, self.stages)
         first = self.stages[number - 1].from_epoch if number else 0

@@ -29,10 +29,16 @@ class Stage:
 def build_stages(
     settings: TrainSettings, terms: LossTerms, inputs: Sequence[str], features: FeatureSource | None = None
 ) -> list[Stage]:
-    """Return the stages after the first, in order; terms: the recipe's losses, inputs: the contrasts, features: see
-    `build_loss`.
+    """Return the stages after the first, in order.
 
-    Raises RecipeError where a stage's epoch or a loss is wrong.
+    Args:
+        settings: the recipe's section `train`.
+        terms: the recipe's losses.
+        inputs: the input contrasts.
+        features: networks for the losses; see `build_loss`.
+
+    Raises:
+        RecipeError: a stage's epoch or a loss is wrong.
     """
     return [
         Stage(stage.from_epoch, stage.learning_rate, build_loss(stage_terms(terms, stage.loss), inputs, features))
@@ -61,7 +67,12 @@ class Stages(L.Callback):
         self.stages, self.best, self.folder = stages, best, folder
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Set the losses, for training and validation, and the learning rate of all optimisers."""
+        """Set the losses, for training and validation, and the learning rate of all optimisers.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained; it gets the stage's loss.
+        """
         number = stage_of(trainer.current_epoch, self.stages)
         if number == 0:
             return
@@ -74,7 +85,12 @@ class Stages(L.Callback):
             self.best.begin_anew()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the state at the end of a stage that another one follows."""
+        """Keep the state at the end of a stage that another one follows.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         following = trainer.current_epoch + 1
         if any(stage.from_epoch == following for stage in self.stages):
             number = stage_of(trainer.current_epoch, self.stages)
@@ -94,10 +110,20 @@ class Patience(EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop a resumed run that had been stopped already."""
+        """Stop a resumed run that had been stopped already.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the epoch's validation loss."""
+        """Look at the epoch's validation loss, from the last stage's first epoch on.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: the module that is trained.
+        """
         if trainer.current_epoch >= self.first_epoch:
             super().on_train_epoch_end(trainer, pl_module)

@@ -48,13 +48,14 @@ class ModalityDropout:
         return there
 
     def seen(self, images: Tensor, there: Tensor | None = None) -> Tensor:
-        """Return what the network gets, (b, n, *space), or with flags (b, 2n, *space): image, flag, image, flag, …
-
-        images: (b, n, *space). there: (b, n), bool; None where all of them are.
+        """Return what the network gets of the images, with flags a channel after each of them.
 
         Args:
             images: (b, n, *space).
             there: (b, n), bool; None where all of them are.
+
+        Returns:
+            (b, n, *space), or with flags (b, 2n, *space): image, flag, image, flag, …
         """
         if there is None:
             there = torch.ones(images.shape[:2], dtype=torch.bool)
@@ -98,7 +99,15 @@ class Supervised(TrainingModule):
         return inputs[:, self.neighbours :: 2 * self.neighbours + 1]
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Return the loss of a batch; raises MrsynthError where it is not finite."""
+        """Return the loss of a batch.
+
+        Args:
+            batch: inputs (b, c · (2n + 1), *space), of n neighbours, and target (b, 1, *space).
+            index: the batch's number in the epoch.
+
+        Raises:
+            MrsynthError: the loss is not finite.
+        """
         torch.manual_seed(self.seed_of("batch", index))
         samples, inputs = batch[0].shape[:2]
         there = None if self.missing is None else self.missing.draw(samples, inputs, self.seed_of("missing", index))
@@ -108,7 +117,15 @@ class Supervised(TrainingModule):
         return value
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Log the validation loss, averaged over all ranks; raises MrsynthError where it is not finite."""
+        """Log the validation loss, averaged over all ranks.
+
+        Args:
+            batch: inputs (b, c · (2n + 1), *space), of n neighbours, and target (b, 1, *space).
+            index: the batch's number.
+
+        Raises:
+            MrsynthError: the loss is not finite.
+        """
         value = self._loss(batch)
         check_finite({"val_loss": value}, self.current_epoch)
         self.log("val_loss", value, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)

@@ -90,8 +90,15 @@ class Wgan(TrainingModule):
         return (index + 1) % self.wgan.critic_steps == 0
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-        """Train the critic on a batch, and each critic_steps-th time the generator; raises MrsynthError where a loss is
-        not finite."""
+        """Train the critic on a batch, and the generator on each critic_steps-th batch too.
+
+        Args:
+            batch: inputs (b, 2, x, y, z), target (b, 1, x, y, z) and condition (b, 2), as `Scans` takes them.
+            index: the batch's number in the epoch.
+
+        Raises:
+            MrsynthError: a loss is not finite.
+        """
         scans = Scans(*self.augmented(batch[0], batch[1], index), batch[2])
         logged = self._critic_step(scans, index)
         if self.steps_at(index):
@@ -101,7 +108,15 @@ class Wgan(TrainingModule):
             self.log(name, value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=len(scans.condition))
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-        """Log val_loss; now and then leave a picture of some samples in log/samples."""
+        """Log val_loss; now and then leave a picture of some samples in log/samples.
+
+        Args:
+            batch: inputs, target and condition, as in training.
+            index: the batch's number; a picture shows samples of the first one.
+
+        Raises:
+            MrsynthError: the loss is not finite.
+        """
         scans = Scans(*batch)
         noise = self._noise(scans, torch.Generator().manual_seed(derive_seed(self.settings.seed, "validation", index)))
         synthetic = self.net(noise, scans.native, scans.standard, scans.condition)[0]
@@ -234,7 +249,12 @@ class WganMethod(Method[WganSettings]):
         return Wgan(net, critic, terms, settings, recipe.train)
 
     def try_shapes(self, net: Network, inputs: Tensor) -> Tensor:
-        """Return the finest residual of a batch."""
+        """Return the finest residual that a network makes of a batch.
+
+        Args:
+            net: the generator.
+            inputs: (b, 2, x, y, z), native and standard dose.
+        """
         native, standard = inputs[:, :1], inputs[:, 1:2]
         found: Tensor = net(native, native, standard, inputs.new_zeros(len(inputs), len(net.told)))[0]
         return found
