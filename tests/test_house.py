@@ -47,7 +47,6 @@ UNDOCUMENTED: set[str] = {
     "report",
     "reproduce",
     "synthesize",
-    "volume",
 }
 """Rooms whose public functions do not all document their arguments yet."""
 

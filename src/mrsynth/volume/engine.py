@@ -54,7 +54,12 @@ class Engine:
     traced: dict[tuple[int, ...], list[Layer] | None] = field(default_factory=dict, repr=False)
 
     def can_stream(self, space: Sequence[int], channels: int) -> bool:
-        """Return whether each row of the network's output is known to follow from some rows of its input."""
+        """Return whether each row of the network's output is known to follow from some rows of its input.
+
+        Args:
+            space: voxels along each axis of a block.
+            channels: of a block.
+        """
         return self._layers(1, channels, tuple(space)) is not None
 
     def run(
@@ -63,9 +68,15 @@ class Engine:
         put: Callable[[int, np.ndarray], None],
         count: int,
     ) -> None:
-        """Predict blocks 0 … count − 1. take(start, stop) → (b, c, *space); put(start, prediction (b, *space)).
+        """Predict blocks 0 … count − 1, as many at once as memory allows.
 
-        Raises MrsynthError where not even the smallest part of a block fits.
+        Args:
+            take: (start, stop) → the blocks from start to stop − 1, (b, c, *space).
+            put: (start, prediction (b, *space)) takes the result of the blocks from start on.
+            count: how many blocks there are.
+
+        Raises:
+            MrsynthError: not even the smallest part of a block fits into memory.
         """
         if not count:
             return

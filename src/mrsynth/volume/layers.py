@@ -82,7 +82,18 @@ class Recorder(TorchFunctionMode):
         return out
 
     def note(self, out: Tensor, inputs: Sequence[Tensor], rows: Rows, apply: Apply, **more: Any) -> None:
-        """Note how `out` comes from `inputs`; an input that is changed in place is from now on the new layer."""
+        """Note how `out` comes from `inputs`; an input that is changed in place is from now on the new layer.
+
+        Args:
+            out: the result, without memory.
+            inputs: the tensors that it comes from, each noted before.
+            rows: which rows of the first input a row of `out` needs.
+            apply: computes rows of `out`.
+            **more: further attributes of the `Layer`.
+
+        Raises:
+            CannotStreamError: a part of an image is changed in place.
+        """
         if inputs and out is inputs[0] and self.layers[self.numbers[id(out)]].cheap:
             raise CannotStreamError("a part of an image is changed in place")
         numbers = tuple(self.numbers[id(t)] for t in inputs)

@@ -54,10 +54,18 @@ class SliceNet:
     def predict_turned(
         self, volumes: list[np.ndarray], there: np.ndarray, degrees: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the prediction with all slices turned, turned back, and where there is one, each (u, v, k).
+        """Return the prediction with all slices turned, turned back again.
 
-        there: bool (u, v, k), what is not background. Slices are turned inside a square that holds their longer edge;
-        what leaves it is not predicted, nor is the background: both are 0.
+        Slices are turned inside a square that holds their longer edge. What leaves the square is not predicted, nor is
+        the background.
+
+        Args:
+            volumes: c arrays (u, v, k).
+            there: bool (u, v, k), what is not background.
+            degrees: the angle.
+
+        Returns:
+            The prediction (u, v, k), 0 where there is none, and where there is one, bool (u, v, k).
         """
         u, v, _ = there.shape
         edge = math.ceil(max(u, v) / self.stride) * self.stride
@@ -68,11 +76,18 @@ class SliceNet:
 
 
 def predict_planes(net: SliceNet, inputs: list[np.ndarray], how: PredictSettings) -> np.ndarray:
-    """Return the mean prediction over planes and rotations, (x, y, z) float32.
+    """Return the mean prediction over planes and rotations.
 
-    inputs: c arrays (x, y, z), of cubic voxels where there are several planes or rotations: others would show the
-    network a distorted head. Every voxel is predicted once in each plane, and once more at each rotation that leaves it
-    inside the square.
+    Every voxel is predicted once in each plane, and once more at each rotation that leaves it inside the square.
+
+    Args:
+        net: the network of slices.
+        inputs: c arrays (x, y, z). Where there are several planes or rotations the voxels must be cubic: others would
+            show the network a distorted head.
+        how: planes and rotations in degrees.
+
+    Returns:
+        (x, y, z) float32.
     """
     if how.is_axial:
         return net.predict(inputs)
@@ -100,8 +115,17 @@ def predict_planes(net: SliceNet, inputs: list[np.ndarray], how: PredictSettings
 def turn_inside(
     volumes: list[np.ndarray], inside: np.ndarray, degrees: float, size: Size
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return volumes (u, v, k) turned as if nothing but what is inside existed, (*size, k), 0 elsewhere, and the inside
-    turned, bool."""
+    """Return volumes turned as if nothing existed but what is inside, and the inside turned.
+
+    Args:
+        volumes: arrays (u, v, k).
+        inside: bool (u, v, k).
+        degrees: the angle, as `turn` takes it.
+        size: of the turned slices.
+
+    Returns:
+        The volumes (*size, k), 0 outside, and the inside (*size, k), bool.
+    """
     share = turn(inside, degrees, size)
     covered = share >= 0.5
     least = np.maximum(share, 0.5)
@@ -109,7 +133,16 @@ def turn_inside(
 
 
 def turn(volume: np.ndarray, degrees: float, size: Size) -> np.ndarray:
-    """Return slices turned about their middle, cubically interpolated: (u, v, k) → (*size, k) float32, 0 beyond."""
+    """Return slices turned about their middle, cubically interpolated, 0 beyond their edges.
+
+    Args:
+        volume: (u, v, k).
+        degrees: the angle.
+        size: of the turned slices, about the same middle.
+
+    Returns:
+        (*size, k) float32.
+    """
     u, v = volume.shape[:2]
     angle = math.radians(degrees)
     i, j = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in size)

@@ -62,14 +62,26 @@ def predict_volume(
     how: Inference,
     device: str = "cpu",
 ) -> np.ndarray:
-    """Return a network's prediction of a volume, (x, y, z) float32; the same for the same input.
+    """Return a network's prediction of a volume; the same for the same input.
 
-    net: (b, c · (2n + 1), x, y) → (b, 1, x, y) for slices with n neighbours on each side, (b, c, x, y, z) → (b, 1, x,
-    y, z) otherwise; a module is copied, any other callable is used as it is. inputs: c arrays (x, y, z), which stay as
-    they are. A network of boxes sees the whole volume, streamed through
-    it in the memory given: the result is that of one piece, without seams (volume/stream.py). Only one that cannot be
-    streamed is run on boxes of `how.patch` that overlap by half, blended. Raises InputError for inputs of several
-    shapes or without voxels, RecipeError for a precision that the device lacks, MrsynthError where memory runs out.
+    A network of boxes sees the whole volume, streamed through it in the memory given: the result is that of one piece,
+    without seams (volume/stream.py). Only a network that cannot be streamed is run on boxes of `how.patch`, which
+    overlap by half and are blended.
+
+    Args:
+        net: (b, c · (2n + 1), x, y) → (b, 1, x, y) for slices with n neighbours on each side, else (b, c, x, y, z) →
+            (b, 1, x, y, z); a module is copied, any other callable is used as it is.
+        inputs: c arrays (x, y, z), which stay as they are.
+        how: the settings of the prediction.
+        device: of torch, e.g. "cpu" or "cuda".
+
+    Returns:
+        (x, y, z) float32.
+
+    Raises:
+        InputError: the inputs have several shapes, or no voxels.
+        RecipeError: the device lacks the precision, or the engine is not installed or not for this.
+        MrsynthError: memory runs out.
     """
     shapes = {array.shape for array in inputs}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or not all(shape):
@@ -103,7 +115,16 @@ def _predict_whole(engine: Engine, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> Engine:
-    """Return a network on a device with its normalisation folded, in the precision asked for, and its memory budget."""
+    """Return a network on a device with its normalisation folded, in the precision asked for, and its memory budget.
+
+    Args:
+        net: a module, which stays as it is, or any other callable, which is used as it is.
+        how: precision, engine, memory, and whether the network is compiled.
+        device: of torch, e.g. "cpu" or "cuda".
+
+    Raises:
+        RecipeError: the device lacks the precision, or the engine is not installed or not for this.
+    """
     place, dtype = torch.device(device), DTYPES[how.precision]
     if place.type == "cpu":
         if how.precision == "16":
@@ -125,7 +146,12 @@ def make_ready(net: Callable[[Tensor], Tensor], how: Inference, device: str) -> 
 
 
 def budget_bytes(memory_gib: float | None, place: torch.device) -> int:
-    """Return how many bytes a prediction may use: what is asked for, as far as it is free."""
+    """Return how many bytes a prediction may use: what is asked for, up to 80 % of what is free.
+
+    Args:
+        memory_gib: what is asked for, in GiB; None for 2 on a CPU, and for all of those 80 % on a GPU.
+        place: the device.
+    """
     if place.type == "cuda":
         free = int(0.8 * torch.cuda.mem_get_info(place)[0])
         default = float("inf")

@@ -17,7 +17,12 @@ class Same:
     """A layer that acts on each row by itself."""
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the same rows."""
+        """Return the same rows.
+
+        Args:
+            start: the first output row.
+            stop: the row after the last.
+        """
         return start, stop
 
     def ready(self, rows: int) -> int:
@@ -34,7 +39,12 @@ class Window:
     padding: int
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows under the kernel."""
+        """Return the rows under the kernel.
+
+        Args:
+            start: the first output row.
+            stop: the row after the last.
+        """
         return start * self.stride - self.padding, (stop - 1) * self.stride - self.padding + self.kernel
 
     def ready(self, rows: int) -> int:
@@ -49,7 +59,12 @@ class Repeat:
     factor: int
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows that are repeated."""
+        """Return the rows that are repeated.
+
+        Args:
+            start: the first output row.
+            stop: the row after the last.
+        """
         return start // self.factor, -(-stop // self.factor)
 
     def ready(self, rows: int) -> int:
@@ -70,7 +85,12 @@ class Spread:
     padding: int
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows that add something."""
+        """Return the rows that add something.
+
+        Args:
+            start: the first output row.
+            stop: the row after the last.
+        """
         return -(-(start + self.padding - self.kernel + 1) // self.stride), (stop - 1 + self.padding) // self.stride + 1
 
     def ready(self, rows: int) -> int:
@@ -91,7 +111,12 @@ class Repeated:
     length: int
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows that are copied, the border's at least."""
+        """Return the rows that are copied, the border's at least.
+
+        Args:
+            start: the first output row.
+            stop: the row after the last.
+        """
         first = min(max(start - self.before, 0), self.length - 1)
         return first, min(max(stop - self.before, first + 1), self.length)
 
@@ -108,7 +133,12 @@ class Linear:
     length: int
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows on both sides of each place."""
+        """Return the rows on both sides of each place.
+
+        Args:
+            start: the first output row.
+            stop: the row after the last.
+        """
         first, last = (self._below(row) for row in (start, stop - 1))
         return min(max(first, 0), self.length - 1), min(last + 2, self.length)
 

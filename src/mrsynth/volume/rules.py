@@ -1,4 +1,7 @@
-"""What is known of each function of torch: which rows of its input a row of its output needs, how it is computed."""
+"""What is known of each function of torch: which rows of its input a row of its output needs, how it is computed.
+
+The rules of functions whose rows stand for themselves are here, the others in `neighbour_rules`.
+"""
 
 from __future__ import annotations
 
@@ -9,156 +12,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mrsynth.nets.attention import HEAD_FEATURES, look_around
+from mrsynth.nets.attention import look_around
 from mrsynth.volume.layers import Apply, CannotStreamError, Recorder
-from mrsynth.volume.rows import AXIS, Linear, Repeat, Repeated, Same, Spread, Window
+from mrsynth.volume.neighbour_rules import attention, convolution, padding, pooling, transposed, upsampling
+from mrsynth.volume.rows import AXIS, Same
 
 Rule = Callable[..., None]
 """(recorder, out, *the function's own arguments); the first argument after `out` is the image."""
 
 
-def convolution(recorder: Recorder, out: Tensor, x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> None:
-    """torch.conv2d, torch.conv3d."""
-    given = dict(zip(("bias", "stride", "padding", "dilation", "groups"), rest, strict=False)) | named
-    axes = x.ndim - 2
-    steps, pads, wide = (_each(given.get(k, d), axes) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1)))
-    bias, groups = given.get("bias"), given.get("groups", 1)
-    call = _convolve if _has_mkldnn(weight) else (torch.conv2d if axes == 2 else torch.conv3d)
-    inner = (0, *pads[1:])
-    recorder.note(
-        out,
-        [x],
-        Window(wide[0] * (weight.shape[AXIS] - 1) + 1, steps[0], pads[0]),
-        lambda xs, *_: call(xs[0], weight, bias, steps, inner, wide, groups),
-        padded=lambda xs, *_: call(xs[0], weight, bias, steps, pads, wide, groups),
-        scratch=_scratch(x, out) if axes == 3 and recorder.device.type == "cpu" else 0,
-    )
-
-
-def _scratch(x: Tensor, out: Tensor) -> int:
-    """Return the numbers that a 3-D convolution on a CPU takes for a row beside its input and output: measured with
-    AVX-512 and with AVX2, a third of its input, and where that has no whole blocks of channels copies of its output."""
-    image, result = (t.numel() // t.shape[AXIS] for t in (x, out))
-    return image // 3 + (0 if x.shape[1] % 16 == 0 else 3 * result // 2)
-
-
-def transposed(recorder: Recorder, out: Tensor, x: Tensor, weight: Tensor, *rest: Any, **named: Any) -> None:
-    """torch.conv_transpose2d, torch.conv_transpose3d."""
-    names = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
-    given = dict(zip(names, rest, strict=False)) | named
-    axes = x.ndim - 2
-    steps, pads = _each(given.get("stride", 1), axes), _each(given.get("padding", 0), axes)
-    if any(_each(given.get("output_padding", 0), axes)) or max(_each(given.get("dilation", 1), axes)) > 1:
-        raise CannotStreamError("a transposed convolution with output padding or dilation")
-    call: Any = torch.conv_transpose2d if axes == 2 else torch.conv_transpose3d
-    bias, groups, inner = given.get("bias"), given.get("groups", 1), (0, *pads[1:])
-    rows = Spread(weight.shape[AXIS], steps[0], pads[0])
-
-    def apply(xs: Sequence[Tensor], start: int, stop: int) -> Tensor:
-        first = rows.first(max(rows.needs(start, stop)[0], 0))
-        return call(xs[0], weight, bias, steps, inner, 0, groups).narrow(AXIS, start - first, stop - start)
-
-    recorder.note(out, [x], rows, apply)
-
-
-def pooling(recorder: Recorder, out: Tensor, x: Tensor, *rest: Any, **named: Any) -> None:
-    """functional.max_pool2d, functional.max_pool3d."""
-    given = dict(zip(("kernel_size", "stride", "padding", "dilation", "ceil_mode"), rest, strict=False)) | named
-    axes = x.ndim - 2
-    if given.get("ceil_mode") or max(_each(given.get("dilation", 1), axes)) > 1:
-        raise CannotStreamError("max pooling with ceil_mode or dilation")
-    size, pads = _each(given["kernel_size"], axes), _each(given.get("padding", 0), axes)
-    steps = size if given.get("stride") is None else _each(given["stride"], axes)
-    call: Any = functional.max_pool2d if axes == 2 else functional.max_pool3d
-    inner = (0, *pads[1:])
-    recorder.note(
-        out,
-        [x],
-        Window(size[0], steps[0], pads[0]),
-        lambda xs, *_: call(xs[0], size, steps, inner),
-        padded=lambda xs, *_: call(xs[0], size, steps, pads),
-        beyond=-float("inf"),
-    )
-
-
-def upsampling(recorder: Recorder, out: Tensor, x: Tensor, *rest: Any, **named: Any) -> None:
-    """functional.interpolate: nearest or linear, by whole factors."""
-    given = dict(zip(("size", "scale_factor", "mode", "align_corners"), rest, strict=False)) | named
-    factors = [new // old for new, old in zip(out.shape[2:], x.shape[2:], strict=True)]
-    whole = [factor * old for factor, old in zip(factors, x.shape[2:], strict=True)] == list(out.shape[2:])
-    mode = given.get("mode", "nearest")
-    if mode not in ("nearest", "bilinear", "trilinear") or not whole or given.get("align_corners"):
-        raise CannotStreamError("upsampling other than nearest or linear by whole factors")
-    scale = tuple(float(f) for f in factors)
-    rows = Repeat(factors[0]) if mode == "nearest" else Linear(factors[0], x.shape[AXIS])
-
-    def apply(xs: Sequence[Tensor], start: int, stop: int) -> Tensor:
-        # Linear: the first and last rows of a part are wrong, unless it ends where the image does; needs() has more.
-        larger = functional.interpolate(xs[0], scale_factor=scale, mode=mode)  # type: ignore[arg-type]
-        return larger.narrow(AXIS, start - factors[0] * rows.needs(start, stop)[0], stop - start)
-
-    recorder.note(out, [x], rows, apply, cheap=True)
-
-
-def padding(
-    recorder: Recorder, out: Tensor, x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> None:
-    """functional.pad with a constant, rows appended at the far end only (the stream itself appends them); or with the
-    border."""
-    if mode == "replicate":
-        repeated_border(recorder, out, x, list(pad))
-        return
-    sides = [*pad, *[0] * (2 * x.ndim - len(pad))]  # from the last axis to the first
-    near = 2 * (x.ndim - 1 - AXIS)
-    if mode != "constant" or sides[near]:
-        raise CannotStreamError("padding other than with a constant, after the last row")
-    sides[near + 1] = 0
-    beyond = value or 0.0
-    recorder.note(
-        out,
-        [x],
-        Same(),
-        lambda xs, *_: functional.pad(xs[0], sides, value=beyond) if any(sides) else xs[0],
-        cheap=True,
-        beyond=beyond,
-    )
-
-
-def repeated_border(recorder: Recorder, out: Tensor, x: Tensor, sides: list[int]) -> None:
-    """functional.pad with the border."""
-    near = 2 * (x.ndim - 1 - AXIS)
-    sides += [0] * (near + 2 - len(sides))
-    if len(sides) > near + 2 or min(sides) < 0:
-        raise CannotStreamError("padding of batch or channels, or a negative one")
-    before, length = sides[near], x.shape[AXIS]
-    rows, inner = Repeated(before, length), [*sides[:near], 0, 0]
-
-    def apply(xs: Sequence[Tensor], start: int, stop: int) -> Tensor:
-        wide = functional.pad(xs[0], inner, mode="replicate") if any(inner) else xs[0]
-        first, end = rows.needs(start, stop)
-        if (first, end) == (start - before, stop - before):
-            return wide
-        copied = (torch.arange(start, stop, device=wide.device) - before).clamp(0, length - 1) - first
-        return wide.index_select(AXIS, copied)
-
-    recorder.note(out, [x], rows, apply, cheap=True)
-
-
-def attention(recorder: Recorder, out: Tensor, x: Tensor) -> None:
-    """attention.look_around: a row and its two neighbours. Beside them there are 27 weights a voxel and head,
-    before and after the softmax, and two products."""
-    channels, voxels = out.shape[1], out[0, 0, 0].numel()
-    recorder.note(
-        out,
-        [x],
-        Window(3, 1, 0),
-        lambda xs, *_: look_around(xs[0]),
-        scratch=len(out) * voxels * (2 * 27 * (channels // HEAD_FEATURES) + 2 * channels),
-    )
-
-
 def crop(recorder: Recorder, out: Tensor, x: Tensor, index: Any) -> None:
-    """x[:, :, :n, …]: slices of step 1; rows are cut at the far end only."""
+    """Note x[:, :, :n, …]: slices of step 1; rows are cut at the far end only.
+
+    Args:
+        recorder: takes the layer.
+        out: the result, without memory.
+        x: the image.
+        index: what stands in the brackets.
+
+    Raises:
+        CannotStreamError: the index holds anything else, or cuts off the first rows.
+    """
     parts = list(index) if isinstance(index, tuple) else [index]
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
@@ -174,7 +48,18 @@ def crop(recorder: Recorder, out: Tensor, x: Tensor, index: Any) -> None:
 
 
 def chunks(recorder: Recorder, out: Sequence[Tensor], x: Tensor, chunks: int, dim: int = 0) -> None:
-    """Tensor.chunk over the channels."""
+    """Note a Tensor.chunk over the channels: a layer for each part.
+
+    Args:
+        recorder: takes the layers.
+        out: the parts, without memory.
+        x: the image.
+        chunks: how many parts were asked for.
+        dim: the axis that is cut.
+
+    Raises:
+        CannotStreamError: another axis is cut than the channels.
+    """
     if dim != 1:
         raise CannotStreamError("chunks of another axis than the channels")
     start = 0
@@ -184,21 +69,55 @@ def chunks(recorder: Recorder, out: Sequence[Tensor], x: Tensor, chunks: int, di
 
 
 def concatenation(recorder: Recorder, out: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> None:
-    """torch.cat over the channels."""
+    """Note a torch.cat over the channels.
+
+    Args:
+        recorder: takes the layer.
+        out: the result, without memory.
+        tensors: the images.
+        dim: the axis along which they are joined.
+
+    Raises:
+        CannotStreamError: it is another axis than the channels, or one of the tensors is a constant.
+    """
     if dim != 1 or not all(id(tensor) in recorder.numbers for tensor in tensors):
         raise CannotStreamError("concatenation along another axis than the channels, or with a constant")
     recorder.note(out, tensors, Same(), lambda xs, *_: torch.cat(list(xs), dim=1), cheap=True)
 
 
 def channel_sum(recorder: Recorder, out: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> None:
-    """Tensor.sum over the channels."""
+    """Note a Tensor.sum over the channels.
+
+    Args:
+        recorder: takes the layer.
+        out: the result, without memory.
+        x: the image.
+        dim: the axis that is summed.
+        keepdim: whether the axis stays, with one channel.
+
+    Raises:
+        CannotStreamError: another axis is summed, or it does not stay.
+    """
     if dim != 1 or not keepdim:
         raise CannotStreamError("a sum over another axis than the channels")
     recorder.note(out, [x], Same(), lambda xs, *_: xs[0].sum(dim=1, keepdim=True))
 
 
 def batch_norm(recorder: Recorder, out: Tensor, x: Tensor, mean: Any, var: Any, *rest: Any, **named: Any) -> None:
-    """functional.batch_norm by stored statistics."""
+    """Note a functional.batch_norm by stored statistics.
+
+    Args:
+        recorder: takes the layer.
+        out: the result, without memory.
+        x: the image.
+        mean: of each channel, stored.
+        var: of each channel, stored.
+        *rest: weight, bias, training, momentum and eps, as many as were given by place.
+        **named: those that were given by name.
+
+    Raises:
+        CannotStreamError: the statistics are those of the image.
+    """
     given = dict(zip(("weight", "bias", "training", "momentum", "eps"), rest, strict=False)) | named
     if given.get("training", False):
         raise CannotStreamError("batch normalisation by the statistics of the image")
@@ -206,20 +125,46 @@ def batch_norm(recorder: Recorder, out: Tensor, x: Tensor, mean: Any, var: Any, 
 
 
 def dropout(recorder: Recorder, out: Tensor, x: Tensor, p: float = 0.5, training: bool = True, **_: Any) -> None:
-    """functional.dropout, which does nothing in evaluation."""
+    """Note a functional.dropout, which does nothing in evaluation.
+
+    Args:
+        recorder: takes the layer.
+        out: the result, without memory.
+        x: the image.
+        p: probability with which a number is dropped.
+        training: whether numbers are dropped at all.
+        **_: not used.
+
+    Raises:
+        CannotStreamError: numbers are dropped.
+    """
     if training and p:
         raise CannotStreamError("dropout in training")
     recorder.note(out, [x], Same(), lambda xs, *_: xs[0], cheap=True)
 
 
 def to_float(recorder: Recorder, out: Tensor, image: Tensor) -> None:
-    """Note a conversion to float32, which of float32 is the image itself: nothing then happens to it."""
+    """Note a conversion to float32, which of float32 is the image itself: nothing then happens to it.
+
+    Args:
+        recorder: takes the layer.
+        out: the result, without memory.
+        image: of any type.
+    """
     if out is not image:
         recorder.note(out, (image,), Same(), lambda xs, start, stop: xs[0].float())
 
 
 def pointwise(function: Callable[..., Tensor], overwrite: Callable[..., Tensor] | None = None) -> Rule:
-    """Return the rule of a function of each voxel by itself: of images, constants and numbers."""
+    """Return the rule of a function of each voxel by itself: of images, constants and numbers.
+
+    Args:
+        function: of torch.
+        overwrite: the same function into the memory of its first image, None where there is none.
+
+    Returns:
+        The rule; it raises CannotStreamError where the first argument is not the image, or images have other rows.
+    """
 
     def rule(recorder: Recorder, out: Tensor, *args: Any, **named: Any) -> None:
         named.pop("inplace", None)
@@ -274,13 +219,6 @@ RULES: dict[Any, Rule] = {
 }
 
 
-def _each(value: Any, axes: int) -> tuple[int, ...]:
-    """Return one number an axis."""
-    if isinstance(value, str):
-        raise CannotStreamError(f"padding '{value}'")
-    return tuple(value) if isinstance(value, tuple | list) else (int(value),) * axes
-
-
 def _channels(start: int, count: int) -> Apply:
     return lambda xs, *_: xs[0].narrow(1, start, count)
 
@@ -291,12 +229,3 @@ def _rows_of(value: Any, ndim: int, length: int, start: int, stop: int) -> Any:
     if isinstance(value, Tensor) and value.ndim >= -axis and value.shape[axis] == length > 1:
         return value.narrow(axis, start, stop - start)
     return value
-
-
-def _has_mkldnn(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-
-
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, steps: Any, pads: Any, wide: Any, groups: int) -> Tensor:
-    """Call oneDNN by name: for few rows torch.conv3d takes a loop of its own that is ten times as slow."""
-    return torch.mkldnn_convolution(x, weight, bias, pads, steps, wide, groups)  # type: ignore[attr-defined]

@@ -11,9 +11,14 @@ from mrsynth.volume.engine import Engine
 def predict_slices(engine: Engine, inputs: list[np.ndarray], neighbours: int = 0) -> np.ndarray:
     """Return the prediction of every axial slice, each predicted once.
 
-    engine: of a network (b, c · (2n + 1), x, y) → (b, 1, x, y). inputs: c arrays (x, y, z). neighbours: n, the slices
-    on each side that the network sees too: of each input k − n … k + n, beyond the volume its last slice again. Result
-    (x, y, z) float32.
+    Args:
+        engine: of a network (b, c · (2n + 1), x, y) → (b, 1, x, y).
+        inputs: c arrays (x, y, z).
+        neighbours: n, the slices on each side that the network sees too: of each input k − n … k + n, beyond the volume
+            its last slice again.
+
+    Returns:
+        (x, y, z) float32.
     """
     x, y, slices = inputs[0].shape
     result = np.empty((x, y, slices), dtype=np.float32)

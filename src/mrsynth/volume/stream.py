@@ -62,7 +62,13 @@ def stream(layers: list[Layer], x: Tensor, rows: int, ceiling: Ceiling = NO_CEIL
 
 
 def peak_bytes(layers: list[Layer], rows: int, bytes_each: int) -> int:
-    """Return the most memory that `stream` holds at once beside input and output, by the schedule alone."""
+    """Return the most memory that `stream` holds at once beside input and output, by the schedule alone.
+
+    Args:
+        layers: of the network.
+        rows: input rows a pass.
+        bytes_each: of a number.
+    """
     live: dict[int, tuple[int, int]] = {}
     total = peak = 0
     for steps in schedule(layers, rows):
@@ -94,7 +100,12 @@ class Step(NamedTuple):
 
 
 def schedule(layers: list[Layer], rows: int) -> Iterator[list[Step]]:
-    """Yield the passes over a network, each of `rows` input rows."""
+    """Yield the passes over a network, each the steps that it takes in order.
+
+    Args:
+        layers: of the network.
+        rows: input rows a pass.
+    """
     length = layers[0].length
     quota = [-(-rows * layer.length // length) for layer in layers]
     done = [0] * len(layers)

@@ -12,10 +12,16 @@ from mrsynth.volume.rules import RULES
 
 
 def trace(net: nn.Module, shape: Sequence[int]) -> list[Layer]:
-    """Return the layers of a network in evaluation mode for inputs (b, c, *space); layer 0 is the input itself.
+    """Return the layers of a network; layer 0 is the input itself.
 
-    The network runs once on tensors without memory. Raises CannotStreamError where it holds a layer that
-    `rules.RULES` does not know.
+    The network runs once on tensors without memory.
+
+    Args:
+        net: in evaluation mode.
+        shape: of its input, (b, c, *space).
+
+    Raises:
+        CannotStreamError: `rules.RULES` does not know one of its layers.
     """
     parameter = next(net.parameters(), torch.empty(0))
     x = torch.empty(tuple(shape), device="meta", dtype=parameter.dtype)

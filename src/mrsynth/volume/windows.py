@@ -15,10 +15,16 @@ def predict_windows(
 ) -> np.ndarray:
     """Return the weighted mean of the predictions of all boxes over a volume.
 
-    engine: of a network (b, c, *size) → (b, 1, *size). inputs: c arrays (x, y, z). size: of a box; a volume that is
-    smaller is filled up with zeros, the background. overlap: voxels that neighbours share at least, one an axis. The
-    weight of a voxel falls linearly from the middle of its box to the box's faces, where a network knows least. Result
-    (x, y, z) float32.
+    The weight of a voxel falls linearly from the middle of its box to the box's faces, where a network knows least.
+
+    Args:
+        engine: of a network (b, c, *size) → (b, 1, *size).
+        inputs: c arrays (x, y, z).
+        size: of a box; a volume that is smaller is filled up with zeros, the background.
+        overlap: voxels that neighbours share at least, one number an axis.
+
+    Returns:
+        (x, y, z) float32.
     """
     shape = inputs[0].shape
     padded = tuple(max(length, edge) for length, edge in zip(shape, size, strict=True))
@@ -48,7 +54,13 @@ def predict_windows(
 
 
 def starts(length: int, size: int, step: int) -> list[int]:
-    """Return where boxes of a size begin so that they cover a length ≥ size: every step, the last one moved inside."""
+    """Return where boxes begin so that they cover a length: every step, the last one moved inside.
+
+    Args:
+        length: voxels along the axis, at least `size`.
+        size: of a box.
+        step: from a box to the next; below 1 it counts as 1.
+    """
     return [*range(0, length - size, max(step, 1)), length - size]
 
 
