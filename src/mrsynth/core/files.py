@@ -107,8 +107,12 @@ def json_text(value: object) -> str:
 
 
 def remove_left(folder: Path, below: bool = True) -> None:
-    """Remove what killed commands left unfinished in a folder and (below) in those in it; what may still be written
-    stays."""
+    """Remove what killed commands left unfinished in a folder; what may still be written stays.
+
+    Args:
+        folder: where to look.
+        below: whether to look in the folders in it, too.
+    """
     inside = [path for path in folder.glob("*") if path.is_dir() and not path.is_symlink()] if below else []
     for place in (folder, *inside):
         for left in place.glob(f"{TEMPORARY_PREFIX}*"):
