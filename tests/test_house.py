@@ -40,7 +40,6 @@ UNDOCUMENTED: set[str] = {
     "drawing",
     "evaluate",
     "export",
-    "io",
     "losses",
     "metrics",
     "nets",

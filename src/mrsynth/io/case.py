@@ -23,10 +23,17 @@ CASE_FILE = "case.json"
 def read_case(row: CaseRow, contrasts: Sequence[str] | None = None, masks: Sequence[str] = MASKS) -> Case:
     """Read a case from a row of a cohort table, or from what `index.find_case` finds in a folder.
 
-    contrasts: those to read (any spelling), all by default; masks: those to read where the case has them. Metadata
-    holds patient, case, split, b0_tesla, dose, the table's other columns and what case.json says. Images may lie on
-    different grids until a step brings them together. Raises InputError if a contrast is missing or a file cannot be
-    used.
+    Args:
+        row: the case's files and numbers.
+        contrasts: those to read, in any spelling; all that the case has by default.
+        masks: those to read where the case has them.
+
+    Returns:
+        The case. Its metadata holds patient, case, split, b0_tesla, dose, the table's other columns and what case.json
+        says. Images may lie on different grids until a step brings them together.
+
+    Raises:
+        InputError: where a contrast is missing or a file cannot be used.
     """
     present = [name for name in in_order(row.files) if is_contrast(name)]
     names = present if contrasts is None else [contrast_name(name) for name in contrasts]

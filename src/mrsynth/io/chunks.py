@@ -101,9 +101,17 @@ def open_chunked(path: Path, shape: tuple[int, int, int] | None = None) -> blosc
 
 
 def fill_box(box: np.ndarray, array: blosc2.NDArray | np.ndarray, start: Sequence[int]) -> None:
-    """Fill a box (x, y, z) with the array's voxels from `start` on, and with 0 where it lies outside the array.
+    """Fill a box with an array's voxels, and with 0 where the box lies outside the array.
 
-    Only the blocks that the box touches are read. Raises CohortError if the file is damaged.
+    Only the blocks that the box touches are read.
+
+    Args:
+        box: what is filled, (x, y, z).
+        array: what is read from, (x, y, z), as `open_chunked` returns it or in memory.
+        start: the array's voxel (x, y, z) that becomes the box's first; it may be negative.
+
+    Raises:
+        CohortError: where the file is damaged.
     """
     low = [max(int(first), 0) for first in start]
     high = [min(int(first) + n, extent) for first, n, extent in zip(start, box.shape, array.shape, strict=True)]

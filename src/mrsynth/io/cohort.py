@@ -77,8 +77,18 @@ def split_patients(
 ) -> dict[str, str]:
     """Draw a split for each patient; the same patients, in any order, and the same seed give the same splits.
 
-    Shares are rounded by largest remainder; from three patients on no split with a share above 0 stays empty. Raises
-    CohortError if the fractions are negative or all 0.
+    Shares are rounded by largest remainder. From three patients on no split with a share above 0 stays empty.
+
+    Args:
+        patients: their names; a name may stand there several times.
+        fractions: shares of train, val and test; their sum may be any number above 0.
+        seed: of the draw.
+
+    Returns:
+        Patient → split.
+
+    Raises:
+        CohortError: where a fraction is negative or all are 0.
     """
     if min(fractions) < 0 or sum(fractions) <= 0:
         raise CohortError(
@@ -117,7 +127,16 @@ def patient_of(name: str) -> str:
 
 
 def parse_number(text: str, key: str, where: str) -> float | None:
-    """Return a positive field strength or a dose from 0 to 1; None for an empty cell."""
+    """Return the number that a cell of the table means, None for an empty cell.
+
+    Args:
+        text: the cell.
+        key: "b0_tesla" for a field strength (tesla, above 0, below 100), "dose" for a share of the full dose (0 to 1).
+        where: table and line, for the message.
+
+    Raises:
+        CohortError: where the cell holds no number, or one outside of these bounds.
+    """
     if not text:
         return None
     expected = "tesla, above 0" if key == "b0_tesla" else "a fraction of the full dose, 0 to 1"
@@ -132,7 +151,15 @@ def parse_number(text: str, key: str, where: str) -> float | None:
 
 
 def parse_split(text: str, where: str) -> str:
-    """Return the split that a cell means, "" for an empty one."""
+    """Return the split that a cell means, "" for an empty one.
+
+    Args:
+        text: the cell; also training, validation, valid and testing are understood, in any case.
+        where: table and line, for the message.
+
+    Raises:
+        CohortError: where the cell names no split.
+    """
     word = _SPLIT_WORDS.get(text.lower(), text.lower())
     if word and word not in SPLITS:
         raise CohortError(f"{where}: unknown split.", found=repr(text), expected=", ".join(SPLITS))
@@ -140,8 +167,16 @@ def parse_split(text: str, where: str) -> str:
 
 
 def require_sound(cohort: Cohort, where: str) -> Cohort:
-    """Return the cohort; raises CohortError if a case has a name that no folder can have or stands twice, or if a
-    patient stands in two splits."""
+    """Return the cohort unchanged, where its cases and splits can be used.
+
+    Args:
+        cohort: what is judged.
+        where: the table, for the message.
+
+    Raises:
+        CohortError: where a case has a name that no folder can have, a case stands twice, or a patient stands in two
+            splits.
+    """
     for case, problem in cohort.unsafe_cases().items():
         raise CohortError(
             f"{where}: {case!r} cannot name a case.", found=problem, do="give it another name in the column case"

@@ -11,7 +11,20 @@ from mrsynth.core.errors import InputError
 
 
 def read_columns(path: Path, what: str, columns: Sequence[str], do: str) -> pd.DataFrame:
-    """Return a CSV file that has these columns as text; every cell is text so that a case named 007 stays 007."""
+    """Read a CSV file that must have certain columns; every cell is text, so that a case named 007 stays 007.
+
+    Args:
+        path: the file.
+        what: what the file should hold ("training history"), for messages.
+        columns: the names of the columns that must be there; others may be.
+        do: what you can do about a file that cannot be used, for messages.
+
+    Returns:
+        The table with all columns of the file; an empty cell is "".
+
+    Raises:
+        InputError: where the file is missing, is no CSV table or lacks a column.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:

@@ -126,7 +126,15 @@ class Contract(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the contract of before, where all that is known of the training stood side by side."""
+        """Return the contract of before, where all that is known of the training stood side by side.
+
+        Args:
+            content: the parsed JSON; `format` is taken out of it.
+            version: of the record; 0, for contracts of before had none.
+
+        Returns:
+            The content in the words of today, None where its format is another or it says nothing of a training.
+        """
         if content.pop("format", None) != FORMAT_OF_BEFORE or not isinstance(content.get("training"), dict):
             return None
         training = dict(content["training"])

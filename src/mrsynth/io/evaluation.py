@@ -166,7 +166,15 @@ class MetricsRecord(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before, where the paper's numbers stood among those of other meaning."""
+        """Return the record of before, where the paper's numbers stood among those of other meaning.
+
+        Args:
+            content: the parsed JSON.
+            version: of the record; 0, for records of before had none.
+
+        Returns:
+            The content in the words of today.
+        """
         paper = content.get("published")
         if isinstance(paper, dict):
             known = {"source": paper.pop("source", None), "n": paper.pop("n", None)}

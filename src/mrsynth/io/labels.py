@@ -54,6 +54,13 @@ ALIASES = {
 def convention_of(text: str, where: str) -> str:
     """Return the convention that a cell or option means.
 
+    Args:
+        text: A name of CONVENTIONS or ALIASES, in upper or lower case.
+        where: The file or option, for the message.
+
+    Returns:
+        A key of CONVENTIONS.
+
     Raises:
         InputError: There is no such convention; the nearest one is named.
     """
@@ -93,9 +100,8 @@ def read_lesion(path: Path, convention: str = "") -> Image:
             conventions of tumours are taken as they are.
 
     Raises:
-        InputError: As `read_mask` does; if a label does not belong to the convention; or if nobody said which
-        convention
-            it is and the labels mean different things in several.
+        InputError: As `read_mask` does; if a label does not belong to the convention; or if nobody said which one it is
+            and the labels mean different things in several.
     """
     mask = read_mask(path, "lesion")
     labels = np.unique(mask.data).tolist()

@@ -27,7 +27,12 @@ def split_locator(path: Path) -> tuple[Path, dict[str, str]]:
 
 
 def join_locator(path: Path, selection: Mapping[str, object]) -> Path:
-    """Return the path that `split_locator` takes apart; the path itself where nothing is selected."""
+    """Return the path that `split_locator` takes apart; the path itself where nothing is selected.
+
+    Args:
+        path: a file or folder.
+        selection: key of KEYS → value; other keys are left out.
+    """
     if not selection:
         return path
     return Path(f"{path}#" + ",".join(f"{key}={selection[key]}" for key in KEYS if key in selection))
@@ -45,7 +50,12 @@ def absolute(path: Path) -> Path:
 
 
 def relative_text(path: Path, folder: Path) -> str:
-    """Return the path as a table in `folder` (absolute) names it: relative where it lies below, with `/`."""
+    """Return a path as a table names it: relative where it lies below the table's folder, else absolute, with `/`.
+
+    Args:
+        path: a file or folder; its selection is kept.
+        folder: the table's folder, absolute.
+    """
     file, selection = split_locator(path)
     file = files.absolute(file)
     return join_locator(file.relative_to(folder) if file.is_relative_to(folder) else file, selection).as_posix()

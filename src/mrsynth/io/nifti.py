@@ -28,11 +28,19 @@ DESCRIPTION_BYTES = 79
 def read_image(path: Path, contrast: str, volumes: Sequence[int] | None = None, *, constant: bool = False) -> Image:
     """Read a NIfTI volume as an image of a contrast: float32, axes nearest to RAS+, voxels only flipped and permuted.
 
-    contrast: any spelling that `types` knows. volumes: indices into a 4-D file; of several the geometric mean is taken
-    (of the directions of one b-value: close to the trace-weighted image). Trailing axes of length 1 are dropped, a 2-D
-    image becomes one slice. constant: whether all voxels may be equal. Raises InputError if the file is missing, empty,
-    damaged, no NIfTI, of more than three dimensions without `volumes`, of complex or colour voxels, without usable
-    geometry, constant, or if any voxel is NaN or infinite.
+    Trailing axes of length 1 are dropped. A 2-D image becomes one slice.
+
+    Args:
+        path: a file named .nii or .nii.gz.
+        contrast: any spelling that `types` knows.
+        volumes: indices into a 4-D file, from 0 on. Of several the geometric mean is taken (of the directions of one
+            b-value: close to the trace-weighted image).
+        constant: whether all voxels may be equal.
+
+    Raises:
+        InputError: where the file is missing, empty, damaged or no NIfTI; where it has more than three dimensions and
+            `volumes` is None, complex or colour voxels, or no usable geometry; where the image is constant; or where a
+            voxel is NaN or infinite.
     """
     name = contrast_name(contrast)
     data, layout = read_values(path, volumes)
@@ -43,8 +51,13 @@ def read_image(path: Path, contrast: str, volumes: Sequence[int] | None = None, 
 def read_mask(path: Path, name: str = "brain") -> Image:
     """Read a NIfTI volume as a mask: uint8, axes nearest to RAS+.
 
-    `lesion` keeps its integer labels; `brain` and `enhancing` may hold 0 and one other value, which becomes 1. A mask
-    may be empty. Raises InputError as `read_image` does, and for values that are no labels.
+    Args:
+        path: a file named .nii or .nii.gz; the mask in it may be empty.
+        name: of MASKS. `lesion` keeps its integer labels; `brain` and `enhancing` may hold 0 and one other value, which
+            becomes 1.
+
+    Raises:
+        InputError: as `read_image` does; where there is no such mask; or where values are no labels.
     """
     if name not in MASKS:
         raise InputError(f"'{name}' is not a mask.", expected="one of " + ", ".join(MASKS))
@@ -74,13 +87,21 @@ def write_image(
 ) -> None:
     """Write an image to .nii or .nii.gz, on the patient's own grid where the image knows it (`native`).
 
-    Then voxels are flipped and permuted back, the affine is the file's to the bit, and the header keeps its fields
-    (qform and sform codes, units, timing), except scaling and display range, which are reset, and extensions and free
-    text, which are dropped: they may hold the patient's identity. Else RAS+ with `image.affine`. The same image gives
-    the same bytes. description: the header's `descrip`, cut at 79 bytes; without one it is empty, unless that of the
-    image that was read says SYNTHETIC. dtype: float32 by default, uint8 for masks; voxels are rounded for integer
-    types. Raises OutputError if voxels are not finite or do not fit dtype, if the image left its native grid, or if the
-    file cannot be written.
+    Then voxels are flipped and permuted back, and the affine is the file's to the bit. The header keeps its fields
+    (qform and sform codes, units, timing), except scaling and display range, which are reset. Extensions and free text
+    are dropped: they may hold the patient's identity. Without a native grid the image is written in RAS+ with
+    `image.affine`. The same image gives the same bytes.
+
+    Args:
+        image: an image or mask, (x, y, z).
+        path: the file; one that is there is replaced.
+        description: the header's `descrip`, cut at 79 bytes; without one it is empty, unless that of the image that was
+            read says SYNTHETIC.
+        dtype: of the voxels, float32 by default, uint8 for masks; voxels are rounded for integer types.
+
+    Raises:
+        OutputError: where voxels are not finite or do not fit dtype, the image left its native grid, or the file cannot
+            be written.
     """
     if not is_nifti(path):
         raise OutputError(f"{path}: cannot be written.", found=f"suffix '{path.suffix}'", expected=".nii or .nii.gz")

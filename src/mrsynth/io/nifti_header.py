@@ -119,7 +119,16 @@ def without_identity(header: Any) -> Any:
 
 
 def read_layout(header: Any, path: Path) -> Layout:
-    """Return what a header says of its voxels; raises InputError if these cannot be volumes with a place in space."""
+    """Return what a header says of its voxels, judged before any of them is read.
+
+    Args:
+        header: nibabel's header, as `parse_header` returns it.
+        path: The file's name, for messages.
+
+    Raises:
+        InputError: The header is damaged, or its voxels are no plain numbers, too many, or no volumes with a place in
+            space.
+    """
     shape, volumes = _shape(header, path)
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf":

@@ -50,10 +50,18 @@ def read_description(path: Path) -> str:
 
 
 def read_values(path: Path, volumes: Sequence[int] | None) -> tuple[np.ndarray, Layout]:
-    """Return slope · voxel + inter (NIfTI-1 standard, scl_slope) as (i, j, k) of the file, float32, x fastest; and what
-    the header says. Of several volumes the geometric mean is taken, 0 where any of them is not above 0.
+    """Read the values of a NIfTI file: slope · voxel + inter (NIfTI-1 standard, scl_slope).
 
-    What overflows float32 becomes infinite. Raises InputError as `nifti.read_image` does.
+    Args:
+        path: A NIfTI file.
+        volumes: Indices of volumes, from 0 on; None for the only one. Of several the geometric mean is taken, 0 where
+            any of them is not above 0.
+
+    Returns:
+        The values (i, j, k) of the file, float32, x fastest, infinite where they overflow; and what the header says.
+
+    Raises:
+        InputError: As `nifti.read_image` does.
     """
     return _with_stream(path, lambda stream: _read_stream(stream, path, volumes))
 

@@ -23,8 +23,15 @@ def identities(inputs: Iterable[Path]) -> frozenset[Identity]:
 
 
 def require_no_scan(out: Path, inputs: frozenset[Identity]) -> None:
-    """Raise OutputError where an image would be written over one of the inputs (see `identities`) or over a file that
-    is no synthetic image."""
+    """Refuse to write an image over one of the inputs, or over a file that is no synthetic image.
+
+    Args:
+        out: where the image is to be written.
+        inputs: the scans that are read, as `identities` returns them.
+
+    Raises:
+        OutputError: where such a file stands there.
+    """
     if _identity(out) in inputs:
         raise OutputError(
             f"{out}: is one of the scans that are read, and would be overwritten.",
@@ -39,8 +46,16 @@ def require_no_scan(out: Path, inputs: frozenset[Identity]) -> None:
 
 
 def require_place(out: Path, folder: bool = False) -> None:
-    """Raise OutputError, before anything is computed, where an image (or a folder of them) cannot be written: another
-    ending than NIfTI's, a file in the place of a folder, or no right to write."""
+    """Refuse a place where an image, or a folder of images, cannot be written, before anything is computed.
+
+    Args:
+        out: where the image or folder is to be written.
+        folder: whether it is a folder.
+
+    Raises:
+        OutputError: where an image's name has another ending than NIfTI's, a folder's has that, a file stands in the
+            place of a folder, or you have no right to write.
+    """
     if is_nifti(out) == folder:
         expected = "a folder" if folder else "a name that ends in .nii or .nii.gz"
         raise OutputError(f"{out}: cannot be written.", expected=expected, do="give another name")

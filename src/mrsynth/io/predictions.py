@@ -187,7 +187,15 @@ class PredictionsRecord(Provenance):
 
     @classmethod
     def from_content(cls, content: dict[str, Any], path: Path) -> Self:
-        """Return the record that the content of a file holds; see `Record`."""
+        """Return the record that the content of a file holds; see `Record`.
+
+        Args:
+            content: the parsed JSON. Before records had a version, mrsynth's own stood there; it is then the record's.
+            path: the file, for messages.
+
+        Raises:
+            InputError: as `Record.read` does.
+        """
         if isinstance(content.get(KEY), str):  # before records had a version, mrsynth's own stood there
             content = {**content, "version": content[KEY]}
             del content[KEY]
@@ -195,7 +203,15 @@ class PredictionsRecord(Provenance):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before, whose images had no SHA-256 and where each fact of a case had its own table."""
+        """Return the record of before, whose images had no SHA-256 and where each fact of a case had its own table.
+
+        Args:
+            content: the parsed JSON; it is changed.
+            version: of the record; 0, for records of before had none.
+
+        Returns:
+            The content in the words of today, None where it is no such record.
+        """
         try:
             content["cases"] = _cases_of_before(content)
             saw = content.pop("imputers_saw", {})
@@ -246,7 +262,12 @@ class Predictions:
         self.record = self._current()
 
     def holds(self, case: str, asked: Prediction) -> bool:
-        """Say whether a case's images are there, made of the same sources, and are still those that were made."""
+        """Say whether a case's images are there, made of the same sources, and are still those that were made.
+
+        Args:
+            case: its name.
+            asked: what is to be made of it now.
+        """
         known = self.record.cases.get(case)
         if known is None or not known.of_same(asked):
             return False
@@ -263,12 +284,22 @@ class Predictions:
         self.record = self.record.model_copy(update={"cases": cases})
 
     def add(self, case: str, made: Prediction) -> None:
-        """Note a case that was made; the SHA-256 of its images is taken here."""
+        """Note a case that was made; the SHA-256 of its images is taken here.
+
+        Args:
+            case: its name.
+            made: what was made of it; the images lie in the folder.
+        """
         images = [image.model_copy(update={"sha256": _digest(path_of(self.folder, image))}) for image in made.images]
         self._change(case, made.model_copy(update={"images": images}), None)
 
     def fail(self, case: str, why: str) -> None:
-        """Note why a case could not be made."""
+        """Note why a case could not be made; what was made of it before stays in the record.
+
+        Args:
+            case: its name.
+            why: the reason, in words.
+        """
         self._change(case, self.record.cases.get(case), why)
 
     def _change(self, case: str, made: Prediction | None, why: str | None) -> None:
@@ -311,12 +342,21 @@ def _digest(path: Path) -> str | None:
 
 
 def path_of(folder: Path, image: PredictedImage) -> Path:
-    """Return the path of an image in a folder of predictions."""
+    """Return the path of an image in a folder of predictions.
+
+    Args:
+        folder: of the predictions.
+        image: as the record lists it.
+    """
     return folder.joinpath(*map(safe_name, image.file.split("/")))
 
 
 def verified(folder: Path, image: PredictedImage) -> Path:
     """Return the path of an image that is still what the model made.
+
+    Args:
+        folder: of the predictions.
+        image: as the record lists it; without a SHA-256 nothing is compared.
 
     Raises:
         InputError: where it is another file than predictions.json describes.

@@ -64,7 +64,8 @@ class PreparedCohort:
 
     folder, recipe (name), steps and contrasts as they were given to `create`; asked: the steps before any of them
     learned from the training cases; failed: (case, why) of what could not be prepared; fingerprint: SHA-256 over steps,
-    cases, splits and their input files, None before `finish`.
+    cases, splits and their input files, None before `finish`. A method raises CohortError where there is no such case
+    or its record is damaged, OutputError where it cannot write.
     """
 
     def __init__(self, folder: Path, record: PreparedRecord, rows: Sequence[IndexRow] = ()) -> None:
@@ -105,8 +106,15 @@ class PreparedCohort:
         contrasts: Sequence[str],
         asked: Sequence[Mapping[str, Any]] | None = None,
     ) -> PreparedCohort:
-        """Begin a prepared cohort in a folder, or go on with the one that is there; it counts as unfinished until
-        `finish`. Raises OutputError if the folder holds something else, leads elsewhere or cannot be written."""
+        """Begin a prepared cohort, or go on with the one that is there; it counts as unfinished until `finish`.
+
+        Args:
+            folder: its place. One that holds something else, leads elsewhere or cannot be written raises OutputError.
+            recipe: the recipe's name.
+            steps: of the preparation, with what they learned from the training cases.
+            contrasts: those that every case has.
+            asked: the steps before any of them learned; by default `steps`.
+        """
         if (
             folder.exists()
             and _read_record(folder) is None
@@ -135,8 +143,7 @@ class PreparedCohort:
         return cls(folder, record)
 
     def with_splits(self, split_of: Mapping[str, str]) -> PreparedCohort:
-        """Return the same cohort with other splits, patient → split, and another fingerprint; nothing changes on
-        disk."""
+        """Return the same cohort with other splits, patient → split, and another fingerprint; no file changes."""
         rows = [replace(row, split=split_of[row.patient]) for row in self.rows.values()]
         return PreparedCohort(self.folder, self._record(_fingerprint(self.steps, rows)), rows)
 
@@ -162,7 +169,9 @@ class PreparedCohort:
     def array(self, case: str, name: str) -> np.ndarray:
         """Return all voxels of a contrast (float32) or mask (uint8), (x, y, z).
 
-        Raises CohortError if there is no such case or array, or it is damaged.
+        Args:
+            case: the case's name.
+            name: the contrast or mask. One that is missing or damaged raises CohortError.
         """
         return load_array(self._place(case), name)
 
@@ -176,8 +185,12 @@ class PreparedCohort:
     ) -> np.ndarray:
         """Return a box of contrasts or masks, (len(names), x, y, z), float32, without reading the rest.
 
-        start: the box's first voxel (x, y, z); size: its voxels along each axis; out: an array to put it into, of any
-        type. What lies outside the volume is 0. Raises CohortError as `array` does.
+        Args:
+            case: the case's name.
+            names: the contrasts or masks. One that is missing or damaged raises CohortError.
+            start: the box's first voxel (x, y, z); what lies outside the volume is 0.
+            size: the box's voxels along x, y, z.
+            out: an array to put it into, of any type; a new one by default.
         """
         place = self._place(case)
         box = np.empty((len(names), *size), np.float32) if out is None else out
@@ -198,7 +211,9 @@ class PreparedCohort:
     def image(self, case: str, name: str) -> Image:
         """Return a contrast or mask as an image on the prepared grid, with the patient's own grid in `native`.
 
-        Raises CohortError if there is no such case or image.
+        Args:
+            case: the case's name.
+            name: the contrast or mask. One that is missing or damaged raises CohortError.
         """
         return load_image(self._place(case), name)
 
@@ -207,8 +222,12 @@ class PreparedCohort:
         return load_record(self._place(case))
 
     def is_current(self, case: str, fingerprint: str) -> bool:
-        """Say whether the case lies there whole, to the bit, and was made from the same input files, by the same
-        steps."""
+        """Say whether the case lies there whole, to the bit, and was made from the same input files, by the same steps.
+
+        Args:
+            case: its name.
+            fingerprint: what `case_fingerprint` returns now.
+        """
         place = self.folder / "cases" / safe_name(case)
         try:
             if load_record(place).fingerprint != fingerprint:
@@ -229,7 +248,12 @@ class PreparedCohort:
         return found
 
     def note_inputs(self, case: str, inputs: Inputs) -> None:
-        """Remember where the input files of a current case lie now; they hold the same bytes, so nothing is redone."""
+        """Remember where the input files of a current case lie now; they hold the same bytes, so nothing is redone.
+
+        Args:
+            case: its name.
+            inputs: its files as `describe_inputs` found them.
+        """
         place = require_no_link(self.folder / "cases") / safe_name(case)
         record = load_record(place)
         if record.inputs != inputs:
@@ -238,8 +262,7 @@ class PreparedCohort:
     def stale(self) -> list[tuple[str, str]]:
         """Return (case, why) of the cases whose input files have changed since they were prepared.
 
-        Quick: files are read again only where size or time differ. Files that are out of reach say nothing. Raises
-        CohortError if a record is damaged.
+        Quick: files are read again only where size or time differ. Files that are out of reach say nothing.
         """
         stale = []
         for row in self.rows.values():
@@ -251,7 +274,12 @@ class PreparedCohort:
         return stale
 
     def keep(self, row: CaseRow, fingerprint: str) -> None:
-        """Take a case that is current into the cohort, with the row's patient and split."""
+        """Take a case that is current into the cohort, with the row's patient and split.
+
+        Args:
+            row: the case, as the cohort table has it.
+            fingerprint: what `case_fingerprint` returns for it.
+        """
         place = self.folder / "cases" / safe_name(row.case)
         slices = load_record(place).grid.shape[2]
         self.rows[row.case] = IndexRow(row.patient, row.case, row.split, fingerprint, slices, place.name)
@@ -266,8 +294,12 @@ class PreparedCohort:
     ) -> None:
         """Write a prepared case, whole or not at all, in place of an older one, and take it into the cohort.
 
-        records: what the steps recorded, JSON-able. inputs: its files as `describe_inputs` found them, by which
-        `stale` knows. Raises OutputError if it cannot be written, CohortError if its arrays differ in shape.
+        Args:
+            row: the case, as the cohort table has it.
+            case: its prepared images and masks. Those that differ in shape raise CohortError.
+            records: what the steps recorded, JSON-able.
+            fingerprint: what `case_fingerprint` returns for it.
+            inputs: its files as `describe_inputs` found them, by which `stale` knows.
         """
         place = require_no_link(self.folder / "cases") / safe_name(row.case)
         if not place.is_symlink():
@@ -278,9 +310,9 @@ class PreparedCohort:
     def finish(self, cases: Sequence[str], failed: Sequence[tuple[str, str]] = ()) -> None:
         """Write the index of those of the named cases that were written or kept, then the cohort's fingerprint.
 
-        failed: (case, why) of those that could not be prepared, to be remembered.
-
-        Case folders of earlier runs that are not among them are removed. Raises OutputError.
+        Args:
+            cases: names, in the index's order; case folders of earlier runs that are not among them are removed.
+            failed: (case, why) of those that could not be prepared, to be remembered.
         """
         self.rows = {case: self.rows[case] for case in cases if case in self.rows}
         used = {row.folder for row in self.rows.values()}
@@ -316,8 +348,11 @@ def case_fingerprint(
 ) -> str:
     """Return a SHA-256 that changes with the bytes of the case's contrasts and masks, its numbers, or the steps.
 
-    inputs: what `describe_inputs` found, where it was asked already. Patient, split, paths and times are left out: they
-    change no voxel. Raises InputError if a file cannot be read.
+    Args:
+        row: the case; its patient, split, paths and times do not count, for they change no voxel.
+        contrasts: those that are prepared.
+        steps: of the preparation, JSON-able.
+        inputs: what `describe_inputs` found; by default it is asked here. A file that it cannot read raises InputError.
     """
     inputs = describe_inputs(row, contrasts) if inputs is None else inputs
     hashes = {name: known.sha256 for name, known in inputs.items()}

@@ -32,9 +32,18 @@ def save_case(
 ) -> None:
     """Write a case's folder, whole or not at all, in place of an older one.
 
-    Images as float32, masks as uint8, (x, y, z), one at a time (see `chunks`). inputs: the files that it was made from
-    (see `prepared_inputs`), where there are any. Raises OutputError if it cannot be written, CohortError if the arrays
-    differ in shape.
+    Images are written as float32, masks as uint8, (x, y, z), one at a time (see `chunks`).
+
+    Args:
+        folder: the case's.
+        case: its prepared images and masks, all of one shape.
+        records: what each step recorded, in their order, JSON-able.
+        fingerprint: of its input files, numbers and steps (`prepared.case_fingerprint`).
+        inputs: the files that it was made from (see `prepared_inputs`), where there are any.
+
+    Raises:
+        OutputError: where it cannot be written.
+        CohortError: where its arrays differ in shape, or it has none.
     """
     images = {**case.images, **case.masks}
     shapes = {image.data.shape for image in images.values()}
@@ -71,9 +80,15 @@ def load_record(folder: Path) -> CaseRecord:
 
 
 def open_array(folder: Path, name: str, record: CaseRecord | None = None) -> blosc2.NDArray:
-    """Open an array (x, y, z) to take boxes from; raises CohortError if it is missing or damaged.
+    """Open an array (x, y, z) to take boxes from.
 
-    record: the case's, where it is known already.
+    Args:
+        folder: the case's.
+        name: the contrast or mask.
+        record: the case's, where you know it already; else it is read.
+
+    Raises:
+        CohortError: where the array is missing or damaged.
     """
     known = (record or load_record(folder)).images.get(name)
     try:
@@ -90,7 +105,15 @@ def open_array(folder: Path, name: str, record: CaseRecord | None = None) -> blo
 
 
 def load_array(folder: Path, name: str) -> np.ndarray:
-    """Return a whole array (x, y, z), float32 or uint8; raises CohortError if it is missing or damaged in any bit."""
+    """Return a whole array (x, y, z), float32 or uint8.
+
+    Args:
+        folder: the case's.
+        name: the contrast or mask.
+
+    Raises:
+        CohortError: where the array is missing or damaged in any bit.
+    """
     record = load_record(folder)
     array = open_array(folder, name, record)
     require_intact(folder / f"{name}{SUFFIX}", record.images[name].sha256)
@@ -108,7 +131,15 @@ def require_intact_case(folder: Path) -> None:
 
 
 def load_image(folder: Path, name: str) -> Image:
-    """Return an image or mask with its geometry; raises CohortError if it is missing or damaged."""
+    """Return an image or mask with its geometry.
+
+    Args:
+        folder: the case's.
+        name: the contrast or mask.
+
+    Raises:
+        CohortError: where it is missing or damaged.
+    """
     data, known = load_array(folder, name), load_record(folder).images[name]
     native = known.native
     try:

@@ -20,8 +20,17 @@ Inputs = Mapping[str, InputFile]
 def describe_inputs(row: CaseRow, contrasts: Sequence[str]) -> dict[str, InputFile]:
     """Return the files of a case's contrasts, and of all its masks, as they are now.
 
-    Call it before the files are read: a file that changes meanwhile then makes the case stale. Raises InputError if
-    one cannot be read.
+    Call it before the files are read: a file that changes meanwhile then makes the case stale.
+
+    Args:
+        row: the case.
+        contrasts: those whose files count.
+
+    Returns:
+        Contrast or mask → its file.
+
+    Raises:
+        InputError: where a file cannot be read.
     """
     inputs = {}
     for name, path in row.files.items():
@@ -38,7 +47,15 @@ def describe_inputs(row: CaseRow, contrasts: Sequence[str]) -> dict[str, InputFi
 
 
 def digests_of(row: CaseRow, contrasts: Sequence[str]) -> dict[str, str]:
-    """Return the SHA-256 of each of these files (see `describe_inputs`)."""
+    """Return contrast or mask → SHA-256 of its file (see `describe_inputs`).
+
+    Args:
+        row: the case.
+        contrasts: those whose files count; all masks do.
+
+    Raises:
+        InputError: where a file cannot be read.
+    """
     return {name: known.sha256 for name, known in describe_inputs(row, contrasts).items()}
 
 

@@ -106,7 +106,15 @@ class CaseRecord(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return a case's record from before its arrays had checksums."""
+        """Return a case's record from before its arrays had checksums.
+
+        Args:
+            content: the parsed JSON.
+            version: of the record; 0, for records of before had none.
+
+        Returns:
+            The same content.
+        """
         return content
 
 
@@ -143,7 +151,15 @@ class PreparedRecord(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return what a prepared.json of format 2 says; format 1 kept plain arrays, which are not read any more."""
+        """Return what a prepared.json of format 2 says; format 1 kept plain arrays, which are not read any more.
+
+        Args:
+            content: the parsed JSON; `format` is taken out of it.
+            version: of the record; 0, for records of before had none.
+
+        Returns:
+            The content in the words of today, None for another format.
+        """
         if content.pop("format", None) != 2:
             return None
         known = {key: value for key, value in content.items() if key in cls.model_fields}

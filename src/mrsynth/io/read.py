@@ -19,9 +19,13 @@ from mrsynth.io.nifti_stream import is_nifti
 def read_image(path: Path, contrast: str) -> Image:
     """Read a volume as an image of a contrast: float32, axes nearest to RAS+, voxels only flipped and permuted.
 
-    path: a NIfTI file (`dwi.nii.gz#volume=2`, or `#b=500` with a .bval file beside it, for a 4-D one), a DICOM folder
-    or file (`study#series=301`). contrast: any spelling that `types` knows. Several volumes of one b-value give their
-    geometric mean. Raises InputError if there is no such volume, or as `nifti.read_image` and `read_dicom` do.
+    Args:
+        path: a NIfTI file (of a 4-D one `dwi.nii.gz#volume=2`, or `#b=500` with a .bval file beside it), or a DICOM
+            folder or file (`study#series=301`). Several volumes of one b-value give their geometric mean.
+        contrast: any spelling that `types` knows.
+
+    Raises:
+        InputError: where there is no such volume, or as `nifti.read_image` and `read_dicom` do.
     """
     file, selection = split_locator(path)
     if not is_nifti(file):
@@ -33,8 +37,17 @@ def read_image(path: Path, contrast: str) -> Image:
 
 
 def read_prediction(path: Path, contrast: str) -> Image:
-    """Read an image that a model made, as `read_image` does; but a NIfTI file may be constant: that is no damaged file
-    but a bad prediction, which is judged as any other."""
+    """Read an image that a model made, as `read_image` does; but a NIfTI file may be constant.
+
+    A constant image is no damaged file but a bad prediction, which is judged as any other.
+
+    Args:
+        path: as of `read_image`.
+        contrast: any spelling that `types` knows.
+
+    Raises:
+        InputError: as `read_image` does.
+    """
     file, selection = split_locator(path)
     if not is_nifti(file):
         return read_image(path, contrast)
@@ -42,7 +55,15 @@ def read_prediction(path: Path, contrast: str) -> Image:
 
 
 def read_mask(path: Path, name: str = "brain") -> Image:
-    """Read a NIfTI file as a mask; raises InputError as `nifti.read_mask` does."""
+    """Read a NIfTI file as a mask.
+
+    Args:
+        path: the file.
+        name: of MASKS.
+
+    Raises:
+        InputError: as `nifti.read_mask` does.
+    """
     return nifti.read_mask(path, name)
 
 

@@ -301,5 +301,13 @@ class RunRecord(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before: it said the same without a version."""
+        """Return the record of before: it said the same without a version.
+
+        Args:
+            content: the parsed JSON.
+            version: of the record; 0, for records of before had none.
+
+        Returns:
+            The same content.
+        """
         return content

@@ -20,11 +20,18 @@ from mrsynth.io.locator import absolute, relative_text, split_locator
 def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
     """Read a cohort table, mrsynth's own or one written by hand.
 
-    Needed are a column `case` or `patient` and one whose name is a contrast in any spelling of `types`; paths are
-    relative to the table's folder. Without a split column patients are split with seed 0; other columns are kept as
-    metadata, text stays text ("007"). allow_unsound: return also a table in which a case stands twice or has a name
-    that no folder can have, or a patient stands in two splits (`check_cohort` reports them). Raises CohortError naming
-    the line.
+    The table needs a column `case` or `patient` and one whose name is a contrast in any spelling of `types`. Paths are
+    relative to the table's folder. Without a split column patients are split with seed 0. Other columns are kept as
+    metadata; text stays text ("007").
+
+    Args:
+        path: the table, CSV or .xlsx (see `cells`).
+        allow_unsound: whether to return also a table in which a case stands twice or has a name that no folder can
+            have, or a patient stands in two splits (`check_cohort` reports them).
+
+    Raises:
+        InputError: where the file is no table.
+        CohortError: where its content cannot be used, with the line where there is one.
     """
     table = read_cells(path, "a cohort table", "the table that mrsynth index writes")
     columns = _columns(table.header, path)
@@ -46,9 +53,14 @@ def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
-    """Write the table as CSV; files below its folder are named relative to it, others absolutely, selections kept.
+    """Write a cohort's table as CSV.
 
-    Raises OutputError.
+    Args:
+        cohort: what is written, its rows in their order.
+        path: the file. Images below its folder are named relative to it, others absolutely, with their selections.
+
+    Raises:
+        OutputError: where the file cannot be written.
     """
     names = in_order(name for row in cohort.rows for name in row.files)
     extra = sorted({key for row in cohort.rows for key in row.metadata})

@@ -112,7 +112,13 @@ def may_be_dicom(path: Path) -> bool:
 
 
 def others(paths: Iterable[Path], folder: Path, own: Sequence[str]) -> list[Ignored]:
-    """Return one entry a folder and suffix for files that are no images; own: files of mrsynth in `folder`."""
+    """Return one entry a folder and suffix for files that are no images; sidecars (SIDECARS) are left out.
+
+    Args:
+        paths: the files.
+        folder: the folder that was listed.
+        own: names of files in it that are mrsynth's own, and left out too.
+    """
     counts = Counter(
         (path.parent, suffix_of(path))
         for path in paths

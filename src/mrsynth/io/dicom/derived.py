@@ -108,7 +108,13 @@ def scanner_of(source: Dataset) -> Sequence:
 
 
 def code(value: str, scheme: str, meaning: str) -> Sequence:
-    """Return a coded concept as a sequence of one item."""
+    """Return a coded concept as a sequence of one item.
+
+    Args:
+        value: the code's value.
+        scheme: the designator of its coding scheme ("DCM", "SCT", "UCUM").
+        meaning: the same in words.
+    """
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return Sequence([item])

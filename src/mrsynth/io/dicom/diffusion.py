@@ -26,9 +26,14 @@ _WORDS = re.compile(r"diff|\bdw|dti|trace|\badc|\bb ?=?\d", re.I)
 def diffusion(tags: Tags, top: Dataset, image_type: str) -> tuple[float | None, Direction]:
     """Return (b-value in s/mm², direction) of one image, (None, None) for one that is not diffusion-weighted.
 
-    tags: of the frame; top: the file's data set, where private tags stand; image_type: as the file says it. Looked at
-    in order: (0018,9087) of the standard, Siemens (0019,100C) and CSA header, Philips (2001,1003), GE (0043,1039), UIH
-    (0065,1009), Canon's comment (0020,4000), "b=1000(0,0,0)". A map made of several b-values (ADC, FA) has none.
+    Tags are looked at in order: (0018,9087) of the standard, Siemens (0019,100C) and CSA header, Philips (2001,1003),
+    GE (0043,1039), UIH (0065,1009), Canon's comment (0020,4000), "b=1000(0,0,0)". A map made of several b-values (ADC,
+    FA) has none.
+
+    Args:
+        tags: the frame's.
+        top: the file's data set, where private tags stand.
+        image_type: ImageType as the file says it, several values joined by a backslash.
     """
     kinds = {kind.upper() for kind in image_type.split("\\")}
     if text(top, "Modality") not in ("MR", "") or kinds & _MAPS:
@@ -43,7 +48,13 @@ def diffusion(tags: Tags, top: Dataset, image_type: str) -> tuple[float | None, 
 
 
 def says_diffusion(tags: Tags, top: Dataset, image_type: str) -> bool:
-    """Say whether the words of an image name diffusion; b = 0 alone does not: Philips writes it into all its images."""
+    """Say whether the words of an image name diffusion; b = 0 alone does not: Philips writes it into all its images.
+
+    Args:
+        tags: the frame's.
+        top: the file's data set, where the series' names stand.
+        image_type: ImageType as the file says it, several values joined by a backslash.
+    """
     if "DIFFUSION" in image_type.upper().split("\\") or text(tags, "AcquisitionContrast").upper() == "DIFFUSION":
         return True
     return any(_WORDS.search(text(top, key)) for key in ("SeriesDescription", "ProtocolName", "SequenceName"))
@@ -68,7 +79,12 @@ def _vendor_b(top: Dataset) -> float | None:
 
 
 def philips_scale(tags: Tags, top: Dataset) -> float | None:
-    """Return Philips' private scale slope (2005,100E) of a frame, None where there is none above 0."""
+    """Return Philips' private scale slope (2005,100E) of a frame, None where there is none above 0.
+
+    Args:
+        tags: the frame's; where they are `Layers`, each of these is looked at.
+        top: the file's data set, which is looked at first.
+    """
     value = _private(top, 0x2005, 0x0E, "Philips MR Imaging DD 001")
     if value is None:
         for layer in getattr(tags, "layers", ()):

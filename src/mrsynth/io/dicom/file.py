@@ -44,7 +44,12 @@ class Tags(Protocol):
     """What values are read from: a data set, or several on top of each other."""
 
     def get(self, key: str, default: object = None, /) -> object:
-        """Return the value of a keyword."""
+        """Return the value of a keyword.
+
+        Args:
+            key: a keyword of the standard.
+            default: what is returned where the keyword is missing.
+        """
 
 
 class Damaged(Exception):
@@ -176,14 +181,25 @@ def _size_problem(header: Header) -> str | None:
 
 
 def text(tags: Tags, keyword: str) -> str:
-    r"""Return a value as text, several joined by \\ , "" where it is missing or unreadable."""
+    r"""Return a value as text, several joined by \\ , "" where it is missing or unreadable.
+
+    Args:
+        tags: what is read from.
+        keyword: a keyword of the standard.
+    """
     value = _value(tags, keyword)
     parts = value if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
     return "\\".join("" if part is None else str(part).replace("\0", "").strip() for part in parts)
 
 
 def numbers(tags: Tags, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Return a value of `count` finite numbers, None where it is not that."""
+    """Return a value of so many finite numbers, None where it is not that.
+
+    Args:
+        tags: what is read from.
+        keyword: a keyword of the standard.
+        count: how many numbers it must have.
+    """
     value = _value(tags, keyword)
     parts = list(value) if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
     try:
@@ -194,7 +210,12 @@ def numbers(tags: Tags, keyword: str, count: int) -> tuple[float, ...] | None:
 
 
 def number(tags: Tags, keyword: str) -> float | None:
-    """Return a value's first number, None where there is none."""
+    """Return a value's first number, None where there is none or it is not finite.
+
+    Args:
+        tags: what is read from.
+        keyword: a keyword of the standard.
+    """
     value = _value(tags, keyword)
     if isinstance(value, list | tuple | pydicom.multival.MultiValue):
         value = value[0] if len(value) else None

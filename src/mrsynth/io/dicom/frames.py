@@ -118,7 +118,12 @@ class Layers:
         self.layers = layers
 
     def get(self, key: str, default: object = None, /) -> object:
-        """Return the value of a keyword, also under the name that enhanced files give it."""
+        """Return the value of a keyword, also under the name that enhanced files give it.
+
+        Args:
+            key: a keyword of the standard.
+            default: what is returned where no layer has it, or has it empty.
+        """
         names = (*_OTHER_NAMES.get(key, ()), key)
         for layer in self.layers:
             for name in names:
@@ -128,7 +133,16 @@ class Layers:
 
 
 def frames_of(path: Path, header: Header) -> list[Frame]:
-    """Return the slices of a file that `not_an_image` let pass; call it inside `quiet`. Raises Damaged."""
+    """Return the slices of a file that `not_an_image` let pass; call it inside `quiet`.
+
+    Args:
+        path: the file, which is not opened.
+        header: what `read_header` returned for it.
+
+    Raises:
+        Damaged: where the file describes other frames than it declares, or where a slice has no place in space, an
+            impossible pixel size or values that are coded by a table.
+    """
     top = header.tags
     series = Series(
         patient=text(top, "PatientID"),
@@ -148,9 +162,20 @@ def _hash(*texts: str) -> str:
 
 
 def tags_of(header: Header, index: int) -> dict[str, str | float]:
-    """Return what contrast recognition needs of one frame; what is missing or unreadable is left out. Raises Damaged.
+    """Return what contrast recognition needs of one frame; call it inside `quiet`.
 
-    Call it inside `quiet`. No name, birth date or other identity is among it.
+    No name, birth date or other identity is among it.
+
+    Args:
+        header: what `read_header` returned for the file.
+        index: the frame's, from 0 on.
+
+    Returns:
+        Keyword → text (TEXTS) or number (NUMBERS), and RealWorldUnit, the code of the values' unit; what is missing or
+            unreadable is left out.
+
+    Raises:
+        Damaged: where the file has no such frame, or a sequence in it cannot be read.
     """
     tags = next((layer for i, layer in enumerate(_layers(header.tags)) if i == index), None)
     if tags is None:

@@ -40,11 +40,21 @@ def places(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def stack(frames: Sequence[Frame], where: str) -> tuple[list[Frame], np.ndarray]:
-    """Return the slices of one volume in order along their normal, and the affine: (column, row, slice) → mm, RAS+.
+    """Put the slices of one volume in order, and find where their voxels lie.
 
     The positions are those of ImagePositionPatient alone. A stack whose slices are shifted against each other (gantry
-    tilt) gets a sheared affine. where: the volume's name, for messages. Raises InputError if slices differ in size,
-    orientation or pixel spacing, share a place, are missing, or lie unevenly.
+    tilt) gets a sheared affine.
+
+    Args:
+        frames: the slices, in any order.
+        where: the volume's name, for messages.
+
+    Returns:
+        The slices in order along their normal, and the affine (4 × 4): (column, row, slice) → mm, RAS+.
+
+    Raises:
+        InputError: where slices differ in size, orientation or pixel spacing, share a place, are missing, or lie
+            unevenly; where the voxels' size is impossible or unknown, or where they are too many.
     """
     first = frames[0]
     _require_alike(frames, where)

@@ -48,9 +48,15 @@ CODECS: Mapping[str, str] = {
 def read_slices(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
     """Return the values of some slices of one file: (rows, columns) float32 each, slope · stored + intercept.
 
-    MR and PET padding becomes 0, CT padding and all below LEAST_HU becomes LEAST_HU. MONOCHROME1 (large is black) is
-    turned round for MR, whose values mean nothing but bright and dark; HU stay. Raises InputError if the file cannot be
-    read or decoded.
+    MR and PET padding becomes 0. CT padding and all below LEAST_HU becomes LEAST_HU. MONOCHROME1 (large is black) is
+    turned round for MR, whose values mean nothing but bright and dark; HU stay.
+
+    Args:
+        path: the file.
+        frames: its slices that are wanted, by rising index.
+
+    Raises:
+        InputError: where the file cannot be read or decoded, or has changed since the slices were found.
     """
     try:
         with quiet():

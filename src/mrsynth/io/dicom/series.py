@@ -30,11 +30,18 @@ SAME_STACK_MM = 1e-3
 def read_dicom(path: Path, selection: Mapping[str, str], contrast: str) -> Image:
     """Read a volume as an image of a contrast: float32, axes nearest to RAS+, voxels only flipped and permuted.
 
-    path: a folder or a file; selection: series (number or UID), b (s/mm²), echo and volume, as far as needed to name
-    one volume. Values are slope · stored + intercept; see `dicom_pixels.read_slices` for padding. Several directions or
-    repetitions of one b-value give their geometric mean (log-signals average as the ADC along the directions does, so
-    that three orthogonal ones give the trace-weighted image); the scanner's own trace image is preferred. Raises
-    InputError if no volume or several are meant, and as `dicom_geometry.stack` and `read_slices` do.
+    Values are slope · stored + intercept; see `pixels.read_slices` for padding. Several directions or repetitions of
+    one b-value give their geometric mean: log-signals average as the ADC along the directions does, so that three
+    orthogonal ones give the trace-weighted image. The scanner's own trace image is preferred.
+
+    Args:
+        path: a folder or a file.
+        selection: series (number or UID), b (s/mm²), echo and volume, as far as needed to name one volume.
+        contrast: any spelling that `types` knows.
+
+    Raises:
+        InputError: where no volume or several are meant, and as `geometry.stack` and `read_slices` do; where the
+            volumes of one b-value do not lie on one grid; where the image is constant or not finite.
     """
     name = contrast_name(contrast)
     volume = find_volume(path, selection)
@@ -56,7 +63,12 @@ def read_dicom(path: Path, selection: Mapping[str, str], contrast: str) -> Image
 def digest_dicom(path: Path, selection: Mapping[str, str]) -> str:
     """Return a SHA-256 (64 hexadecimal digits) of a volume's files, whatever their names and order.
 
-    Raises InputError if no volume or several are meant, or if a file cannot be read.
+    Args:
+        path: a folder or a file.
+        selection: what names one volume, as of `read_dicom`; of a multi-frame file it counts too.
+
+    Raises:
+        InputError: where no volume or several are meant, or a file cannot be read.
     """
     volume = find_volume(path, selection)
     try:
@@ -69,9 +81,16 @@ def digest_dicom(path: Path, selection: Mapping[str, str]) -> str:
 
 
 def find_volume(path: Path, selection: Mapping[str, str]) -> DicomVolume:
-    """Return the one volume below a folder (or in a file) that a selection means; raises InputError.
+    """Return the one volume below a folder (or in a file) that a selection means.
 
     Where volumes of one b-value are left over, the scanner's trace image is meant.
+
+    Args:
+        path: a folder or a file.
+        selection: what names one volume, as of `read_dicom`; {} where there is but one.
+
+    Raises:
+        InputError: where no volume or several are meant, or the selection cannot be understood.
     """
     volumes, ignored = scan_dicom(path)
     numbers = _numbers(path, selection)

@@ -84,7 +84,17 @@ class Sheet:
 
 
 def make_sheet(image: Image, like: Path, maker: Maker) -> Sheet:
-    """Return what the series' files are written from."""
+    """Return what the series' files are written from; call it inside `quiet`.
+
+    Args:
+        image: what is written, on the grid of `like` (`Image.native`).
+        like: where the scan lies (`locator`), DICOM.
+        maker: the model that made the image.
+
+    Raises:
+        InputError: where `like` is not one DICOM volume, or its file cannot be used.
+        OutputError: where the image does not lie on that grid, or holds voxels that are not finite.
+    """
     path, selection = split_locator(like)
     volume = find_volume(path, selection)
     frames, _ = stack(volume.stacks[0], str(like))
@@ -191,7 +201,15 @@ def real_world_values(sheet: Sheet) -> Sequence:
 
 
 def references(sheet: Sheet, k: int) -> Sequence:
-    """Return the images of the scan that slice k was made of; those without a valid UID are left out."""
+    """Return the images of the scan that a slice was made of (SourceImageSequence).
+
+    Args:
+        sheet: the series.
+        k: the slice's index, from 0 on.
+
+    Returns:
+        An item for each image; those without a valid UID are left out.
+    """
     items = []
     for frame in sheet.sources[k]:
         if not (valid_uid(frame.uid) and valid_uid(frame.series.uid)):
