@@ -65,7 +65,12 @@ class ContextualTerm(FeatureTerm):
     epsilon: float = Field(default=1e-5, gt=0)
 
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return −log CX of the feature maps."""
+        """Return −log CX of the feature maps.
+
+        Args:
+            inputs: not looked at.
+            features: gives the feature network; None where the loss is checked, but not computed.
+        """
         return Contextual(self.network(features), self.bandwidth, self.epsilon)
 
 

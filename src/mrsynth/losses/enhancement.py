@@ -34,7 +34,15 @@ class EnhancementMAE(LossTerm):
     max_pixels: int | None = Field(default=None, ge=1)
 
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the loss, told which channel the native T1 is; raises RecipeError where it is not among the inputs."""
+        """Return the loss, told which channel the native T1 is.
+
+        Args:
+            inputs: the contrasts of the network's channels in order; not looked at where the settings name the channel.
+            features: not looked at.
+
+        Raises:
+            RecipeError: where the settings name no channel and t1 is not among the inputs.
+        """
         if self.channel is not None:
             return self
         if "t1" not in inputs:

@@ -37,7 +37,12 @@ class PatchWasserstein(LossTerm):
     reduction: Literal["sum", "mean"] = "sum"
 
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the loss itself."""
+        """Return the loss itself.
+
+        Args:
+            inputs: not looked at.
+            features: not looked at.
+        """
         return self
 
     def draw_offsets(self, draw: np.random.Generator, scales: int = 1, dimensions: int = 3) -> list[Offset]:

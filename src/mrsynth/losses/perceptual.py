@@ -70,7 +70,12 @@ class PerceptualTerm(FeatureTerm):
     norm: Norm = "l1"
 
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the mean distance of the feature maps."""
+        """Return the mean distance of the feature maps.
+
+        Args:
+            inputs: not looked at.
+            features: gives the feature network; None where the loss is checked, but not computed.
+        """
         return Perceptual(self.network(features), self.norm)
 
 

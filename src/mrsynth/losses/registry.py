@@ -53,7 +53,13 @@ def build_loss(
     weighted = build_terms(terms, inputs, features)
 
     def total(prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
-        """Return the weighted sum."""
+        """Return the weighted sum.
+
+        Args:
+            prediction: the network's image.
+            target: the true image.
+            inputs: the contrasts in the recipe's order, as they were before any of them was dropped.
+        """
         first, *rest = [weight * term(prediction, target, inputs) for weight, term in weighted]
         for value in rest:
             first = first + value

@@ -41,7 +41,12 @@ class SliceSSIM(LossTerm):
         return size
 
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the loss itself."""
+        """Return the loss itself.
+
+        Args:
+            inputs: not looked at.
+            features: not looked at.
+        """
         return self
 
     @in_float32

@@ -62,10 +62,18 @@ class LowDose(Network):
         standard: Float[Tensor, "b 1 x y z"],
         condition: Float[Tensor, "b 2"],
     ) -> list[Tensor]:
-        """Return the residuals of all scales, finest first; scale k has the size divided by 2^k, rounded up.
+        """Return the residuals of all scales, finest first.
 
-        noise: drawn from N(0, 1). native, standard: in units of the native brain's 0.95 quantile. condition: (dose,
-        b0_tesla). Sizes that the coarsest scale does not divide are padded by their border and cut again.
+        Sizes that the coarsest scale does not divide are padded by their border, and the residuals are cut again.
+
+        Args:
+            noise: drawn from N(0, 1).
+            native: the scan without contrast agent, in units of the native brain's 0.95 quantile.
+            standard: the scan after the full dose, in the same units.
+            condition: (dose, b0_tesla).
+
+        Returns:
+            (b, 1, x, y, z) at the finest scale; scale k has the size divided by 2^k, rounded up.
         """
         size = native.shape[2:]
         x = _padded(torch.cat([noise, native, standard], dim=1), self.stride)

@@ -34,10 +34,15 @@ TRAINED_INSTEAD = (
 def load_vgg(network: str, layer: str, weights: str) -> VGG:
     """Return a feature network with weights.
 
-    weights: a file (safetensors or a PyTorch state dict, named as torchvision names it), "cache" for torchvision's file
-    in PyTorch's cache ($TORCH_HOME/hub/checkpoints), or "download" to have it put there. Raises ModelError that says
-    how to get the weights where they are missing, or what is wrong with them; ValueError for an unknown network or
-    layer.
+    Args:
+        network: vgg16, vgg19 or small.
+        layer: the last layer, as `layer_names` has it.
+        weights: a file (safetensors or a PyTorch state dict, named as torchvision names it), "cache" for torchvision's
+            file in PyTorch's cache ($TORCH_HOME/hub/checkpoints), or "download" to have it put there.
+
+    Raises:
+        ModelError: where the weights are missing, and says how to get them, or where they do not fit, and says why.
+        ValueError: for an unknown network or layer.
     """
     net = VGG(network, layer)
     path = weights_file(network, weights)
@@ -55,11 +60,17 @@ def load_vgg(network: str, layer: str, weights: str) -> VGG:
 
 
 def weights_file(network: str, weights: str, instead: str = TRAINED_INSTEAD) -> Path:
-    """Return the file that `weights` means: its path, "cache" for torchvision's file in PyTorch's cache, or "download"
-    for the same, which torchvision fetches where it is not there.
+    """Return the file that `weights` means.
 
-    instead: what a user without it can do. Raises ModelError where the file is not in the cache or cannot be fetched,
-    or where it has the name of torchvision's file and not the content.
+    Args:
+        network: vgg16, vgg19 or a resnet; it names torchvision's file.
+        weights: the path of a file, "cache" for torchvision's file in PyTorch's cache, or "download" for the same,
+            which torchvision fetches where it is not there.
+        instead: what a user without the file can do, for the message.
+
+    Raises:
+        ModelError: where the file is not in the cache or cannot be fetched, or where it has the name of torchvision's
+            file and not the content.
     """
     if weights == "download":
         download(network, instead)
