@@ -16,9 +16,16 @@ from mrsynth.drawing.panels import figure_png
 
 
 def losses_png(histories: Mapping[str, pd.DataFrame], theme: Theme = LIGHT) -> bytes:
-    """Return training and validation losses as PNG bytes, a line a training (li2022, Figure 8).
+    """Return training and validation losses as a picture, a line a training (li2022, Figure 8).
 
-    histories: label → epochs as `read_history` gives them. Losses of one kind alone can be compared.
+    Losses of one kind alone can be compared.
+
+    Args:
+        histories: label → epochs, as `read_history` gives them.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
     """
     figure, axes = chart_axes(9.6, 3.5, 2, theme)
     colors = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -47,7 +54,15 @@ class Line:
 
 
 def profile_png(line: Line, theme: Theme = LIGHT) -> bytes:
-    """Return a slice with its line, and the values along it, as PNG bytes (li2022, Figure 10)."""
+    """Return a slice with its line, and the values along the line, as a picture (li2022, Figure 10).
+
+    Args:
+        line: the slice, the line and the values along it.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
+    """
     figure, (picture, ax) = chart_axes(9.6, 3.7, 2, theme)
     x_mm, y_mm = line.pixel_mm
     width, height = line.image.shape[0] * x_mm, line.image.shape[1] * y_mm

@@ -35,10 +35,18 @@ class Curve:
 
 
 def curve_png(curve: Curve, theme: Theme) -> bytes:
-    """Return a curve as PNG bytes: each series in axes of its own, mean ± SD over patients.
+    """Return a curve as a picture: each series in axes of its own, mean ± SD over patients.
 
-    Each has its own scale: the brain's PSNR and the tumour's lie decibels apart, the effects are tenths of one. The
-    paper's means are hollow diamonds, the best simple rival is dashed; a point that was not run leaves a gap.
+    Each series has its own scale: the brain's PSNR and the tumour's lie decibels apart, the effects are tenths of one.
+    Hollow diamonds are the paper's means; the dashed line is the best simple rival. A point that was not run leaves a
+    gap.
+
+    Args:
+        curve: the series, one or more, and the values of the setting over which they are drawn.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
     """
     figure, axes = chart_axes(4.3 * len(curve.series) + 0.3, 3.4, len(curve.series), theme)
     places = np.log10(curve.x) if curve.log else np.arange(curve.x.size, dtype=float)

@@ -20,11 +20,18 @@ TRUTH = "true scans"
 
 
 def response_png(frame: pd.DataFrame, trained: Sequence[float], theme: Theme = LIGHT) -> bytes:
-    """Return mean enhancement over the dose as PNG bytes: a chart a tissue, then the lesions of each label.
+    """Return mean enhancement over the dose as a picture: a chart a tissue, then the lesions of each label.
 
-    frame: label, patient, region, dose, enhancement; regions `lesion#…` are single lesions, all others tissues.
-    trained: doses of the training cases, marked in the charts. Of a tissue the mean over patients is drawn, of a lesion
-    a line, red where it falls with a higher dose.
+    Of a tissue the chart shows the mean over patients. Of a lesion it shows a line, red where the lesion falls with a
+    higher dose.
+
+    Args:
+        frame: label, patient, region, dose, enhancement; regions `lesion#…` are single lesions, all others tissues.
+        trained: doses of the training cases, as shares of the full dose; each chart marks them.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
     """
     single = frame["region"].str.startswith("lesion#")
     labels = _labels(frame)
@@ -71,10 +78,17 @@ def _draw_lesions(ax: Axes, lesions: pd.DataFrame, theme: Theme, color: str) -> 
 
 
 def spectrum_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
-    """Return the noise's spectrum as PNG bytes, the mean over scans, and beside it over that of the true scans of the
-    same patients at the same doses.
+    """Return the spectrum of the noise as a picture, and beside it the same over that of the true scans.
 
-    frame: label, patient, dose, frequency_per_mm, power.
+    Both are means over scans. A label is divided by the true scans of the same patients at the same doses.
+
+    Args:
+        frame: label, patient, dose, frequency_per_mm (cycles per mm), power (units² mm³); the true scans are among the
+            labels.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
     """
     figure, axes = chart_axes(9.6, 3.7, 2, theme)
     labels = _labels(frame)
@@ -102,10 +116,17 @@ def spectrum_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
 
 
 def contrast_noise_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
-    """Return Figure 8 of pinetz2023 as PNG bytes: left how far contrast and noise of each scan are from the truth, as
-    histograms; right how they are distributed over scans, beside the truth.
+    """Return contrast and noise of the scans beside the truth as a picture (pinetz2023, Figure 8).
 
-    frame: a row a scan: label, contrast, contrast_truth, noise, noise_truth.
+    On the left, histograms show how far each scan is from the truth. On the right, violins show how the scans are
+    distributed, beside the truth.
+
+    Args:
+        frame: a row a scan: label, patient, dose, contrast, contrast_truth, noise, noise_truth.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
     """
     figure, axes = _grid(2, 2, theme, 4.8, 3.0)
     labels = _labels(frame)

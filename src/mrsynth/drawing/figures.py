@@ -43,7 +43,20 @@ def best_epoch(history: pd.DataFrame) -> int | None:
 
 
 def learning_png(history: pd.DataFrame, theme: Theme) -> bytes:
-    """Return the learning curves as PNG bytes; raises InputError for a history without epochs."""
+    """Return the learning curves of a training as a picture, the loss on a logarithmic axis.
+
+    Lines mark where a further stage begins, and the last stage's epoch of the least validation loss.
+
+    Args:
+        history: epochs, as `read_history` gives them.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
+
+    Raises:
+        InputError: the history holds no epoch.
+    """
     if history.empty:
         raise InputError("The training history holds no epoch.", do="train for at least one epoch")
     figure, (ax,) = chart_axes(7.6, 3.4, 1, theme, left=0.95)
@@ -93,9 +106,17 @@ class Strip:
 
 
 def strips_png(strips: Sequence[Strip], theme: Theme) -> bytes:
-    """Return small multiples as PNG bytes: per metric a line a case from the rival's value to the model's.
+    """Return small multiples as a picture: for each metric a line a case, from the rival's value to the model's.
 
-    Lines of cases in which the model is behind the rival are red. Infinite values cannot be drawn and are counted.
+    A line is red where the model is behind the rival. A case with a missing or infinite value is not drawn but
+    counted below.
+
+    Args:
+        strips: one a metric, from left to right.
+        theme: colours.
+
+    Returns:
+        PNG bytes.
     """
     figure, axes = chart_axes(2.3 * len(strips) + 0.4, 3.3, len(strips), theme)
     for ax, strip in zip(axes, strips, strict=True):
@@ -118,7 +139,18 @@ def strips_png(strips: Sequence[Strip], theme: Theme) -> bytes:
 
 
 def chart_axes(width: float, height: float, columns: int, theme: Theme, left: float = 0.7) -> tuple[Figure, list[Axes]]:
-    """Return a figure (inches, with a left margin) and a row of plain axes in a theme's colours."""
+    """Return a figure with a row of plain axes in a theme's colours.
+
+    Args:
+        width: of the figure, inches.
+        height: of the figure, inches.
+        columns: how many axes.
+        theme: colours.
+        left: margin at the left, inches.
+
+    Returns:
+        The figure and its axes, from left to right.
+    """
     figure = Figure(figsize=(width, height), dpi=170, facecolor=theme.ground)
     FigureCanvasAgg(figure)
     # Margins in inches; matplotlib's layout engine would take longer than everything else in the chart.

@@ -32,7 +32,16 @@ class Learned:
 
 
 def filters_png(networks: Sequence[Learned]) -> bytes:
-    """Return a column a network as PNG bytes: filters, maps and output. Each panel has colours of its own."""
+    """Return what networks learned to look at as a picture, a column a network: filters, maps and output.
+
+    Each panel has colours of its own.
+
+    Args:
+        networks: one or more, from left to right.
+
+    Returns:
+        PNG bytes.
+    """
     columns = len(networks)
     figure = Figure(figsize=(2.6 * columns + 0.5, 10.9), dpi=150, facecolor=GROUND)
     FigureCanvasAgg(figure)
@@ -60,7 +69,11 @@ def filters_png(networks: Sequence[Learned]) -> bytes:
 
 
 def mosaic(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Return images of one shape as one, as many columns as rows or nearly so, with a line of NaN between them."""
+    """Return images as one, as many columns as rows or nearly so, with a line of NaN between them.
+
+    Args:
+        images: of one shape, one or more.
+    """
     height, width = images[0].shape
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)

@@ -57,7 +57,12 @@ def arrow(higher_is_better: bool | None) -> str:
 
 
 def in_order(names: Iterable[str], first: tuple[str, ...]) -> list[str]:
-    """Return the names without repeats: those of `first` in its order, then the others as they came."""
+    """Return names without repeats: those of `first` in its order, then the others as they came.
+
+    Args:
+        names: what is sorted; a name of `first` that is not among them is left out.
+        first: the names that stand first.
+    """
     seen = list(dict.fromkeys(names))
     return [name for name in first if name in seen] + [name for name in seen if name not in first]
 
@@ -70,7 +75,15 @@ def decimals(scale: float) -> int:
 
 
 def number(value: float, digits: int, *, sign: bool = False) -> str:
-    """Return a number with fixed decimals, ∞ for an infinite one, a dash for NaN; sign: + before a positive one."""
+    """Return a number with fixed decimals, ∞ for an infinite one, a dash for NaN.
+
+    A number that its decimals would show as 0 is written in powers of ten.
+
+    Args:
+        value: the number.
+        digits: how many decimals.
+        sign: whether a + stands before a positive number.
+    """
     if math.isnan(value):
         return MISSING
     if math.isinf(value):
@@ -89,7 +102,14 @@ def p_value(p: float) -> str:
 
 
 def interval(low: float, high: float, digits: int, *, sign: bool = False) -> str:
-    """Return an interval in brackets, nothing where it is missing."""
+    """Return an interval in brackets, "" where one of its ends is NaN.
+
+    Args:
+        low: the lower end.
+        high: the upper end.
+        digits: how many decimals.
+        sign: whether a + stands before a positive number.
+    """
     if math.isnan(low) or math.isnan(high):
         return ""
     return f"[{number(low, digits, sign=sign)}, {number(high, digits, sign=sign)}]"

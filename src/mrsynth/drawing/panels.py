@@ -37,7 +37,11 @@ class Panel:
 
 
 def side_labels(axis: object) -> tuple[str, str]:
-    """Return what lies at a picture's left and right edge; axis: axial, coronal, sagittal or z, y, x."""
+    """Return what lies at a picture's left and right edge.
+
+    Args:
+        axis: along which the slice was taken: axial, coronal, sagittal or z, y, x.
+    """
     return ("A", "P") if str(axis).lower() in ("sagittal", "x", "0") else ("R", "L")
 
 
@@ -51,7 +55,14 @@ def difference_limit(panels: Sequence[Panel]) -> float:
 
 
 def round_limit(values: Sequence[np.ndarray]) -> float:
-    """Return the 99th percentile of all |values| as `difference_limit` rounds it up; 1 where nothing differs."""
+    """Return the limit of a colour scale: the 99th percentile of all |values|, rounded up as `difference_limit` says.
+
+    Args:
+        values: one array a picture, in the units of the images; values that are not finite count for nothing.
+
+    Returns:
+        The limit, 1 where nothing differs.
+    """
     flat = np.abs(np.concatenate(values)) if values else np.empty(0)
     flat = flat[np.isfinite(flat)]
     top = float(np.percentile(flat, 99)) if flat.size else 0.0
@@ -70,7 +81,15 @@ class Box:
 
 
 def crop_box(panel: Panel, margin: int = 6) -> Box:
-    """Return the box of what is not background (above 2 % of the grey window, or masked), with a margin in voxels."""
+    """Return the box of a slice that holds all that is not background.
+
+    A voxel is no background where it is masked, or where input or truth is above 2 % of the grey window. The box is
+    the whole slice where there is nothing else.
+
+    Args:
+        panel: the slice.
+        margin: how far the box reaches beyond, voxels.
+    """
     low, high = panel.meta["window"]
     edge = low + 0.02 * (high - low)
     shown = (panel.arrays["mask"] > 0) | (panel.arrays["truth"] > edge) | (panel.arrays["input"] > edge)
@@ -96,9 +115,17 @@ def size_mm(panel: Panel) -> tuple[float, float]:
 
 
 def draw(ax: Axes, panel: Panel, kind: str, limit: float, *, font: float = 9.0) -> Any:
-    """Draw one picture of a panel into axes and return matplotlib's image (for a colour bar).
+    """Draw one picture of a panel into axes.
 
-    kind: one of TILES. limit: half the range of the difference map. font: size of the burnt-in words, points.
+    Args:
+        ax: the axes.
+        panel: the slice.
+        kind: which picture, one of TILES.
+        limit: half the range of the difference map, in the units of the images.
+        font: size of the burnt-in words, points.
+
+    Returns:
+        The image of matplotlib, for a colour bar.
     """
     box = crop_box(panel)
     cut = {name: display(array[box.x, box.y]) for name, array in panel.arrays.items()}
@@ -150,7 +177,15 @@ def burn(ax: Axes, font: float, *, axis: object = "axial", synthetic: bool = Fal
 
 
 def label_bar(ax: Axes, bar: Any, low: float, high: float, size: float) -> None:
-    """Label a horizontal colour bar at its ends and its middle; a signed range with its signs."""
+    """Label a horizontal colour bar at its ends and its middle, a range that begins below 0 with its signs.
+
+    Args:
+        ax: the axes that the bar fills.
+        bar: the colour bar of matplotlib.
+        low: value at the left end.
+        high: value at the right end.
+        size: of the labels, points.
+    """
     ticks = [low, (low + high) / 2, high]
     bar.set_ticks(ticks)
     ax.set_xticklabels([f"{tick:+g}" if low < 0 and tick else f"{tick:g}" for tick in ticks])
@@ -159,7 +194,16 @@ def label_bar(ax: Axes, bar: Any, low: float, high: float, size: float) -> None:
 
 
 def tile_png(panel: Panel, kind: str, limit: float) -> bytes:
-    """Return one picture of a panel as a PNG, without frame; its long side has TILE_PIXELS pixels."""
+    """Return one picture of a panel without a frame; its long side has TILE_PIXELS pixels.
+
+    Args:
+        panel: the slice.
+        kind: which picture, one of TILES.
+        limit: half the range of the difference map, in the units of the images.
+
+    Returns:
+        PNG bytes.
+    """
     width, height = size_mm(panel)
     scale = TILE_PIXELS / max(width, height)
     figure = Figure(figsize=(width * scale / 100, height * scale / 100), dpi=100)
@@ -177,7 +221,12 @@ def figure_png(figure: Figure) -> bytes:
 
 
 def map_gradient(name: str, stops: int = 17) -> str:
-    """Return a matplotlib colour map as CSS colour stops, low to high, for a colour bar in the page."""
+    """Return a colour map of matplotlib as CSS colour stops, low to high, for a colour bar in the page.
+
+    Args:
+        name: of the colour map.
+        stops: how many colours.
+    """
     return ", ".join(matplotlib.colors.to_hex(color) for color in matplotlib.colormaps[name](np.linspace(0, 1, stops)))
 
 
@@ -188,7 +237,17 @@ def caption_of(panel: Panel) -> str:
 
 
 def rows_png(panels: Sequence[Panel], captions: Sequence[str]) -> bytes:
-    """Return a PNG with a row a panel and a column a kind, colour bars below, on a dark ground."""
+    """Return panels as one picture on a dark ground: a row a panel, a column a kind, colour bars below.
+
+    The difference maps of all rows share one limit, so that their colours can be compared.
+
+    Args:
+        panels: the slices, from top to bottom; the first says what the columns are called.
+        captions: what stands beside each row.
+
+    Returns:
+        PNG bytes.
+    """
     limit = difference_limit(panels)
     tallest = max(height / width for width, height in map(size_mm, panels))
     side, top, bottom, left = 2.2, 0.42, 0.5, 0.42

@@ -67,9 +67,15 @@ class Plate:
 
 
 def plate_png(plate: Plate) -> bytes:
-    """Return a plate as PNG bytes, on a dark ground, in radiological display, colour bars and note below.
+    """Return a plate as a picture, on a dark ground, in radiological display, with colour bars and note below.
 
     The difference and error maps of a plate share one limit each, so that their colours can be compared.
+
+    Args:
+        plate: rows of pictures, column titles and note.
+
+    Returns:
+        PNG bytes.
     """
     common = shared_extent([row for row in plate.rows if row.side_mm is None])
     extents = [(row.side_mm, row.side_mm) if row.side_mm else common for row in plate.rows]
@@ -102,7 +108,14 @@ def plate_png(plate: Plate) -> bytes:
 
 
 def shared_extent(rows: Sequence[PlateRow]) -> tuple[float, float]:
-    """Return width and height in mm that hold the region of each row, with a margin; (1, 1) without any region."""
+    """Return width and height in mm that hold the region of each row, with a margin of MARGIN_MM on each side.
+
+    Args:
+        rows: the rows that share one extent.
+
+    Returns:
+        Width and height, (1, 1) where no row has a region.
+    """
     spans = [span for row in rows if (span := _span_mm(row)) is not None]
     if not spans:
         return 1.0, 1.0

@@ -11,7 +11,15 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page of assets/ filled with values; what is missing is an error, what comes from outside is escaped."""
+    """Return a page made of a template.
+
+    Args:
+        template: the name of a file in assets/.
+        **values: what the template shows; text is escaped unless it is Markup, as it may come from outside.
+
+    Raises:
+        jinja2.UndefinedError: the template shows a value that is not given.
+    """
     environment = Environment(
         loader=FileSystemLoader(ASSETS),
         autoescape=True,

@@ -98,7 +98,12 @@ def write_viewer(folder: Path, title: str, cases: Iterable[str]) -> dict[str, st
 
 
 def viewer_page(title: str, cases: Sequence[dict[str, str]]) -> str:
-    """Return the page of the viewer; cases: name and address of each case's script."""
+    """Return the page of the viewer.
+
+    Args:
+        title: of the page.
+        cases: `case`, a name, and `script`, the address of its script, in the order in which the page offers them.
+    """
     return render(
         "viewer.html.j2",
         title=title,
