@@ -40,8 +40,6 @@ UNDOCUMENTED: set[str] = {
     "evaluate",
     "export",
     "metrics",
-    "report",
-    "reproduce",
     "synthesize",
 }
 """Rooms whose public functions do not all document their arguments yet."""

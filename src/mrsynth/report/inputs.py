@@ -88,7 +88,15 @@ def read_run(run: Path, evaluation: Path | None = None) -> RunFolder:
     missing: list[str] = []
 
     def optional(path: Path, consequence: str) -> Path | None:
-        """Return a file, or note what the page lacks without it."""
+        """Return a file, or note what the page lacks without it.
+
+        Args:
+            path: the file.
+            consequence: what the page lacks, in words.
+
+        Returns:
+            The file, None where it is missing.
+        """
         if path.is_file():
             return path
         name = path.relative_to(run) if path.is_relative_to(run) else path
@@ -160,8 +168,18 @@ def _facts(record: RunRecord) -> dict[str, Any]:
 
 
 def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
-    """Read metric records, one a row; raises InputError where the file is missing, lacks a column, or has no row and
-    may_be_empty is not said."""
+    """Read metric records, one a row.
+
+    Args:
+        path: metrics.csv.
+        may_be_empty: whether a table without rows is accepted.
+
+    Returns:
+        The table: value, data_range and n are float (NaN where there is none), the other columns text.
+
+    Raises:
+        InputError: the file is missing, lacks a column, or has no row although it must have one.
+    """
     table = read_columns(path, "metrics", (*RECORD_TEXT, *RECORD_NUMBERS, "reason"), EVALUATE)
     if table.empty and not may_be_empty:
         raise InputError(f"{path} holds no metric records.", expected="one row a value", do=EVALUATE)
@@ -171,7 +189,14 @@ def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
 
 
 def read_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
-    """Read the slices that panels.json lists; raises InputError for a file that is missing or unusable."""
+    """Read the slices that panels.json lists.
+
+    Args:
+        evaluation: the files of the evaluation.
+
+    Raises:
+        InputError: a file is missing or cannot be used.
+    """
     listed = PanelsRecord.read(evaluation.listing).panels
     return tuple(read_panel(evaluation.panels / entry.file, entry.model_dump()) for entry in listed)
 

@@ -14,11 +14,21 @@ from mrsynth.report.inputs import read_panel
 
 
 def learning_curves(history: Path, png: Path) -> Path:
-    """Write the learning curves of a training history (CSV: epoch, train_loss, val_loss, …) as a picture; returns png.
+    """Write the learning curves of a training as a picture.
 
-    Training and validation loss over epochs, loss axis logarithmic, marked where a stage begins and the last stage's
-    epoch of the least validation loss.
-    Raises InputError, OutputError.
+    It shows training and validation loss over epochs, the loss on a logarithmic axis. Lines mark where a stage begins,
+    and the last stage's epoch of the least validation loss.
+
+    Args:
+        history: the training history (CSV: epoch, train_loss, val_loss, …).
+        png: where the picture is written.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        InputError: the history cannot be read or holds no epoch.
+        OutputError: the picture cannot be written.
     """
     content = learning_png(read_history(Path(history)), LIGHT)
     with atomic_file(Path(png)) as temporary:
@@ -27,9 +37,19 @@ def learning_curves(history: Path, png: Path) -> Path:
 
 
 def panel_png(panel: Path, meta: Mapping[str, Any], path: Path) -> Path:
-    """Write one panel file (.npz) as a picture: input, synthetic, truth, difference, SSIM. Returns path.
+    """Write one panel as a picture: input, synthetic, truth, difference, SSIM.
 
-    meta: its entry of panels.json (`window` is needed). Raises InputError, OutputError.
+    Args:
+        panel: the panel's file (.npz).
+        meta: its entry of panels.json; `window` is needed.
+        path: where the picture is written.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        InputError: the panel is missing or cannot be used.
+        OutputError: the picture cannot be written.
     """
     one = read_panel(Path(panel), meta)
     content = rows_png([one], [caption_of(one)])

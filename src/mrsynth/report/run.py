@@ -94,10 +94,23 @@ def build_report(
 
 
 def overview_png(run: Path, path: Path, cases: int = 3) -> Path:
-    """Write rows of cases (input, synthetic, truth, difference, SSIM) as one picture and return path.
+    """Write rows of cases (input, synthetic, truth, difference, SSIM) as one picture.
 
     The cases are spread evenly from the worst to the best by the headline metric, so that the picture is no selection
-    of the best. Raises InputError where the run holds no panel, OutputError.
+    of the best.
+
+    Args:
+        run: the run folder.
+        path: where the picture is written.
+        cases: how many cases are shown at most.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        InputError: the run holds no panel, or fewer than one case is asked for.
+        MrsynthError: a file of the run is missing or cannot be understood.
+        OutputError: the picture cannot be written.
     """
     folder = read_run(run)
     at = headline(folder)

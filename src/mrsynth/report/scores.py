@@ -55,7 +55,16 @@ def headline(folder: RunFolder) -> Headline:
 
 
 def better(a: float, b: float, higher: bool | None) -> bool | None:
-    """Say whether a is better than b, None where the direction or a value is missing. An equal value is not better."""
+    """Say whether one value is better than another; an equal value is not better.
+
+    Args:
+        a: the value.
+        b: the other value.
+        higher: whether more is better, None where nobody knows.
+
+    Returns:
+        The answer, None where the direction or a value (NaN) is missing.
+    """
     if higher is None or math.isnan(a) or math.isnan(b):
         return None
     return a > b if higher else a < b
@@ -68,10 +77,19 @@ def best_rival(rows: Mapping[str, pd.Series]) -> str:
 
 
 def beats(folder: RunFolder, rows: Mapping[str, pd.Series], rival: str, higher: bool | None) -> bool | None:
-    """Say whether the model is better than a rival, from the summary rows by predictor.
+    """Say whether the model is better than a rival.
 
-    By their means; where one has values that the other lacks (another input is missing, a perfect match), by the mean
-    difference over what both have, as their means are then of other cases.
+    Their means decide. Where one has values that the other lacks (another input is missing, a perfect match), the means
+    are of other cases; then the mean difference over what both have decides.
+
+    Args:
+        folder: the run.
+        rows: predictor → its row of the summary, all of one metric at one place.
+        rival: the predictor.
+        higher: whether more is better, None where nobody knows.
+
+    Returns:
+        The answer, None where the direction or a value is missing.
     """
     gap = paired_gap(folder, rows, rival)
     if not math.isnan(gap):
@@ -80,8 +98,16 @@ def beats(folder: RunFolder, rows: Mapping[str, pd.Series], rival: str, higher: 
 
 
 def paired_gap(folder: RunFolder, rows: Mapping[str, pd.Series], rival: str) -> float:
-    """Return the mean of model − rival over what both have, where one of them has values that the other lacks; NaN
-    where both have the same, or no test holds it."""
+    """Return the mean of model − rival over what both have, where one of them has values that the other lacks.
+
+    Args:
+        folder: the run.
+        rows: predictor → its row of the summary, all of one metric at one place.
+        rival: the predictor.
+
+    Returns:
+        The mean difference, NaN where both have the same values or no test holds it.
+    """
     if not {"model", rival} <= set(rows):
         return math.nan
     model, other = rows["model"], rows[rival]
@@ -100,13 +126,29 @@ def mean_of(row: pd.Series | None) -> float:
 
 
 def find(table: pd.DataFrame | None, **keys: str) -> pd.Series | None:
-    """Return the first row whose columns have these values, None where there is none."""
+    """Return the first row of a table whose columns have the given values.
+
+    Args:
+        table: the table, None where there is none.
+        **keys: column → value.
+
+    Returns:
+        The row, None where there is none.
+    """
     rows = find_all(table, **keys)
     return None if rows.empty else rows.iloc[0]
 
 
 def find_all(table: pd.DataFrame | None, **keys: str) -> pd.DataFrame:
-    """Return the rows whose columns have these values; none without a table or a column."""
+    """Return the rows of a table whose columns have the given values.
+
+    Args:
+        table: the table, None where there is none.
+        **keys: column → value.
+
+    Returns:
+        The rows; none without a table or without one of the columns.
+    """
     if table is None or any(name not in table for name in keys):
         return pd.DataFrame()
     return table[np.logical_and.reduce([table[name] == value for name, value in keys.items()])]
@@ -123,7 +165,15 @@ class Comparison:
 
 
 def comparisons(folder: RunFolder, at: Headline) -> dict[str, Comparison]:
-    """Return by metric how the model stands against its best rival beside the headline."""
+    """Return how the model stands against its best rival, metric by metric.
+
+    Args:
+        folder: the run.
+        at: the headline; preset, contrast and region are its own, its metric comes first.
+
+    Returns:
+        Metric → comparison, for the metrics in which the model has a mean.
+    """
     found = {}
     for metric in in_order([at.metric, *folder.higher_is_better], (at.metric, *FIRST_METRICS)):
         rows = rows_at(folder, at, metric)
@@ -135,19 +185,41 @@ def comparisons(folder: RunFolder, at: Headline) -> dict[str, Comparison]:
 
 
 def rows_at(folder: RunFolder, at: Headline, metric: str) -> dict[str, pd.Series]:
-    """Return the summary rows of a metric beside the headline, by predictor."""
+    """Return the summary rows of a metric in the headline's preset, contrast and region, without any fit.
+
+    Args:
+        folder: the run.
+        at: the headline; its metric plays no part.
+        metric: the metric.
+
+    Returns:
+        Predictor → its row, for the predictors that have one.
+    """
     place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
     rows = {who: find(folder.summary, metric=metric, predictor=who, **place) for who in PREDICTORS}
     return {who: row for who, row in rows.items() if row is not None}
 
 
 def rival_at(folder: RunFolder, at: Headline) -> str:
-    """Return the best rival at a place."""
+    """Return the best simple rival at a place, identity where none is known.
+
+    Args:
+        folder: the run.
+        at: metric, region, preset and contrast.
+    """
     return best_rival(rows_at(folder, at, at.metric))
 
 
 def verdict(folder: RunFolder, at: Headline) -> Verdict:
-    """Say whether the model beats its best simple rival at the headline, and where another metric disagrees."""
+    """Say whether the model beats its best simple rival at the headline, and where another metric disagrees.
+
+    Args:
+        folder: the run.
+        at: by what the run is judged.
+
+    Returns:
+        The verdict; its tone is `unknown` where means or the metric's direction are missing.
+    """
     if folder.records.empty:
         return Verdict("unknown", "Nothing could be judged.", ("These patients have no true scan of what was made.",))
     compared = comparisons(folder, at)
@@ -208,12 +280,30 @@ class CaseScore:
 
 
 def value_of(folder: RunFolder, at: Headline, case: str, predictor: str) -> float:
-    """Return the unfitted value of one case and predictor at a place, NaN where there is none or it is missing."""
+    """Return the value of one case and predictor at a place, without any fit.
+
+    Args:
+        folder: the run.
+        at: metric, region, preset and contrast.
+        case: its name.
+        predictor: whose value.
+
+    Returns:
+        The value, NaN where there is no record or its value is missing.
+    """
     return folder.values.get((at.preset, at.contrast, at.region, at.metric, "none", case, predictor), math.nan)
 
 
 def ranked_cases(folder: RunFolder, at: Headline) -> list[CaseScore]:
-    """Return every case that has a record or a panel, the worst first; a case without a value comes before all."""
+    """Return every case that has a record or a panel, the worst first.
+
+    Args:
+        folder: the run.
+        at: by what the cases are ranked.
+
+    Returns:
+        The cases; those for which the model has no value stand before all others.
+    """
     higher = folder.higher_is_better.get(at.metric, at.metric in ("ssim", "psnr"))
     best, scores = rival_at(folder, at), []
     for case in dict.fromkeys([*folder.records["case"], *(panel.case for panel in folder.panels)]):
@@ -225,6 +315,10 @@ def ranked_cases(folder: RunFolder, at: Headline) -> list[CaseScore]:
 
 
 def spread(total: int, count: int) -> list[int]:
-    """Return up to `count` of the places 0 to total - 1, evenly from the first to the last; an odd count has the middle
-    one among them."""
+    """Return some of the places 0 to total - 1, evenly from the first to the last.
+
+    Args:
+        total: how many places there are.
+        count: how many are wanted at most; the middle one is among an odd number of them.
+    """
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()

@@ -40,8 +40,14 @@ from mrsynth.report.scores import (
 
 
 def summary_tables(folder: RunFolder) -> list[Table]:
-    """Return one table a preset and contrast: the model beside identity and best rival, where the whole image is
-    judged."""
+    """Return one table a preset and contrast: the model beside identity and best rival, in the regions of the whole image.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        The tables, none without a summary.
+    """
     tables = []
     for (preset, contrast), group in groups(folder.summary, "preset", "contrast"):
         main = main_region(list(group["region"]))
@@ -104,20 +110,41 @@ def _linear(rows: pd.DataFrame, words: str) -> str:
 
 
 def published_preset(folder: RunFolder) -> str | None:
-    """Return the preset that reproduces the paper's convention: the one named like the recipe. Only there may published
-    numbers stand beside measured ones."""
+    """Return the preset that reproduces the paper's convention: the one named like the recipe.
+
+    Only in its tables may published numbers stand beside measured ones.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        The preset, None where no record has it.
+    """
     recipe = str(folder.run.get("recipe") or "")
     presets = set(folder.records["preset"])
     return recipe if recipe in presets else None
 
 
 def published_text(mean: float, sd: float | None) -> str:
-    """Return a published number as it is printed: with its SD where the paper gives one."""
+    """Return a published number as it is printed.
+
+    Args:
+        mean: the number.
+        sd: its standard deviation, None where the paper gives none.
+    """
     return f"{mean:g}" if sd is None else f"{mean:g} ± {sd:g}"
 
 
 def groups(table: pd.DataFrame | None, *by: str) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Return (values of the columns, rows) in the table's own order; nothing without a table."""
+    """Return the groups of rows that have the same values in some columns, in the table's own order.
+
+    Args:
+        table: the table, None where there is none.
+        *by: the columns.
+
+    Returns:
+        Values of the columns as text and the rows, of each group; nothing without a table.
+    """
     return (
         []
         if table is None
@@ -202,8 +229,14 @@ def _change_cell(row: pd.Series, digits: int) -> Cell:
 
 
 def region_tables(folder: RunFolder) -> list[Table]:
-    """Return one table a preset, contrast and fit: a row a region, a column a metric, the best rival below the
-    model."""
+    """Return one table a preset, contrast and fit: a row a region, a column a metric, the best rival below the model.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        The tables; where a summary has one region alone there is none.
+    """
     tables = []
     for (preset, contrast, fit), group in groups(folder.summary, "preset", "contrast", "fit"):
         if group["region"].nunique() < 2:
@@ -263,7 +296,14 @@ def _test_row(row: pd.Series) -> tuple[Cell, ...]:
 
 
 def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline, links: Mapping[str, str]) -> Table:
-    """Return every case with the best rival below the model, the worst first; links: case → where it is shown."""
+    """Return every case with the best rival below the model.
+
+    Args:
+        folder: the run.
+        cases: the rows of the table, the worst first.
+        at: the headline; its preset, contrast and region are shown, every metric is a column.
+        links: case → address where it is shown; a case without one is no link.
+    """
     metrics = _case_metrics(folder, at.preset, at.contrast, at.region)
     rivals = {metric: rival_at(folder, replace(at, metric=metric)) for metric in metrics}
     rows = []
@@ -285,7 +325,14 @@ def cases_table(folder: RunFolder, cases: Sequence[CaseScore], at: Headline, lin
 
 
 def case_tables(folder: RunFolder, case: str) -> list[Table]:
-    """Return the values of one case: a table a preset, a row a predictor, a column a metric (main region)."""
+    """Return the values of one case: a table a preset and contrast, a row a predictor, a column a metric.
+
+    Each table is of the main region, without any fit.
+
+    Args:
+        folder: the run.
+        case: its name.
+    """
     tables = []
     mine = folder.records[(folder.records["case"] == case) & (folder.records["fit"] == "none")]
     for (preset, contrast), group in groups(mine, "preset", "contrast"):
