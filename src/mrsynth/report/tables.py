@@ -40,7 +40,7 @@ from mrsynth.report.scores import (
 
 
 def summary_tables(folder: RunFolder) -> list[Table]:
-    """Return one table a preset and contrast: the model beside identity and best rival, in the regions of the whole image.
+    """Return one table a preset and contrast: the model beside identity and best rival, where the whole image counts.
 
     Args:
         folder: the run.

@@ -48,8 +48,16 @@ class ChartSettings(Settings):
 
 
 def check_charts(charts: Mapping[str, ChartSettings], cells: Collection[str], jobs: Collection[str] = ()) -> None:
-    """Raise RecipeError where a chart shows a cell or job that the study does not have; jobs stand in charts of doses
-    alone."""
+    """Check that a study makes all that its charts show.
+
+    Args:
+        charts: chart → its settings.
+        cells: names of the study's cells.
+        jobs: names of its jobs; only charts of doses may show them.
+
+    Raises:
+        RecipeError: a chart shows a cell or job that the study does not have.
+    """
     for chart, settings in charts.items():
         for shown, known in (({**settings.losses, **settings.filters}, [*cells]), (settings.of_doses, [*cells, *jobs])):
             for label, name in shown.items():

@@ -33,9 +33,19 @@ LOWEST, LAST = 81, 9
 
 
 def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[Item], cohort: Cohort) -> list[Figure]:
-    """Draw a study's charts into out/figures; returns what is there of each, and why one is not.
+    """Draw a study's charts into out/figures.
 
-    The first seed of a cell is shown, and one test case, without a tumour where there is one.
+    Of a cell with several seeds, charts show the first that is there. Charts of a single case show a test case, one
+    without a tumour where there is one.
+
+    Args:
+        out: the study's folder.
+        charts: chart → its settings.
+        items: the study's cells, jobs and data.
+        cohort: the scans that the study runs on.
+
+    Returns:
+        One entry a chart: its file, or why it cannot be drawn.
     """
     cells: dict[str, Cell] = {}
     for item in items:
@@ -87,7 +97,13 @@ def _drawn(settings: ChartSettings, cells: Mapping[str, Cell], cohort: Cohort) -
 
 
 def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) -> Shown:
-    """Return what a chart of doses shows: finished predictions of test cases, of the first seed."""
+    """Return what a chart of doses shows: finished predictions of test cases, of the first finished seed.
+
+    Args:
+        settings: the chart.
+        items: the study's cells, jobs and data.
+        cohort: the scans that the study runs on; the doses of its training cases are marked.
+    """
     finished: dict[str, tuple[Path, Path]] = {}
     for item in items:
         if item.kind != "data" and State.of(item.place).is_done:
@@ -100,9 +116,15 @@ def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) 
 
 
 def line_through_fluid(scans: Scans, contrasts: Sequence[str]) -> Line:
-    """Return the line from left to right, in the slice with most brain, that meets most cerebrospinal fluid: where the
-    middle third of the brain is darkest in the first contrast, a CT. Rows of less than half the brain's width are left
-    out."""
+    """Return the line from left to right that meets most cerebrospinal fluid, in the slice with most brain.
+
+    It is the line on which the middle third of the brain is darkest in a CT. Rows of less than half the brain's width
+    are left out.
+
+    Args:
+        scans: the scans of a case, each of `contrasts` among them.
+        contrasts: whose values are drawn; the first is the CT.
+    """
     k = int(np.argmax(scans.brain.sum(axis=(0, 1))))
     brain, ct = scans.brain[..., k], scans.images[contrasts[0]][..., k]
     widths = brain.sum(axis=0)
@@ -123,8 +145,18 @@ def line_through_fluid(scans: Scans, contrasts: Sequence[str]) -> Line:
 
 
 def learned(label: str, cell: Cell, case: str) -> Learned | None:
-    """Return what Figure 9 of li2022 shows of a cell's network; None where it has no layers to draw, or where
-    the case is not among the prepared ones. A filter is that which acts on the scan, of several channels their sum."""
+    """Return what Figure 9 of li2022 shows of a cell's network.
+
+    A filter is that which acts on the scan; of several channels it is their sum.
+
+    Args:
+        label: what the picture calls the network.
+        cell: the cell, whose run has a model.
+        case: the prepared case whose feature maps are shown, in the axial slice with most brain.
+
+    Returns:
+        Filters, feature maps and output; None where the network has no layers to draw, or the case was not prepared.
+    """
     contract, prepared = load_contract(cell.run), PreparedCohort.open(cell.prepared)
     net = build_net(contract.net, **contract.net_settings)
     if not net.drawn_layers() or case not in prepared.cases():

@@ -25,8 +25,15 @@ TOLERANCE = 0.05
 
 
 def select(rows: Iterable[CaseRow], where: Where) -> list[CaseRow]:
-    """Return the rows that have one of the values in each of the columns; raises CohortError for a column that no row
-    has."""
+    """Return the rows that have one of the values in each of the columns.
+
+    Args:
+        rows: of the cohort table.
+        where: column → values; numbers within 5 % of each other are the same.
+
+    Raises:
+        CohortError: no row has a value in one of the columns.
+    """
     rows = list(rows)
     for column in where:
         if rows and all(_value(row, column) is None for row in rows):
@@ -65,8 +72,15 @@ def _number(value: str | float | None) -> float | None:
 
 
 def cases_of(data: Dataset | None, cohort: Cohort) -> Cohort:
-    """Return the cases of a cell or job: those of its data, all of the study's cohort without. Raises CohortError where
-    there is none, or where images of it have yet to be made."""
+    """Return the cases of a cell or job.
+
+    Args:
+        data: its data, None for all cases of the study's cohort.
+        cohort: the study's cohort.
+
+    Raises:
+        CohortError: there is no such case, or images of the data have yet to be made.
+    """
     if data is None:
         return cohort
     if data.makers:
@@ -86,8 +100,18 @@ def cases_of(data: Dataset | None, cohort: Cohort) -> Cohort:
 
 
 def make_images(data: Dataset, cohort: Cohort) -> list[tuple[str, str]]:
-    """Make the images of some data and write its cohort table; returns (case, why) of what could not be made, which is
-    left out. Raises CohortError where nothing is left of a part."""
+    """Make the images of some data and write its cohort table.
+
+    Args:
+        data: the data; the table goes to `data.table`.
+        cohort: the study's cohort.
+
+    Returns:
+        (case, why) of the images that could not be made; such a case is left out.
+
+    Raises:
+        CohortError: no case is left of a part.
+    """
     rows: list[CaseRow] = []
     failed: list[tuple[str, str]] = []
     for number, part in enumerate(data.parts, start=1):

@@ -23,9 +23,21 @@ REGIONS = ("enhancing", "non_enhancing")
 
 
 def dose_chart(name: str, settings: ChartSettings, shown: Shown, folder: Path) -> tuple[bytes, str, list[str]] | str:
-    """Return a chart, what it shows in words and its cases; or why it cannot be drawn.
+    """Return a chart of synthesized doses.
 
-    The numbers behind a chart go to folder/<name>.csv. Raises InputError where a scan or a prediction cannot be read.
+    The numbers behind the chart go to folder/<name>.csv; pictures of patients (`dose_panels`) have none.
+
+    Args:
+        name: of the chart.
+        settings: the chart; its kind is one of the four that show doses.
+        shown: the predictions and true scans that it shows.
+        folder: where the table is written.
+
+    Returns:
+        The picture as PNG bytes, what it shows in words and its cases; or why it cannot be drawn.
+
+    Raises:
+        InputError: a scan or a prediction cannot be read.
     """
     if not shown.patients:
         return "no run is finished, or none predicted a dose"
@@ -61,11 +73,16 @@ def _walk(shown: Shown) -> Iterator[tuple[str, DosePatient, Made, float, np.ndar
 
 
 def spectra(shown: Shown) -> pd.DataFrame:
-    """Return the spectrum of low dose − native where nothing enhances and no lesion is, of predictions and scans.
+    """Return the noise spectrum of predictions and scans: of low dose − native where nothing enhances and no lesion is.
 
     The difference to the native scan has no anatomy in it, in a patient as in a phantom: it is the noise of both scans,
-    and what the pinetz2023 supplement takes for noise. Only doses with a true scan. Columns: label, patient, dose,
-    frequency_per_mm, power.
+    and what the pinetz2023 supplement takes for noise. Doses without a true scan are left out.
+
+    Args:
+        shown: the predictions and true scans.
+
+    Returns:
+        label, patient, dose, frequency_per_mm, power; no column where no dose has a true scan.
     """
     parts, known = [], set()
     for name, scans, made, dose, image in _walk(shown):
@@ -83,8 +100,17 @@ def spectra(shown: Shown) -> pd.DataFrame:
 
 
 def statistics(shown: Shown) -> pd.DataFrame:
-    """Return the mean enhancement of the voxels that enhance and the standard deviation of the others, as preset
-    pinetz2023 measures them: columns label, patient, dose, contrast, noise and both of the truth (contrast_truth …)."""
+    """Return contrast and noise of each prediction beside those of the true scan, as preset pinetz2023 measures them.
+
+    Contrast is the mean enhancement of the voxels that enhance, noise the standard deviation of the others. Doses
+    without a true scan are left out.
+
+    Args:
+        shown: the predictions and true scans.
+
+    Returns:
+        label, patient, dose, contrast, contrast_truth, noise, noise_truth.
+    """
     lines = []
     for name, scans, made, dose, image in _walk(shown):
         true = nearest_dose(scans.low, dose)

@@ -23,10 +23,21 @@ NOTE = (
 def panels_png(
     settings: ChartSettings, made: Sequence[Made], rows: Sequence[CaseRow]
 ) -> tuple[bytes, str, list[str]] | str:
-    """Return native, low doses and standard dose of chosen patients as PNG bytes, what it shows in words, and cases.
+    """Return native, low doses and standard dose of chosen patients as a picture.
 
-    Columns: the doses that any model made. Rows: the true scans, then each model's images; with settings.zoom_mm the
-    same once more around the tumour. Raises InputError where a scan or a prediction cannot be read.
+    Its columns are the doses that any model made. Its rows are the true scans, then each model's images; with
+    settings.zoom_mm the same stands once more around the tumour.
+
+    Args:
+        settings: the chart; it says which patients are chosen.
+        made: the predictions of each model.
+        rows: the cases among which the true scans at other doses are found.
+
+    Returns:
+        PNG bytes, what the picture shows in words and the patients; or why it cannot be drawn.
+
+    Raises:
+        InputError: a scan or a prediction cannot be read.
     """
     first = {row.patient: row for one in reversed(made) for row in one.rows.values()}
     chosen = choose_cases({patient: tumour_ml(row) for patient, row in first.items()}, settings.cases)

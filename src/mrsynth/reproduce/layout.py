@@ -84,7 +84,12 @@ def _ends(interval: Sequence[float] | None, digits: int) -> tuple[str, ...]:
 
 
 def runs_table(items: Sequence[ItemEntry], out: Path) -> Table:
-    """Return every cell and job with its state, why it failed, its size and how long it took."""
+    """Return every cell and job with its state, why it failed, its size and how long it took.
+
+    Args:
+        items: the cells, jobs and data, as study.json lists them.
+        out: the study's folder; an item is linked to its report where there is one.
+    """
     rows = []
     for item in items:
         parts = ", ".join(f"{part} {duration(took)}" for part, took in item.seconds.items())

@@ -21,7 +21,19 @@ from mrsynth.train.record import commit
 def write_study_record(
     out: Path, study: Study, scale: Scale, items: Sequence[Item], cohort: tuple[Path, Cohort], phantom: bool
 ) -> StudyRecord:
-    """Write out/study.json from what lies in the study's folder and return it. cohort: the table and what it holds."""
+    """Write out/study.json from what lies in the study's folder.
+
+    Args:
+        out: the study's folder.
+        study: the study.
+        scale: at which it runs.
+        items: its cells, jobs and data.
+        cohort: the cohort table and what it holds.
+        phantom: whether the cohort is the scale's phantoms.
+
+    Returns:
+        The record.
+    """
     settings = study.scales[scale]
     phantoms = settings.phantoms
     table, scans = cohort

@@ -27,8 +27,19 @@ Place = tuple[str, str, str]
 
 
 def make_phantoms(phantoms: PhantomSettings | None, out: Path) -> Path:
-    """Make a scale's phantom cohort below out and return its table; raises RecipeError where the scale has none, and
-    CohortError where the folder holds another one."""
+    """Make a scale's phantom cohort in out/phantoms.
+
+    Args:
+        phantoms: its size and groups, None where the scale has no phantoms.
+        out: the study's folder.
+
+    Returns:
+        The cohort table.
+
+    Raises:
+        RecipeError: the scale has no phantoms.
+        CohortError: the folder holds other phantoms.
+    """
     if phantoms is None:
         raise RecipeError(
             "The scale `paper` needs the paper's cohort, which mrsynth may not carry.",

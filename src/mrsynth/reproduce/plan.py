@@ -187,8 +187,14 @@ Item = Cell | Job | Dataset
 def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
     """Return the cells of a scale, each with each seed, then the jobs; what is needed stands before what needs it.
 
-    Raises RecipeError where a cell's variants or overrides make no valid recipe, or where it is to be trained on images
-    of a cell that the scale leaves out.
+    Args:
+        study: the study.
+        scale: one of its scales.
+        out: the study's folder.
+
+    Raises:
+        RecipeError: a cell's variants or overrides make no valid recipe, or a cell that the scale leaves out makes its
+            data.
     """
     plan = _Plan(study, scale, out)
     for seed in plan.settings.seeds:
@@ -214,7 +220,12 @@ class _Plan:
         self.owner: dict[str, Cell] = {}
 
     def add_cell(self, name: str, seed: int) -> None:
-        """Add the trainings of a cell, and before them the data that is made for it."""
+        """Add the trainings of a cell, and before them the data that is made for it.
+
+        Args:
+            name: of the cell in the study.
+            seed: of its trainings.
+        """
         settings, recipe = self.study.cells[name], self._recipe(name, seed)
         data = None if settings.data is None else self._dataset(settings.data, seed)
         prepared = self.out / "prepared" / (preparation_key(recipe) + (f"-{data.label}" if data else ""))
@@ -228,7 +239,12 @@ class _Plan:
             self.items.append(cell)
 
     def add_job(self, name: str, seed: int) -> None:
-        """Add a job, and before it the data that is made for it, unless a cell that it needs is left out."""
+        """Add a job, and before it the data that is made for it, unless a cell that it needs is left out.
+
+        Args:
+            name: of the job in the study.
+            seed: of the cells that it predicts with.
+        """
         job = self.study.jobs[name]
         needed = [job.cell, *job.imputers.values(), *(self._makers(job.data) if job.data else [])]
         if all((cell, seed) in self.cells for cell in needed):
@@ -274,9 +290,14 @@ class _Plan:
 
 
 def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
-    """Return the cells and jobs of these names, and all that they cannot do without; all without names.
+    """Return the cells and jobs of some names, and all that they cannot do without.
 
-    The name of a cell with folds stands for all of them. Raises RecipeError for a name that is not there.
+    Args:
+        items: those of the study, in order.
+        only: the names, none for all; the name of a cell with folds stands for all its folds.
+
+    Raises:
+        RecipeError: a name is not there.
     """
     names = list(dict.fromkeys(name for item in items for name in _called(item)))
     for name in only:
@@ -305,11 +326,14 @@ def preparation_key(recipe: Recipe) -> str:
 
 
 def share_stages(cell: Cell, owner: dict[str, Cell]) -> Cell:
-    """Return a cell that is told from which earlier one it may start: the one with most first stages in common.
+    """Return a cell that knows from which earlier one it may start: the one with most first stages in common.
 
-    owner: what decides the state at the end of a stage → the first cell that has it; the cell's own are added.
-    Training is a function of recipe and data alone, so that a cell which begins with the state of another at the end of
-    their last common stage ends with the weights that it would have had, to the bit.
+    Training is a function of recipe and data alone. A cell that begins with the state of another at the end of their
+    last common stage thus ends with the weights that it would have had, to the bit.
+
+    Args:
+        cell: the cell.
+        owner: what decides the state at the end of a stage → the first cell that has it; the cell's own are added.
     """
     keys = _stage_keys(cell)
     known = [number for number, key in enumerate(keys) if key in owner]

@@ -44,7 +44,15 @@ def picture(shown: Mapping[Kind, str | float]) -> tuple[Kind, str | float]:
 
 
 def check_plates(plates: Mapping[str, PlateSettings], names: Collection[str]) -> None:
-    """Raise RecipeError where a plate shows a prediction of something that is neither cell nor job of the study."""
+    """Check that a study makes all predictions that its plates show.
+
+    Args:
+        plates: plate → its settings.
+        names: of the study's cells and jobs.
+
+    Raises:
+        RecipeError: a plate shows a prediction of what is neither cell nor job.
+    """
     for plate, settings in plates.items():
         for label, shown in settings.show.items():
             kind, of = picture(shown)

@@ -74,9 +74,22 @@ def picture_study(
     *,
     charts: Mapping[str, ChartSettings] | None = None,
 ) -> Path:
-    """Draw a study's plates and charts and write its page, from what its cells and jobs left; returns its path.
+    """Draw a study's plates and charts and write its page, from what its cells and jobs left.
 
-    Of a cell that was trained with several seeds the first is shown. Raises InputError where a file cannot be read.
+    Of a cell that was trained with several seeds, plates show the first.
+
+    Args:
+        out: the study's folder.
+        plates: plate → its settings.
+        items: the study's cells, jobs and data.
+        cohort: the scans that the study runs on.
+        charts: chart → its settings, None for no charts.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: a file cannot be read.
     """
     predictions: dict[str, Prediction] = {}
     for item in items:
@@ -96,10 +109,22 @@ def draw_plates(
     cohort: Cohort,
     predictions: Mapping[str, Prediction],
 ) -> list[Figure]:
-    """Draw every plate of a study into out/figures; returns what is there of each, and why one is not.
+    """Draw every plate of a study into out/figures, of test cases alone.
 
-    Test cases alone are shown. A prediction that is not there leaves a tile that says why; a plate without a case or
-    without any finished run is left out. Raises InputError where a case cannot be read.
+    A prediction that is not there leaves a tile that says why. A plate is left out where it has no case or no run is
+    finished.
+
+    Args:
+        out: the study's folder.
+        plates: plate → its settings.
+        cohort: the scans that the study runs on.
+        predictions: cell or job → what it made.
+
+    Returns:
+        One entry a plate: its file, or why it is left out.
+
+    Raises:
+        InputError: a case cannot be read.
     """
     test = {row.case: row for row in cohort.select("test")}
     made = {name: found for name, one in predictions.items() if (found := _made(one)) is not None}

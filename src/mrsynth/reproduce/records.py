@@ -28,7 +28,12 @@ class StudyFile(Record):
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the file of before, which says the same."""
+        """Return the file of before, which says the same.
+
+        Args:
+            content: the parsed JSON.
+            version: of the file; 0 where it has none.
+        """
         return content
 
 

@@ -44,13 +44,28 @@ def reproduce(
     only: Sequence[str] = (),
     tables_only: bool = False,
 ) -> Reproduced:
-    """Run a study (a name or a YAML file) at a scale into a folder, and write its tables, pictures and record.
+    """Run a study at a scale into a folder, and write its tables, pictures and record.
 
-    cohort: a cohort table; without one a phantom cohort of the scale's size is made. workers: where cells run (by
-    default here, one after the other). only: cells and jobs to run, all by default. tables_only: nothing is run, the
-    tables are made of what is there. What is finished is kept and what was interrupted goes on; a cell that fails stops
-    no other. Raises RecipeError for a scale or a name that does not exist, for a folder or a cell that was begun with
-    another scale or recipe, and for `paper` without a cohort.
+    What is finished is kept and what was interrupted goes on. A cell that fails stops no other.
+
+    Args:
+        name: of a study that mrsynth carries, or the path of a YAML file.
+        scale: one of the study's scales.
+        out: the study's folder.
+        cohort: a cohort table; without one, phantoms of the scale's size are made.
+        workers: where cells run; by default here, one after the other.
+        only: cells and jobs to run, with all that they need; by default all.
+        tables_only: whether nothing is run and the tables are made of what is there.
+
+    Returns:
+        Page, tables, and what failed now.
+
+    Raises:
+        RecipeError: the scale or a name does not exist, the folder or a cell was begun with another scale or recipe, or
+            the scale has no phantoms (`paper`) and no cohort is given.
+        CohortError: the cohort has no case in one of the splits, the folder holds other phantoms, or tables_only finds
+            no study there.
+        OutputError: another process writes into the folder, or a file cannot be written; a full disk stops all cells.
     """
     study, out, workers = load_study(name), out.absolute(), workers or Workers()
     if scale not in study.scales:

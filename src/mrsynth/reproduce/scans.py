@@ -64,8 +64,14 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
 
 
 def choose_cases(tumour_ml: Mapping[str, float], choice: CaseChoice) -> list[str]:
-    """Return the cases to show: those without a tumour first, then by its volume, taken evenly: the middle of each of
-    as many equal groups as cases are wanted. Results play no part."""
+    """Return the cases to show: those without a tumour first, then the others by its volume. Results play no part.
+
+    They are taken evenly: the middle of each of as many equal groups as cases are wanted.
+
+    Args:
+        tumour_ml: case → volume of its tumour, ml.
+        choice: how many of each kind are wanted.
+    """
     without = sorted(case for case, volume in tumour_ml.items() if volume == 0)
     within = sorted((case for case, volume in tumour_ml.items() if volume > 0), key=lambda c: (tumour_ml[c], c))
     chosen = []
@@ -76,10 +82,16 @@ def choose_cases(tumour_ml: Mapping[str, float], choice: CaseChoice) -> list[str
 
 
 def read_scans(row: CaseRow, wanted: Iterable[str], contract: Contract, like: str) -> Scans:
-    """Read a case's wanted scans, normalised as a model saw them, on the own grid of the contrast `like`.
+    """Read scans of a case, normalised as a model saw them, on one grid.
 
-    What the model needs is read in any case; other scans that the case does not have are left out. Raises InputError
-    where a scan cannot be read or prepared.
+    Args:
+        row: the case.
+        wanted: contrasts beside those that the model needs; one that the case does not have is left out.
+        contract: of the model.
+        like: the contrast on whose own grid the scans are read.
+
+    Raises:
+        InputError: a scan cannot be read or prepared.
     """
     shown = [name for name in wanted if is_at_hand(row.files, name, contract.steps)]
     names = list(dict.fromkeys([*contract.inputs, contract.target, *shown]))

@@ -70,7 +70,15 @@ class Results:
         return next((item for name in self.names(source) for item in self.items.get(name, ())), None)
 
     def rival(self, source: Source, column: ColumnSettings) -> tuple[str, pd.DataFrame] | None:
-        """Return the best simple rival of a row's own runs in a column, with its values; None without any."""
+        """Return the best simple rival of a row's own runs in a column.
+
+        Args:
+            source: what the row stands for.
+            column: the metric, and where it is measured.
+
+        Returns:
+            Its name and its values (a row a patient, a column a seed); None without any rival.
+        """
         values = {one: self.values(source, column, one) for one in RIVALS}
         values = {one: found for one, found in values.items() if len(found)}
         rows = [
@@ -82,9 +90,16 @@ class Results:
         return None if name is None else (name, values[name])
 
     def values(self, source: Source, column: ColumnSettings, predictor: str = "model") -> pd.DataFrame:
-        """Return a column's finite values, a row a patient and a column a seed; empty where nothing is done.
+        """Return a column's finite values; of several items a patient of two of them counts twice.
 
-        Of several items: a row an item's place and patient, so that a patient of two of them counts twice.
+        Args:
+            source: what the row stands for.
+            column: the metric, and where it is measured.
+            predictor: whose values.
+
+        Returns:
+            A row a patient (of several items: a row an item's place and patient) and a column a seed; empty where
+            nothing is done, or not all of several items are.
         """
         names = self.names(source)
         if len(names) == 1:
@@ -102,7 +117,12 @@ class Results:
         return pd.DataFrame(seeds).dropna()
 
     def convention(self, names: Sequence[str], column: ColumnSettings) -> str:
-        """Return in words how a column was measured, from the first record that there is."""
+        """Return in words how a column was measured, from the first record that there is.
+
+        Args:
+            names: of cells and jobs, in the order in which they are searched.
+            column: the metric, and where it is measured.
+        """
         for item in (item for name in names for item in self.items.get(name, ())):
             if State.of(item.place).is_done:
                 wanted = {"preset": column.preset, "metric": column.metric, "region": column.region, "fit": "none"}
@@ -150,9 +170,13 @@ def _listed(values: Sequence[str | float]) -> str:
 
 
 def build_table(name: str, table: TableSettings, results: Results, header: Sequence[str]) -> TableRecord:
-    """Return a table with everything to print it: rows of measured and published numbers, tests, how it was measured.
+    """Return a table with all that its print needs: measured and published numbers, tests, how each was measured.
 
-    header: lines about the study that stand above every table.
+    Args:
+        name: of the table in the study.
+        table: its rows, columns, tests and published numbers.
+        results: the metrics of the study's cells and jobs.
+        header: lines about the study that stand above every table.
     """
     sources = [source for source in table.rows.values() if source is not None]
     names = [name for source in sources for name in results.names(source)]
@@ -184,7 +208,15 @@ def build_table(name: str, table: TableSettings, results: Results, header: Seque
 
 
 def write_table(folder: Path, table: TableRecord) -> Path:
-    """Write a table as JSON, CSV and Markdown; returns the path of the last."""
+    """Write a table as JSON, CSV and Markdown.
+
+    Args:
+        folder: where the three files go.
+        table: the table.
+
+    Returns:
+        The Markdown file.
+    """
     lines = []
     for row in table.rows:
         for label, cell in row.cells.items():
@@ -210,7 +242,15 @@ def _markdown(table: TableRecord) -> str:
 
 
 def summary(values: pd.DataFrame, published: tuple[float, float | None] | None = None) -> Number:
-    """Return mean, SD and n over patients of their mean over seeds, and the SD of the mean over seeds (None for 1)."""
+    """Return mean, SD and n over patients of their mean over seeds, and the SD of the mean over seeds.
+
+    Args:
+        values: a row a patient, a column a seed.
+        published: mean and SD that the paper gives, None where it gives none.
+
+    Returns:
+        The numbers; None stands for a mean of no patient, an SD of fewer than two patients or fewer than two seeds.
+    """
     of_patient = values.mean(axis=1) if len(values) else pd.Series(dtype=float)
     n, seeds = len(of_patient), values.shape[1] if len(values) else 0
     return Number(

@@ -51,7 +51,16 @@ class StudyWork:
 
 
 def run_dataset(data: Dataset, cohort: Cohort) -> None:
-    """Make the images of some data, and prepare it for the cells that are trained on it."""
+    """Make the images of some data, and prepare it for the cells that are trained on it.
+
+    Args:
+        data: the data; nothing is done where it is there already.
+        cohort: the study's cohort.
+
+    Raises:
+        ModelError: a cell that makes images has no model.
+        CohortError: no case is left of a part of the data.
+    """
     clock = Clock(data.label)
     weights = _weights(data.makers.values(), data.name)
     rows = [[row.case, row.split, row.dose] for part in data.parts for row in select(cohort.rows, part.where)]
@@ -71,7 +80,13 @@ def run_dataset(data: Dataset, cohort: Cohort) -> None:
 def run_cell(cell: Cell, cohort: Cohort) -> None:
     """Train a cell (or go on with it), predict the test split, judge it and write its report.
 
-    Raises CohortError where the cell was trained on other data than are prepared now.
+    Args:
+        cell: the cell; what is finished of it is kept.
+        cohort: its cases.
+
+    Raises:
+        CohortError: the cell was trained on other data than are prepared now.
+        InputError: no test case could be predicted.
     """
     clock = Clock(cell.label)
     prepared = PreparedCohort.open(cell.prepared)
@@ -110,8 +125,16 @@ def run_cell(cell: Cell, cohort: Cohort) -> None:
 
 
 def run_job(job: Job, cohort: Cohort) -> None:
-    """Predict test cases with a cell's model, of other data or with inputs left out, and judge that in the job's own
-    folder."""
+    """Predict test cases with a cell's model, of other data or with inputs left out, and judge that in its own folder.
+
+    Args:
+        job: the job; nothing is done where it is finished.
+        cohort: its cases.
+
+    Raises:
+        ModelError: a cell that the job needs has no model.
+        InputError: no test case could be predicted.
+    """
     clock = Clock(job.label)
     presets = job.cell.recipe.evaluate.presets
     weights = _weights(job.models, job.name)
@@ -138,7 +161,12 @@ def run_job(job: Job, cohort: Cohort) -> None:
 
 
 def each_once(failed: list[tuple[str, str]], left_out: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return what failed and what was left out; a case that could not be predicted stands in both, and once here."""
+    """Return what failed and what was left out; a case that stands in both stands here once.
+
+    Args:
+        failed: (case, why) of those that could not be predicted.
+        left_out: (case, why) of those that could not be judged.
+    """
     known = {case for case, _ in failed}
     return [*failed, *(one for one in left_out if one[0] not in known)]
 
@@ -183,18 +211,36 @@ class Clock:
 
 
 def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
-    """Say whether the metrics in a folder are those of this model, judged in this way."""
+    """Say whether the metrics in a folder are there, and of this model, judged in this way.
+
+    Args:
+        place: the folder of a cell or job.
+        asked: of what the metrics are made, and how they are judged.
+    """
     return is_same(place, asked) and Evaluation.in_folder(place).record.exists()
 
 
 def is_same(place: Path, asked: Mapping[str, Any]) -> bool:
-    """Say whether what lies in a folder is finished, and was asked for in this way."""
+    """Say whether what lies in a folder is finished, and was asked for in this way.
+
+    Args:
+        place: the folder of a cell, job or data.
+        asked: of what it is made.
+    """
     state = State.of(place)
     return state.is_done and state.asked == asked
 
 
 def write_failed(place: Path, why: str) -> None:
-    """Note why a cell or job failed; it is tried again when the study is run again."""
+    """Note why a cell or job failed; it is tried again when the study is run again.
+
+    Args:
+        place: its folder.
+        why: the reason, in words.
+
+    Raises:
+        OutputError: the note cannot be written.
+    """
     State(state="failed", why=why).write(place / State.FILE)
 
 
