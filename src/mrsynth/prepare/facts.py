@@ -82,7 +82,12 @@ class Facts(Record):
 
 @dataclass(frozen=True)
 class Qc:
-    """What was kept of one case. pictures: name → uint8 (rows, columns)."""
+    """What was kept of one case.
+
+    Attributes:
+        pictures: name → uint8 (rows, columns).
+        facts: the content of facts.json.
+    """
 
     pictures: dict[str, np.ndarray]
     facts: Facts
@@ -110,7 +115,14 @@ def has_pictures(folder: Path) -> bool:
 
 
 def read_qc(folder: Path) -> Qc | None:
-    """Return what was kept of a case, None where there is nothing; raises InputError where it is damaged."""
+    """Return what was kept of a case, None where there is nothing.
+
+    Args:
+        folder: the case's folder of pictures (`pictures_of`).
+
+    Raises:
+        InputError: it is damaged.
+    """
     if not folder.is_dir():
         return None
     facts = Facts.read(folder / FACTS)

@@ -24,9 +24,17 @@ JPEG_QUALITY = 82
 
 
 def build_qc(folder: Path) -> Path:
-    """Write PREPARED/qc.html from the snapshots in PREPARED/qc and return its path.
+    """Write PREPARED/qc.html from the snapshots in PREPARED/qc.
 
-    Raises InputError for a snapshot that cannot be understood, OutputError where the page cannot be written.
+    Args:
+        folder: PREPARED.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: a snapshot cannot be understood.
+        OutputError: the page cannot be written.
     """
     cohort = PreparedCohort.open(folder)
     cases = [_case(cohort, name) for name in cohort.cases()]

@@ -18,9 +18,13 @@ from mrsynth.steps.needs import contrasts_to_read
 
 @dataclass(frozen=True)
 class Plan:
-    """name: of the recipe, or "steps"; steps: with all settings; contrasts: those that every prepared case has.
+    """What is done to each case.
 
-    asked: the steps before any of them learned from the training cases.
+    Attributes:
+        name: of the recipe, or "steps".
+        steps: with all settings.
+        contrasts: those that every prepared case has.
+        asked: the steps before any of them learned from the training cases.
     """
 
     name: str

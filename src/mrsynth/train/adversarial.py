@@ -118,7 +118,11 @@ class AdversarialMethod(Method[AdversarialSettings]):
     """Slices or boxes, a network and the critic it plays against."""
 
     def module(self, features: FeatureSource | None = None) -> Adversarial:
-        """Return network and critic with the loss; features: networks for the loss."""
+        """Return network and critic with the loss.
+
+        Args:
+            features: networks for the loss.
+        """
         recipe = self.recipe
         loss = build_loss(recipe.loss, recipe.task.inputs, features)
         net = self.drawn(recipe.net, "weights")

@@ -34,8 +34,18 @@ class SliceSet(Samples):
     A sample is (inputs (c · (2n + 1), u, v), target (1, u, v)), float32: of each input the slices k − n … k + n in
     order, beyond the volume its last slice again, and of the target slice k. Every slice is kept in memory once,
     however many samples see it, up to in_memory_gb; beyond it each batch is read from the prepared cohort, nothing but
-    its slices. min_brain_fraction: of the slice's area. Raises CohortError where the split has no such slice, or slices
-    of several sizes.
+    its slices.
+
+    Args:
+        cohort: the prepared cohort.
+        split: "train", "val" or "test".
+        contrasts: the inputs and the target.
+        min_brain_fraction: share of a slice's area that must be brain.
+        in_memory_gb: what may be kept in memory, in GiB.
+        slicing: planes, and n, the neighbours.
+
+    Raises:
+        CohortError: the split has no such slice, or slices of several sizes.
     """
 
     def __init__(
@@ -170,7 +180,12 @@ def kept_slices(brain: np.ndarray, min_brain_fraction: float, axis: int = 2) -> 
 class EpochSampler(Sampler[int]):
     """A permutation that depends on (seed, epoch) alone, so that a resumed run sees the batches it would have seen.
 
-    samples: how many a rank takes in an epoch (None: its whole share). rank, ranks: this process among the others.
+    Args:
+        size: how many samples there are.
+        seed: of the training.
+        samples: how many all ranks together take in an epoch; None for all.
+        rank: this process among the others.
+        ranks: how many processes there are.
     """
 
     def __init__(self, size: int, seed: int, samples: int | None = None, rank: int = 0, ranks: int = 1) -> None:
@@ -198,7 +213,13 @@ class Rotated(Samples):
     """The samples of another set, each turned by 0, 90, 180 and 270° in the plane: four times as many.
 
     Number 4 n + k is its sample n after k quarter turns, inputs and target alike; nothing is drawn here, the order of
-    the numbers is the sampler's. Raises CohortError where the slices are not square.
+    the numbers is the sampler's.
+
+    Args:
+        samples: the other set.
+
+    Raises:
+        CohortError: the slices are not square.
     """
 
     def __init__(self, samples: Samples) -> None:

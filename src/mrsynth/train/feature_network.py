@@ -35,7 +35,19 @@ JUDGED = 50
 class FeatureRecord(Settings):
     """What is known of a trained feature network; stands beside its weights as JSON.
 
-    accuracy: of the two questions at the end of the training; chance: of guessing.
+    Attributes:
+        network: the name of its architecture.
+        training: its settings.
+        contrasts: those that it was trained on.
+        split: whose slices it learned from.
+        data_fingerprint: of the prepared cohort.
+        slices: how many it learned from.
+        accuracy: of the two questions at the end of the training.
+        chance: the accuracy of guessing.
+        seconds: that the training took.
+        torch: its version.
+        weights: the name of the file.
+        weights_sha256: of its content.
     """
 
     network: str
@@ -168,7 +180,14 @@ def load_features(path: Path, layer: str) -> VGG:
 
 
 def load_record(path: Path) -> FeatureRecord:
-    """Read the record beside a trained feature network's weights; raises ModelError."""
+    """Read the record beside a trained feature network's weights.
+
+    Args:
+        path: of the weights.
+
+    Raises:
+        ModelError: the record is missing or damaged.
+    """
     where = path.with_suffix(".json")
     try:
         return parse(FeatureRecord, json.loads(where.read_text(encoding="utf-8")), f"{where}")

@@ -22,7 +22,14 @@ LOGGED_BY_SOME = ("critic_loss", "critic_gap", "game_loss", "penalty", "gradient
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a history file, none where it does not exist; raises ModelError where it is damaged."""
+    """Return the rows of a history file, none where it does not exist.
+
+    Args:
+        path: of the CSV.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
     if not path.exists():
         return []
     try:
@@ -38,7 +45,12 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 class History(L.Callback):
-    """Writes log/history.csv after each epoch. stage: 0 for the first; losses of two stages cannot be compared."""
+    """Writes log/history.csv after each epoch.
+
+    Args:
+        path: of the CSV.
+        stages: those after the first. A row tells its stage, 0 for the first: losses of two stages cannot be compared.
+    """
 
     def __init__(self, path: Path, stages: Sequence[Stage] = ()) -> None:
         self.path, self.stages = path, stages

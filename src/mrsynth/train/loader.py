@@ -62,11 +62,15 @@ def split(block: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Loader:
-    """Batches (inputs (b, c, …), target (b, 1, …)), in memory of their own, pinned where there is a GPU; samples with a
-    condition bring it as a third part.
+    """Batches (inputs (b, c, …), target (b, 1, …)), in memory of their own, pinned where there is a GPU.
 
-    sampler: the numbers of an epoch's samples; without one they come in order. workers: processes that read ahead, 0
-    to read when asked.
+    Samples with a condition bring it as a third part.
+
+    Args:
+        samples: what the batches are made of.
+        batch_size: b; the last batch may be smaller.
+        sampler: the numbers of an epoch's samples; without one they come in order.
+        workers: processes that read ahead, 0 to read when asked.
     """
 
     def __init__(self, samples: Samples, batch_size: int, sampler: Sampler[int] | None, workers: int) -> None:

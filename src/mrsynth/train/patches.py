@@ -26,7 +26,16 @@ class PatchSet(Samples):
     inside the volume, and are filled up with 0 around it where it is smaller. Only the boxes are read; up to
     in_memory_gb the split is kept in memory instead.
 
-    Raises CohortError where the split has no case, a mask is empty or missing, or boxes of whole extent differ in size.
+    Args:
+        cohort: the prepared cohort.
+        split: "train", "val" or "test".
+        contrasts: the inputs and the target.
+        settings: size and number of the boxes, and where they lie.
+        seed: of the training.
+        in_memory_gb: what may be kept in memory, in GiB.
+
+    Raises:
+        CohortError: the split has no case, a mask is empty or missing, or boxes of whole extent differ in size.
     """
 
     def __init__(

@@ -22,14 +22,19 @@ WINDOW = (0.0, 1.5)
 
 
 class Row(NamedTuple):
-    """One sample. slices: (column, x, y)."""
+    """One sample.
+
+    Attributes:
+        name: what stands beside it.
+        slices: (column, x, y).
+    """
 
     name: str
     slices: np.ndarray
 
 
 def write_panel(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write the first rows as a PNG, anterior up; columns: names of the slices.
+    """Write the first rows as a PNG, anterior up.
 
     Args:
         path: the file.

@@ -23,10 +23,12 @@ from mrsynth.train.module import TrainingModule, channels_last, check_finite, we
 class ModalityDropout:
     """What a network sees of its inputs.
 
-    drop: probability p with which each input of a sample is left out, independently. Where that leaves none of n, one
-    is chosen to stay, each equally likely: an input is there with probability 1 − p + pⁿ/n, all of them with (1 − p)ⁿ.
-    flags: after each image a channel that is 1 where the input is there, 0 where it is not. absent: the value of an
-    input that is not there, that of the background.
+    Attributes:
+        drop: probability p with which each input of a sample is left out, independently. Where that leaves none of n,
+            one is chosen to stay, each equally likely: an input is there with probability 1 − p + pⁿ/n, all of them
+            with (1 − p)ⁿ.
+        flags: after each image comes a channel that is 1 where the input is there, 0 where it is not.
+        absent: the value of an input that is not there, that of the background.
     """
 
     drop: float
@@ -69,9 +71,15 @@ class ModalityDropout:
 class Supervised(TrainingModule):
     """Adam on loss(net(what it sees of inputs), target, inputs); validated with all inputs.
 
-    missing: which inputs the network is denied in training; the loss gets them all. neighbours: slices on each side
-    among the inputs; the loss gets the middle slice of each contrast. Dropout of either kind is drawn
-    from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues to the bit.
+    Dropout of either kind is drawn from (seed, epoch, batch, rank), whatever was drawn before: a resumed run continues
+    to the bit.
+
+    Args:
+        net: the network.
+        loss: of prediction, target and inputs.
+        settings: the recipe's section `train`.
+        missing: which inputs the network is denied in training; the loss gets them all.
+        neighbours: slices on each side among the inputs; the loss gets the middle slice of each contrast.
     """
 
     def __init__(
@@ -139,7 +147,11 @@ class SupervisedMethod(Method[SupervisedSettings]):
     """Slices or boxes, one network, one loss; with modality dropout where the recipe asks for it."""
 
     def module(self, features: FeatureSource | None = None) -> Supervised:
-        """Return the network with its loss; features: networks for the loss."""
+        """Return the network with its loss.
+
+        Args:
+            features: networks for the loss.
+        """
         recipe, missing = self.recipe, self.settings.missing
         loss = build_loss(recipe.loss, recipe.task.inputs, features)
         dropout = ModalityDropout(missing.drop, missing.flags, recipe.range[0]) if missing is not None else None

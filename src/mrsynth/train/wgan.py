@@ -36,8 +36,13 @@ PANEL_DOSES = (0.1, 0.2, 0.33)
 
 
 class Scans:
-    """What a batch holds. inputs: (b, 2, x, y, z), native and standard dose; target: (b, 1, x, y, z), the low dose;
-    condition: (b, 2), its dose and field strength. The networks see its residual to the native scan."""
+    """What a batch holds; the networks see the target's residual to the native scan.
+
+    Args:
+        inputs: (b, 2, x, y, z), native and standard dose.
+        target: (b, 1, x, y, z), the low dose.
+        condition: (b, 2), its dose and field strength.
+    """
 
     def __init__(self, inputs: Tensor, target: Tensor, condition: Tensor) -> None:
         self.inputs, self.condition = inputs, condition
@@ -50,16 +55,23 @@ class Wgan(TrainingModule):
 
     The critic lowers critic_loss + penalty · gradient_penalty, of real residuals at their dose + N(0, smoothing)
     against synthetic ones at artificial doses. The generator lowers the content loss at the real dose, to which alone
-    there is a truth, + weight · generator_loss at artificial doses. terms: the content loss; a PatchWasserstein gets
-    the residuals of all scales and a grid that begins anywhere, the others, means over voxels, the finest residual and
-    count once for each voxel (‖·‖₁ is the mean absolute error times the voxels). critic: one that shares the
-    generator's embedding trains it too. All that is random follows from (seed, epoch, batch, rank).
+    there is a truth, + weight · generator_loss at artificial doses. All that is random follows from (seed, epoch,
+    batch, rank).
 
     Logged: train_loss, the content loss; game_loss and gradient_norm, of the generator; critic_gap, the mean score of
     real less that of synthetic images, which estimates their Wasserstein distance; penalty; val_loss. That one is the
     same measure for every content loss, so that the best epoch of each is chosen alike: the mean over patches of the
     distance between values at the real dose, in the brain (where it is the noise's) plus in what enhances (where it is
     the contrast's), with the same noise in every epoch.
+
+    Args:
+        net: the generator.
+        critic: one that shares the generator's embedding trains it too.
+        terms: the content loss. A PatchWasserstein gets the residuals of all scales and a grid that begins anywhere.
+            The others, means over voxels, get the finest residual and count once for each voxel (‖·‖₁ is the mean
+            absolute error times the voxels).
+        wgan: the recipe's section `method`.
+        settings: the recipe's section `train`.
     """
 
     def __init__(
@@ -240,7 +252,11 @@ class WganMethod(Method[WganSettings]):
     boxes = DoseSet
 
     def module(self, features: FeatureSource | None = None) -> Wgan:
-        """Return generator and critic with the content loss; features: networks for the loss."""
+        """Return generator and critic with the content loss.
+
+        Args:
+            features: networks for the loss.
+        """
         recipe, settings = self.recipe, self.settings
         net: Any = self.drawn(recipe.net, "weights")
         shared = {"embedding": net.embedding} if settings.embedding == "shared" else {}

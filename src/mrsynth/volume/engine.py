@@ -30,7 +30,12 @@ ROWS = {"cpu": 16, "cuda": 1024}
 
 
 class Plan(NamedTuple):
-    """batch: blocks at once; rows: of the first axis in a pass (all of them: nothing is streamed)."""
+    """How much of the work is done at once.
+
+    Attributes:
+        batch: blocks at once.
+        rows: of the first axis in a pass; all of them where nothing is streamed.
+    """
 
     batch: int
     rows: int
@@ -40,9 +45,14 @@ class Plan(NamedTuple):
 class Engine:
     """A network made ready, and where it runs.
 
-    net: (b, c, *space) → (b, 1, *space). whole: calls it without streaming (compiled), where that is wanted. budget:
-    bytes that it may use beside weights and volume. dtype: of the network's values; results are float32. ceiling: of
-    the process's memory.
+    Attributes:
+        net: (b, c, *space) → (b, 1, *space).
+        device: where it runs.
+        dtype: of the network's values; results are float32.
+        budget: bytes that it may use beside weights and volume.
+        whole: calls the network without streaming (compiled), where that is wanted.
+        ceiling: of the process's memory.
+        traced: the layers by the shape of a block, None where they cannot be streamed.
     """
 
     net: Callable[[Tensor], Tensor]

@@ -23,12 +23,19 @@ class CannotStreamError(Exception):
 
 @dataclass(frozen=True)
 class Layer:
-    """A step of the network. inputs: layers, of which the first is seen through `rows`, the others row by row.
+    """A step of the network.
 
-    shape: of the output. cheap: rather made again than kept (concatenation, upsampling, crops). padded: `apply` with
-    the layer's own padding at both ends. overwrite: `apply` into the memory of the first input. beyond: the value
-    outside the input. after: layers that follow at once in the same memory, each with its number of further inputs.
-    scratch: numbers that computing a row takes beside inputs and output.
+    Attributes:
+        inputs: numbers of layers, of which the first is seen through `rows`, the others row by row.
+        rows: which rows of the first input a row of the output needs.
+        shape: of the output.
+        apply: computes rows of the output.
+        cheap: rather made again than kept (concatenation, upsampling, crops).
+        padded: `apply` with the layer's own padding at both ends.
+        overwrite: `apply` into the memory of the first input.
+        beyond: the value outside the input.
+        after: layers that follow at once in the same memory, each with its number of further inputs.
+        scratch: numbers that computing a row takes beside inputs and output.
     """
 
     inputs: tuple[int, ...]
@@ -56,7 +63,14 @@ class Layer:
 class Recorder(TorchFunctionMode):
     """Runs torch's functions on tensors without memory and notes those that depend on the network's input.
 
-    numbers: of the layer that made a tensor, by the tensor's id. device: of the network.
+    Args:
+        rules: for each function of torch, what notes a call of it.
+        x: the network's input.
+        device: of the network.
+
+    Attributes:
+        layers: those noted so far; layer 0 is the input.
+        numbers: of the layer that made a tensor, by the tensor's id.
     """
 
     def __init__(self, rules: dict[Any, Callable[..., None]], x: Tensor, device: torch.device) -> None:

@@ -34,8 +34,11 @@ Size = tuple[int, int]
 class SliceNet:
     """A network of slices, (b, c · (2n + 1), u, v) → (b, 1, u, v).
 
-    neighbours: n, the slices on each side that it sees too. stride: what u and v must be multiples of; slices are
-    filled up at their far ends, with the value of the background.
+    Attributes:
+        engine: runs the network.
+        neighbours: n, the slices on each side that it sees too.
+        stride: what u and v must be multiples of; slices are filled up at their far ends.
+        background: the value with which they are filled up.
     """
 
     engine: Engine

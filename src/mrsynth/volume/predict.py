@@ -34,15 +34,18 @@ plan knows: the code that oneDNN makes, the allocator's own books."""
 
 
 class Inference(Settings):
-    """How a volume is predicted.
+    """How a volume is predicted; patch, neighbours, planes and background come from the model's contract.
 
-    patch: what the network was trained on: None for slices, [null, null, n] for slabs of n slices, else boxes.
-    neighbours: slices on each side that a network of slices sees too; planes: how it goes over the volume; background:
-    the value of what is not head. These four are the contract's. overlap: slices that neighbouring slabs share, by
-    default all but one. precision: of weights and values; sums are float32 and so is the result. compile: by
-    torch.compile, where a block goes through the network whole; engine: what computes there (volume/runtimes.py).
-    memory_gib: what may be used beside weights and volume,
-    by default 2 on a CPU and most of what is free on a GPU.
+    Attributes:
+        patch: what the network was trained on: None for slices, [null, null, n] for slabs of n slices, else boxes.
+        neighbours: slices on each side that a network of slices sees too.
+        planes: how a network of slices goes over the volume.
+        background: the value of what is not head.
+        overlap: slices that neighbouring slabs share, by default all but one.
+        precision: of weights and values; sums are float32 and so is the result.
+        compile: whether torch.compile is used where a block goes through the network whole.
+        engine: what computes there (volume/runtimes.py).
+        memory_gib: what may be used beside weights and volume, by default 2 on a CPU and most of what is free on a GPU.
     """
 
     patch: list[int | None] | None = None

@@ -32,7 +32,13 @@ class Same:
 
 @dataclass(frozen=True)
 class Window:
-    """A convolution or pooling; kernel: with its dilation."""
+    """A convolution or pooling.
+
+    Attributes:
+        kernel: its rows, with its dilation.
+        stride: rows from one output row to the next.
+        padding: rows before the first and after the last.
+    """
 
     kernel: int
     stride: int
@@ -104,8 +110,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Padding by the border: output row r is input row r − before, or the nearest one. What it needs never reaches
-    beyond the image. length: rows of the input."""
+    """Padding by the border: output row r is input row r − before, or the nearest one.
+
+    What it needs never reaches beyond the image.
+
+    Attributes:
+        before: rows that are put before the first.
+        length: rows of the input.
+    """
 
     before: int
     length: int
@@ -127,7 +139,12 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Linear:
-    """Linear upsampling, corners not aligned: output row r lies at (r + ½) / factor − ½. length: rows of the input."""
+    """Linear upsampling, corners not aligned: output row r lies at (r + ½) / factor − ½.
+
+    Attributes:
+        factor: output rows for each input row.
+        length: rows of the input.
+    """
 
     factor: int
     length: int

@@ -91,7 +91,14 @@ def peak_bytes(layers: list[Layer], rows: int, bytes_each: int) -> int:
 
 
 class Step(NamedTuple):
-    """A layer computes the rows [start, stop); drop: what each layer (number, first row still needed) gives up then."""
+    """A layer computes the rows [start, stop).
+
+    Attributes:
+        number: of the layer.
+        start: the first row.
+        stop: the row after the last.
+        drop: what each layer then gives up: (number of the layer, first row still needed).
+    """
 
     number: int
     start: int
