@@ -37,8 +37,6 @@ TOPICS: dict[str, set[str]] = {
 """Tests of a room whose subject is no single file of it."""
 
 UNDOCUMENTED: set[str] = {
-    "evaluate",
-    "export",
     "metrics",
     "synthesize",
 }

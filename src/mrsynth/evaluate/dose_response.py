@@ -18,8 +18,13 @@ from mrsynth.metrics.dose_response import enhancement, is_lesion, is_monotone, r
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a chart may show. made: predictions, those of low-dose scans first; rows: the cases of patients that no
-    model has seen; trained: doses of the training cases."""
+    """What a chart may show.
+
+    Attributes:
+        made: predictions, those of low-dose scans first.
+        rows: the cases of patients that no model has seen.
+        trained: doses of the training cases.
+    """
 
     made: Sequence[Made]
     rows: Sequence[CaseRow]
@@ -31,7 +36,17 @@ class Shown:
         return list(dict.fromkeys(patient for made in self.made for patient in made.files))
 
     def patient(self, name: str) -> DosePatient:
-        """Read a patient as the first model that predicted it saw it: what is predicted counts before other rows."""
+        """Read a patient as the first model that predicted it saw it.
+
+        Args:
+            name: one of `patients`. Its predicted case counts before other rows.
+
+        Returns:
+            The patient's scans, and the regions.
+
+        Raises:
+            InputError: as `read_patient` does.
+        """
         made = next(one for one in self.made if name in one.files)
         own = made.rows[name]
         return read_patient(own, scans_at_doses([own, *self.rows], name), made.contract, made.like[name])
@@ -40,7 +55,15 @@ class Shown:
 def responses(shown: Shown) -> pd.DataFrame:
     """Return the mean enhancement of every tissue and lesion at every dose.
 
-    Columns: label (TRUTH for scans, which have dose 0 and 1 too), patient, region, dose, voxels, enhancement.
+    Args:
+        shown: the predictions, and the rows of the scans.
+
+    Returns:
+        A table with the columns label (TRUTH for scans, which have dose 0 and 1 too), patient, region, dose, voxels and
+        enhancement.
+
+    Raises:
+        InputError: where a scan or a prediction cannot be read, or lies on another grid.
     """
     lines = []
     for name in shown.patients:
@@ -54,8 +77,14 @@ def responses(shown: Shown) -> pd.DataFrame:
 
 
 def monotony(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return for each label of `responses` how many lesions were followed over two doses or more, and in how many the
-    enhancement falls from one dose to the next; of the scans at the doses between none and the full one."""
+    """Count the lesions whose enhancement falls from one dose to the next.
+
+    Args:
+        frame: of `responses`. Rows without contrast agent and at the full dose (dose 0 and 1) are left out.
+
+    Returns:
+        Label → "lesions", those that were followed over two doses or more, and "falling", those of them that fall.
+    """
     found: dict[str, dict[str, int]] = {}
     lesions = frame[frame["region"].map(is_lesion) & frame["dose"].between(0, 1, inclusive="neither")]
     for (label, _, _), one in lesions.groupby(["label", "patient", "region"], sort=False):
@@ -68,7 +97,11 @@ def monotony(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def in_words(found: Mapping[str, Mapping[str, int]]) -> str:
-    """Return what `monotony` found as words."""
+    """Return what `monotony` found as words.
+
+    Args:
+        found: label → the numbers of lesions followed and falling.
+    """
     if not found:
         return "no lesion was followed over two doses"
     parts = [f"{label} in {one['falling']} of {one['lesions']}" for label, one in found.items()]
@@ -103,5 +136,13 @@ def write_response(made: Made, rows: Sequence[CaseRow], cohort: Cohort, where: E
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write the numbers behind a chart."""
+    """Write the numbers behind a chart as CSV, with six significant digits.
+
+    Args:
+        frame: the numbers.
+        path: of the file.
+
+    Raises:
+        OutputError: where the file cannot be written.
+    """
     write_text(path, frame.to_csv(index=False, float_format="%.6g"))

@@ -41,7 +41,19 @@ class Made:
     like: Mapping[str, str]
 
     def image(self, patient: str, dose: float, own: Image) -> np.ndarray:
-        """Return a prediction (x, y, z); raises InputError where it does not lie on the grid of `own`."""
+        """Read a prediction.
+
+        Args:
+            patient: the examination.
+            dose: one of `files[patient]`, a fraction of the full one.
+            own: the image whose grid the prediction must have.
+
+        Returns:
+            The image (x, y, z).
+
+        Raises:
+            InputError: where the prediction cannot be read, was changed since, or lies on another grid.
+        """
         path = verified(self.folder, self.files[patient][dose])
         image = read_prediction(path, self.contract.target)
         if error := grid_error(self.rows[patient].case, own, image):
@@ -50,8 +62,17 @@ class Made:
 
 
 def by_examination(rows: Sequence[CaseRow]) -> list[CaseRow]:
-    """Return the rows with the examination in place of the patient: what has the same T1 and T1ce (one file, or equal
-    files) of one patient. A further examination is named by patient and first case."""
+    """Return the rows with the examination in place of the patient.
+
+    Rows of one patient are one examination where T1 and T1ce are the same: one file, or equal files.
+
+    Args:
+        rows: of a cohort.
+
+    Returns:
+        The rows in their order. The first examination keeps the patient's name; a further one is named by patient and
+        first case.
+    """
     firsts: dict[str, list[CaseRow]] = {}
     named = []
     for row in rows:
@@ -73,10 +94,20 @@ def _same_scan(one: CaseRow, other: CaseRow, name: str) -> bool:
 
 
 def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) -> Made:
-    """Return what a run's model made of these cases, from folder/predictions.json: a case at its dose, or a series.
+    """Return what a run's model made of cases, from folder/predictions.json.
 
-    rows: of `by_examination`. Of cases of one of them that were made at one dose the first counts. A prediction whose
-    dose is not known is left out. Raises InputError where predictions.json cannot be read.
+    Args:
+        label: the model's name in tables and charts.
+        run: the run folder.
+        folder: of the predictions.
+        rows: of `by_examination`.
+
+    Returns:
+        The images by examination and dose; see `made_of`.
+
+    Raises:
+        InputError: where predictions.json cannot be read.
+        ModelError: where the run's contract cannot be read.
     """
     return made_of(label, load_contract(run), folder, read_predictions(folder), rows)
 
@@ -84,7 +115,19 @@ def made_at_doses(label: str, run: Path, folder: Path, rows: Sequence[CaseRow]) 
 def made_of(
     label: str, contract: Contract, folder: Path, predictions: PredictionsRecord, rows: Sequence[CaseRow]
 ) -> Made:
-    """Return what a model made of these cases; see `made_at_doses`. folder: of the predictions."""
+    """Return what a model made of cases: each at its dose, or a series.
+
+    Args:
+        label: the model's name in tables and charts.
+        contract: the model's.
+        folder: of the predictions.
+        predictions: the folder's record.
+        rows: of `by_examination`.
+
+    Returns:
+        The images by examination and dose. The first one counts where several cases of an examination were made at one
+        dose. A prediction whose dose is not known is left out.
+    """
     files: dict[str, dict[float, PredictedImage]] = {}
     first: dict[str, CaseRow] = {}
     like: dict[str, str] = {}
@@ -100,8 +143,16 @@ def made_of(
 
 
 def doses_in(predictions: PredictionsRecord, row: CaseRow) -> dict[float, PredictedImage]:
-    """Return dose → image of what was made of a case. The dose is that which the model was told; of a model that is
-    told none, that of the case's low-dose scan."""
+    """Return what was made of a case, by dose.
+
+    Args:
+        predictions: the record of what was made.
+        row: the case.
+
+    Returns:
+        Dose → image; {} for a case that was not predicted. The dose is the one that the model was told; of a model that
+        is told none, that of the case's low-dose scan. An image whose dose is not known is left out.
+    """
     known = predictions.cases.get(row.case)
     if known is None:
         return {}
@@ -110,12 +161,18 @@ def doses_in(predictions: PredictionsRecord, row: CaseRow) -> dict[float, Predic
 
 
 def truths_of(predictions: PredictionsRecord, rows: Sequence[CaseRow]) -> list[tuple[CaseRow, str, PredictedImage]]:
-    """Return what is judged against what: (the row whose target is the truth, the case that was predicted, its image).
+    """Pair the images that were made with the scans that they are judged against.
 
     An image of a model that is told no dose stands against its own case's target; so does a single one where the table
     does not tell the dose of the case's scan. One that was made at a dose stands against its own case's scan at that
-    dose, else the first scan of the examination at it (rows of `by_examination`, each with a t1ld and its dose);
-    without one it has no truth. No scan is the truth twice.
+    dose, else against the first scan of the examination at it; without one it has no truth. No scan is the truth twice.
+
+    Args:
+        predictions: the record of what was made.
+        rows: of `by_examination`; scans at doses are those with a t1ld and its dose.
+
+    Returns:
+        (the row whose target is the truth, the case that was predicted, its image), once for each truth.
     """
     found: dict[str, tuple[CaseRow, str, PredictedImage]] = {}
     at_doses: list[tuple[CaseRow, dict[float, PredictedImage]]] = []
@@ -142,12 +199,28 @@ def truths_of(predictions: PredictionsRecord, rows: Sequence[CaseRow]) -> list[t
 
 
 def nearest_dose(known: Mapping[float, Any], dose: float) -> float | None:
-    """Return the dose among known ones that is the same (see NEAR), None if there is none."""
+    """Return the dose among known ones that is the same as another.
+
+    Args:
+        known: its keys are doses.
+        dose: the one to look for.
+
+    Returns:
+        The first known dose that differs by less than NEAR; None where there is none.
+    """
     return next((one for one in known if abs(one - dose) < NEAR), None)
 
 
 def scans_at_doses(rows: Sequence[CaseRow], patient: str) -> dict[float, CaseRow]:
-    """Return dose → the first row of an examination with a low-dose scan at it, by dose."""
+    """Return the low-dose scans of an examination.
+
+    Args:
+        rows: of `by_examination`.
+        patient: the examination.
+
+    Returns:
+        Dose → the first row with a t1ld at it, by rising dose.
+    """
     found: dict[float, CaseRow] = {}
     for row in rows:
         if row.patient != patient or row.dose is None or "t1ld" not in row.files:
@@ -161,7 +234,10 @@ def scans_at_doses(rows: Sequence[CaseRow], patient: str) -> dict[float, CaseRow
 class DosePatient:
     """A patient before, after a share of and after the full dose: scans (x, y, z) on one grid, as a model saw them.
 
-    low: dose → scan, those that are there; own: the image whose grid it is; regions: of `build_regions`.
+    Attributes:
+        low: dose → scan, those that are there.
+        own: the image whose grid it is.
+        regions: of `build_regions`.
     """
 
     row: CaseRow
@@ -173,11 +249,20 @@ class DosePatient:
 
 
 def read_patient(row: CaseRow, low: Mapping[float, CaseRow], contract: Contract, like: str) -> DosePatient:
-    """Read a patient's scans, prepared as a model saw them, on the own grid of the contrast `like`.
+    """Read a patient's scans, prepared as a model saw them, on the own grid of one contrast.
 
-    row: where T1 and T1ce stand; low: dose → the row of the low-dose scan. A voxel enhances where standard − native is
-    above 0.1, a tenth of the native brain's 0.95 quantile (pinetz2023). Raises InputError where T1 or T1ce are missing,
-    or a scan cannot be read or lies on another grid.
+    Args:
+        row: where T1 and T1ce stand.
+        low: dose → the row of the low-dose scan.
+        contract: the model's; it names the steps.
+        like: the contrast whose grid it is.
+
+    Returns:
+        The scans and the regions. A voxel enhances where standard − native is above 0.1, a tenth of the native brain's
+        0.95 quantile (pinetz2023).
+
+    Raises:
+        InputError: where T1 or T1ce is missing, or a scan cannot be read or lies on another grid.
     """
     for name in ("t1", "t1ce"):
         if name not in row.files:

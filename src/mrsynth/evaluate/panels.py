@@ -18,10 +18,17 @@ from mrsynth.model import Contract
 def write_panel(
     truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path, contract: Contract, data_range: float
 ) -> PanelEntry:
-    """Write one slice of a case for the report (the one with most lesion, else with most brain); returns its entry.
+    """Write one slice of a case for the report: the one with most lesion, else with most brain.
 
-    candidates: the model's image and, where it could be made, the identity's. The input is the first that is there.
-    data_range: of PSNR and SSIM, in image units.
+    Args:
+        truth: the case; the input that is shown is the first that is there.
+        candidates: predictor → image (x, y, z): "model" and, where it could be made, "identity".
+        folder: where <case>.npz goes; it is made where it is not there.
+        contract: the model's.
+        data_range: of PSNR and SSIM, in image units.
+
+    Returns:
+        The slice's entry in the listing, with the model's PSNR, SSIM and MAE in this slice inside the brain.
     """
     lesion = np.zeros_like(truth.brain) if truth.lesion is None else truth.brain & (truth.lesion > 0)
     k = int(np.argmax((lesion if lesion.any() else truth.brain).sum(axis=(0, 1))))

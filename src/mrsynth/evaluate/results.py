@@ -54,7 +54,15 @@ def require_free(where: Evaluation) -> None:
 
 
 def require_some_value(records: Sequence[MetricRecord], what: str) -> None:
-    """Raise InputError where no metric of any prediction has a value: nothing was judged."""
+    """Refuse records without a value: nothing was judged.
+
+    Args:
+        records: of all predictors; the model's count.
+        what: was judged, for the message.
+
+    Raises:
+        InputError: where no metric of any of the model's predictions has a value.
+    """
     judged = [record for record in records if record.predictor == "model"]
     if not any(record.value is not None for record in judged):
         why = sorted({record.reason for record in judged if record.reason})
@@ -96,7 +104,11 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def published(recipe: Recipe) -> Published | None:
-    """Return the paper's numbers for the recipe's translation, None where it has none."""
+    """Return the paper's numbers for a recipe's translation, None where it has none.
+
+    Args:
+        recipe: names the translation and holds the paper's table.
+    """
     table = recipe.published
     if table is None or recipe.translation not in table.translations:
         return None
@@ -105,7 +117,11 @@ def published(recipe: Recipe) -> Published | None:
 
 
 def few_slices(records: Iterable[MetricRecord]) -> list[str]:
-    """Return a sentence for each case whose similarity is a mean over few slices."""
+    """Return a sentence for each case whose similarity is a mean over fewer than FEW_SLICES slices.
+
+    Args:
+        records: of all predictors; SSIM of the model, slice by slice, is looked at.
+    """
     found = {
         (r.case, r.preset, r.n)
         for r in records
@@ -118,7 +134,15 @@ def few_slices(records: Iterable[MetricRecord]) -> list[str]:
 
 
 def cut_off(case: str, share: float) -> str | None:
-    """Return a sentence where so large a share of a case's lesion lies outside of the brain mask that it matters."""
+    """Return a sentence where the brain mask cuts off so much of a lesion that it matters.
+
+    Args:
+        case: its name.
+        share: of the lesion outside of the brain mask, 0 to 1.
+
+    Returns:
+        The sentence; None where the share is below CUT_OFF.
+    """
     if share < CUT_OFF:
         return None
     return (

@@ -31,7 +31,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is judged, each file read once. folder: of the predictions."""
+    """What is judged, each file read once.
+
+    Attributes:
+        folder: of the predictions.
+    """
 
     contract: Contract
     recipe: Recipe
@@ -41,7 +45,19 @@ class Subject:
 
     @classmethod
     def read(cls, run: Run, folder: Path, predictions: PredictionsRecord) -> Subject:
-        """Read a run; raises ModelError where it cannot be used, or where another model made the predictions."""
+        """Read a run.
+
+        Args:
+            run: the run.
+            folder: of the predictions.
+            predictions: the folder's record.
+
+        Returns:
+            The run's contract, recipe and rivals beside the predictions.
+
+        Raises:
+            ModelError: where the run cannot be used, another model made the predictions, or these are not in its range.
+        """
         contract = load_contract(run.folder)
         if predictions.way.weights_sha256 != contract.weights_sha256:
             raise ModelError(
@@ -157,7 +173,14 @@ def _judged(
 
 
 def attempt(work: Callable[[], R]) -> R | Failure:
-    """Return what some work returns, or why it failed, whatever library it failed in."""
+    """Do some work and catch what goes wrong with it, whatever library it fails in.
+
+    Args:
+        work: is called once.
+
+    Returns:
+        What the work returns, or why it failed.
+    """
     return guarded(lambda _: work(), None)
 
 
@@ -207,10 +230,27 @@ def _maker(predictions: Path) -> Run:
 
 
 def left_out(path: Path) -> list[tuple[str, str]]:
-    """Return the cases that a metrics.json says could not be judged: (case, why)."""
+    """Return the cases that a metrics.json says could not be judged.
+
+    Args:
+        path: of metrics.json.
+
+    Returns:
+        (case, why) of each.
+
+    Raises:
+        InputError: where the file is missing or broken.
+    """
     return [(entry.case, entry.why) for entry in read_metrics(path).left_out]
 
 
 def read_metrics(path: Path) -> MetricsRecord:
-    """Read a metrics.json; raises InputError where it is missing or broken."""
+    """Read a metrics.json.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: where the file is missing or broken.
+    """
     return MetricsRecord.read(path)

@@ -31,7 +31,17 @@ from mrsynth.recipes.recipe import Recipe
 def candidates_of(
     truth: Truth, prediction: np.ndarray, rivals: Rivals, contract: Contract
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the images to judge by predictor, clipped to the model's range, and why a rival has none."""
+    """Return the images to judge of a case: the model's, and its rivals'.
+
+    Args:
+        truth: the case.
+        prediction: the model's image (x, y, z).
+        rivals: of the run.
+        contract: the model's; a rival's image is clipped to its range.
+
+    Returns:
+        Predictor → image (x, y, z), "model" first; and rival → why there is none of it.
+    """
     inputs = {name: image.data for name, image in truth.inputs.items()}
     row = truth.row
     case = RivalCase(inputs, truth.brain, truth.target.spacing_mm, dose=row.dose, b0_tesla=row.b0_tesla)
@@ -40,7 +50,13 @@ def candidates_of(
 
 
 def without_value(records: Sequence[MetricRecord], predictor: str, why: str) -> list[MetricRecord]:
-    """Return what a predictor that could not be made has beside the model's records: no value, and the reason."""
+    """Return the records of a predictor that could not be made: no value, and the reason.
+
+    Args:
+        records: of the case; each of the model's gets one beside it.
+        predictor: its name.
+        why: the reason.
+    """
     made = [record for record in records if record.predictor == "model"]
     return [replace(record, predictor=predictor, value=None, n=0, reason=why) for record in made]
 
@@ -48,8 +64,19 @@ def without_value(records: Sequence[MetricRecord], predictor: str, why: str) -> 
 def judge(
     truth: Truth, candidates: Mapping[str, np.ndarray], presets: Sequence[str], contract: Contract, recipe: Recipe
 ) -> list[MetricRecord]:
-    """Return the records of every candidate under every preset; where contrast agent is at work, also those of the
-    voxels that enhance by more than ENHANCES of the data range."""
+    """Judge every candidate under every preset.
+
+    Args:
+        truth: the case.
+        candidates: predictor → image (x, y, z) on the grid of the truth.
+        presets: metric conventions.
+        contract: the model's.
+        recipe: the run's; it may tell the data range, and how much brain a slice must show.
+
+    Returns:
+        The records; where contrast agent is at work, also those of the voxels that enhance by more than ENHANCES of the
+        data range.
+    """
     data_range = data_range_of(contract, recipe)
     native, enhanced = before_and_after(truth, contract)
     regions = build_regions(truth.target.data.shape, truth.brain, truth.lesion, native, enhanced, ENHANCES * data_range)
@@ -64,13 +91,25 @@ def judge(
 
 
 def data_range_of(contract: Contract, recipe: Recipe) -> float:
-    """Return the data range of PSNR and SSIM: the recipe's own, else the width of the model's range."""
+    """Return the data range of PSNR and SSIM: the recipe's own, else the width of the model's range.
+
+    Args:
+        contract: the model's.
+        recipe: the run's.
+    """
     return recipe.evaluate.data_range or contract.range[1] - contract.range[0]
 
 
 def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the native and the standard-dose T1 of a case whose target is a T1 after contrast agent; None, None where
-    it is another image or one of the two is not at hand."""
+    """Return the native and the standard-dose T1 of a case whose target is a T1 after contrast agent.
+
+    Args:
+        truth: the case.
+        contract: names the target.
+
+    Returns:
+        Both images (x, y, z); None, None where the target is neither t1ce nor t1ld, or one of the two is not at hand.
+    """
     images = {**truth.inputs, contract.target: truth.target}
     if contract.target not in ("t1ce", "t1ld") or not {"t1", "t1ce"} <= set(images):
         return None, None
@@ -79,7 +118,12 @@ def before_and_after(truth: Truth, contract: Contract) -> tuple[np.ndarray | Non
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of one prediction. panel: its entry among the slices that a report shows; remarks: sentences."""
+    """What was found of one prediction.
+
+    Attributes:
+        panel: its entry among the slices that a report shows.
+        remarks: sentences.
+    """
 
     records: list[MetricRecord]
     panel: PanelEntry
@@ -88,7 +132,13 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class PairWork:
-    """The judgement of a prediction. folder: of the predictions; rows: case → its row; where: to write pictures to."""
+    """The judgement of a prediction.
+
+    Attributes:
+        folder: of the predictions.
+        rows: case → its row.
+        where: to write pictures to.
+    """
 
     folder: Path
     predictions: PredictionsRecord
@@ -100,7 +150,17 @@ class PairWork:
     where: Evaluation
 
     def __call__(self, pair: tuple[CaseRow, str, PredictedImage]) -> Judged:
-        """Return what was found of a pair (see `truths_of`); raises InputError where it cannot be judged."""
+        """Judge a pair.
+
+        Args:
+            pair: the row of the truth, the case that was predicted and its image; see `truths_of`.
+
+        Returns:
+            What was found.
+
+        Raises:
+            InputError: where the pair cannot be judged.
+        """
         row, case, image = pair
         self._require_its_scans(case)
         _require_scan(row, self.contract.target)

@@ -37,8 +37,17 @@ class Truth:
 def read_truth(row: CaseRow, contract: Contract, like: str) -> Truth:
     """Read a case and normalise its intensities on the own grid of one of its contrasts.
 
-    Inputs that the case lacks are left out. Raises InputError where the target is missing, or cannot be normalised
-    without one of those (a T1ce that takes the scale of the T1).
+    Args:
+        row: of the cohort table. Inputs that the case lacks are left out.
+        contract: of the model; it names inputs, target and steps.
+        like: the contrast whose grid it is.
+
+    Returns:
+        The case, its lesion labels cut to the brain.
+
+    Raises:
+        InputError: where the target is missing, cannot be read, or cannot be normalised without an input that the case
+            lacks (a T1ce that takes the scale of the T1).
     """
     inputs = [name for name in contract.inputs if is_at_hand(row.files, name, contract.steps)]
     names = [*inputs, contract.target]

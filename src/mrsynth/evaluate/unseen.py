@@ -35,6 +35,9 @@ def unseen(cohort: Cohort, predictions: PredictionsRecord, contract: Contract) -
         predictions: what was made.
         contract: of the model.
 
+    Returns:
+        The rows to judge, and the cases that are not judged, each with the reason.
+
     Raises:
         InputError: where nobody can be judged.
         ModelError: where it is not known on whom a model that imputed an input was trained.
@@ -98,10 +101,16 @@ def _scans(row: CaseRow, made: Prediction, contract: Contract) -> dict[str, str]
 def not_predicted(
     cohort: Cohort, predictions: PredictionsRecord, contract: Contract, judged: Collection[str]
 ) -> Reasons:
-    """Return the cases of unseen patients that synthesize could not make, each with the reason.
+    """Return the cases of unseen patients that synthesize could not make.
 
-    judged: cases whose scan is a truth, also of another case's image: nothing is missing there. Cases that synthesize
-    was not asked for are not missing either.
+    Args:
+        cohort: the table.
+        predictions: what was made, and what failed. Cases that synthesize was not asked for are not missing.
+        contract: of the model; it names the patients that it has seen.
+        judged: cases whose scan is a truth, also of another case's image: nothing is missing there.
+
+    Returns:
+        (case, why) of each.
     """
     failed, seen = predictions.failed, contract.patients_seen()
     rows = [row for row in cohort.rows if row.case in failed and row.patient not in seen]
@@ -110,9 +119,15 @@ def not_predicted(
 
 
 def without_truth(rows: Sequence[CaseRow], predictions: PredictionsRecord, judged: Collection[str]) -> Reasons:
-    """Return the cases of which one image was made at a dose that no scan of theirs has, each with the reason.
+    """Return the cases of which one image was made at a dose that no scan of theirs has.
 
-    judged: the cases whose images stand against a scan. A series is drawn over its doses, whatever was scanned.
+    Args:
+        rows: of the predicted cases.
+        predictions: what was made. A series of images is left out: it is drawn over its doses, whatever was scanned.
+        judged: the cases whose images stand against a scan.
+
+    Returns:
+        (case, why) of each.
     """
     single = [row.case for row in rows if row.case not in judged and len(predictions.cases[row.case].images) == 1]
     return [(case, "no scan at the dose that was asked for") for case in single]

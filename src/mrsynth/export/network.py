@@ -14,8 +14,14 @@ from mrsynth.volume.fold import fold_batch_norm
 
 
 class Exported(NamedTuple):
-    """A network to export. net: in evaluation mode; names: of its inputs; stride: what sizes must be multiples of;
-    channels: what stands in the first input, in order."""
+    """A network to export.
+
+    Attributes:
+        net: in evaluation mode.
+        names: of its inputs.
+        stride: what the sizes of a volume must be multiples of, one number an axis.
+        channels: what stands in the first input, in order.
+    """
 
     net: nn.Module
     names: list[str]
@@ -23,8 +29,15 @@ class Exported(NamedTuple):
     channels: list[str]
 
     def example(self, batch: int, times: int) -> list[Tensor]:
-        """Return random inputs of the network: a batch of volumes (b, c, *space) whose edges are `times` the stride and
-        at least 16, and of a network with a condition its dose and field, (b, 2)."""
+        """Return random inputs of the network, the same for the same arguments.
+
+        Args:
+            batch: volumes b in the batch.
+            times: each edge is the least multiple of the stride that spans `times` strides and 16 · `times` voxels.
+
+        Returns:
+            A batch (b, c, *space) in [0, 1); of a network with a condition also its dose and field, (b, 2).
+        """
         draw = torch.Generator().manual_seed(derive_seed(0, "export", batch, times))
         space = [step * max(times, -(-16 * times // step)) for step in self.stride]
         x = torch.rand((batch, len(self.channels), *space), generator=draw)
@@ -32,7 +45,16 @@ class Exported(NamedTuple):
 
 
 def exported(contract: Contract, net: nn.Module) -> Exported:
-    """Return what is exported of a model; net: with its weights, as `build_net` makes it."""
+    """Return what is exported of a model.
+
+    Args:
+        contract: the model's.
+        net: its network with weights, as `build_net` makes it.
+
+    Returns:
+        The network in evaluation mode, its batch normalisations folded into its convolutions. One with a condition
+        gives the image at a dose instead of residuals.
+    """
     stride: Any = getattr(net, "stride", 1)
     dimensions = 2 if contract.patch is None else 3
     steps = (stride,) * dimensions if isinstance(stride, int) else tuple(stride)

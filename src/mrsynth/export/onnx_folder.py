@@ -68,7 +68,11 @@ def write_onnx(folder: Path, run: Path, contract: Contract, net: nn.Module) -> s
 
 
 def shared(contract: Contract) -> Contract:
-    """Return a contract to hand out: without the training patients' names and their scans' hashes."""
+    """Return a contract to hand out: without the training patients' names and their scans' hashes.
+
+    Args:
+        contract: it stays as it is.
+    """
     training = contract.training.model_copy(update={"patients": {}, "scans": None})
     return contract.model_copy(update={"training": training})
 
