@@ -100,7 +100,7 @@ def test_cohort_evaluation_and_report(world: Path, monkeypatch: pytest.MonkeyPat
         "model", "identity", "training_mean", "table_mean", "table_smooth", "filter",
     }  # fmt: skip
     assert all({"region", "data_range", "n", "dimension"} <= set(row) for row in metrics["summary"])
-    assert metrics["published"]["psnr"] == [29.45, 1.72]
+    assert metrics["published"]["values"]["psnr"] == [29.45, 1.72]
     assert run(monkeypatch, "report", folder) == 0
     page = (folder / "report.html").read_text()
     assert "not a medical device" in page.lower()

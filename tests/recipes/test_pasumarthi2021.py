@@ -101,7 +101,7 @@ def test_a_recipe_without_the_keys_that_came_later_still_loads(tmp_path: Path):
 
 def contrast_case(seed: int) -> Case:
     """A ball with a bright spot that takes up contrast agent: half of it at the low dose."""
-    case = brain_case(SHAPE, ("t1",), seed)
+    case = brain_case(SHAPE, ("t1",), seed, spacing_mm=(7.0, 7.0, 7.0))
     t1 = case.images["t1"]
     spot = np.roll(ball(SHAPE, 4), 4, axis=seed % 3) * 300
     mask = t1.with_data((t1.data > 0).astype(np.uint8), "brain")
@@ -134,7 +134,7 @@ def test_a_run_carries_what_prediction_needs(trained: tuple[Path, Contract]):
     assert contract.neighbours == 3
     assert contract.predict == load_recipe("pasumarthi2021").predict
     data = json.loads((run / "model" / "contract.json").read_text())
-    older = Contract.model_validate({name: value for name, value in data.items() if name not in LATER})
+    older = Contract.from_content({name: value for name, value in data.items() if name not in LATER}, run)
     assert (older.neighbours, older.predict) == (0, PredictSettings())
 
 

@@ -124,7 +124,8 @@ class TestRun:
         }
         sidecar = json.loads((tmp_path / "a" / "t1ld_0.47.json").read_text())
         assert sidecar["synthetic"] is True
-        assert sidecar["condition"] == {"dose": 0.47, "b0_tesla": 3.0, "seed": 1, "extrapolated": False}
+        (image,) = sidecar["made"]["images"]
+        assert image["dosage"] == {"dose": 0.47, "b0_tesla": 3.0, "seed": 1, "extrapolated": False}
         header = nib.load(tmp_path / "a" / "t1ld_0.47.nii.gz").header
         assert b"SYNTHETIC t1ld 0.47 3 T mrsynth" in bytes(header["descrip"])
         single = Doses((0.47,), 3.0, 1)
@@ -150,7 +151,7 @@ class TestRun:
         assert "give --b0 3" in capsys.readouterr().err
         assert call("--dose", "0.6", "--b0", "3", "--seed", "2", "--allow-extrapolation") == 0
         sidecar = json.loads((tmp_path / "out" / "t1ld_0.6.json").read_text())
-        assert sidecar["condition"]["extrapolated"] is True
+        assert sidecar["made"]["images"][0]["dosage"]["extrapolated"] is True
         assert b"EXTRAPOLATED" in bytes(nib.load(tmp_path / "out" / "t1ld_0.6.nii.gz").header["descrip"])
 
     def test_a_cohort_at_its_own_doses_or_at_others(self, world: Path, tmp_path: Path):

@@ -210,6 +210,8 @@ def evaluate_predictions(
     Raises:
         MrsynthError: as `evaluate_run` does, and where the run is not found.
     """
+    if out is not None:  # a wrong name is told before anything is looked for
+        require_free(Evaluation(out))
     around = Run(predictions.absolute().parent)
     inside = around.is_trained and model is None
     run = around if inside else Run(model) if model else _maker(predictions)
