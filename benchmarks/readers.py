@@ -6,9 +6,11 @@ the file, 0 where it returns other voxels without a word.
 
 from __future__ import annotations
 
+import locale
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel
@@ -104,6 +106,16 @@ def write_series(voxels: np.ndarray, folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def one_locale() -> Iterator[None]:
+    """Give the process its locale back, which GDCM sets to C: Python's default encoding would be ASCII from then on."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
 def gdcm(folder: Path) -> np.ndarray:
     """Return the voxels of a series as SimpleITK's example reads them.
 
@@ -118,7 +130,7 @@ def gdcm(folder: Path) -> np.ndarray:
 
 def main() -> None:
     place = environment("nibabel", "pydicom", "SimpleITK")
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, one_locale():
         folder = Path(temporary)
         voxels, path = scan(), folder / "t1.nii.gz"
         nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)

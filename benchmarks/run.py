@@ -72,7 +72,7 @@ def main() -> None:
     rows = measured(BENCHMARKS)
     if others := {row["commit"] for row in rows} - {commit}:
         sys.exit(f"The tree changed while the benchmarks ran ({commit}, then {', '.join(others)}). RESULTS.md stays.")
-    RESULTS.write_text(document(commit, rows))
+    RESULTS.write_text(document(commit, rows), encoding="utf-8")
 
 
 def measured(names: Sequence[str]) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def room(path: Path) -> str:
 
 def functions(path: Path) -> Iterator[tuple[Function, bool]]:
     """Yield each function of a file, nested ones too, and whether it is a method."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, Function):
                 yield child, isinstance(node, ast.ClassDef)
@@ -112,7 +112,7 @@ def code_lines(function: Function) -> int:
 
 
 def lines(path: Path) -> int:
-    return path.read_text().count("\n")
+    return path.read_text(encoding="utf-8").count("\n")
 
 
 @pytest.mark.parametrize("name", sorted({room(path) for path in SOURCES}))
@@ -146,7 +146,7 @@ def test_no_topic_is_left_behind():
 def test_a_constant_that_other_files_import_has_one_home():
     homes = defaultdict(set)
     for path in [*SOURCES, *PACKAGE.rglob("__init__.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mrsynth."):
                 for alias in node.names:
                     if alias.name.isupper() and alias.name != "COLUMNS":  # a table's own
@@ -159,7 +159,7 @@ def defined_in(module: str, name: str) -> str:
     path = ROOT / "src" / module.replace(".", "/")
     if not path.is_dir():
         return module
-    for node in ast.parse((path / "__init__.py").read_text()).body:
+    for node in ast.parse((path / "__init__.py").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
             return defined_in(node.module, name)
     return module

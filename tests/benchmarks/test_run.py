@@ -24,7 +24,7 @@ def results(tmp_path, monkeypatch):
 def test_all_benchmarks_of_one_commit_become_the_results(results, monkeypatch):
     monkeypatch.setattr(run, "commit_of_clean_tree", lambda: "abc")
     run.main()
-    text = results.read_text()
+    text = results.read_text(encoding="utf-8")
     assert "one commit: abc" in text
     assert all(f"| {name} | it | 0.25 s | ≤ 1 s |" in text for name in run.BENCHMARKS)
 

@@ -14,7 +14,9 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCKS = [
     pytest.param(block, id=f"{page.stem}-{number}")
     for page in PAGES
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    )
     if not block.startswith("--8<--")
 ]
 
@@ -31,8 +33,8 @@ def test_no_page_names_a_module_that_is_gone():
     """A dotted name `mrsynth.room.file` on a page is a module, or a name in one."""
     gone = []
     for page in PAGES:
-        for name in re.findall(r"\bmrsynth(?:\.[a-z_0-9]+)+\b(?!-)", page.read_text()):
-            if not name.endswith((".md", ".sif", ".def")) and not exists(name):
+        for name in re.findall(r"\bmrsynth(?:\.[a-z_0-9]+)+\b(?!-)", page.read_text(encoding="utf-8")):
+            if not name.endswith((".md", ".sif", ".def", ".lock")) and not exists(name):
                 gone.append((page.name, name))
     assert not gone
 

@@ -26,7 +26,9 @@ SMALLER = {
 
 
 def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch):
-    blocks = re.findall(r"^```bash\n(.*?)^```", (DOCS / "tutorial.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```", (DOCS / "tutorial.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     text = "".join(blocks)
     for full, small in SMALLER.items():
         assert full in text
