@@ -175,7 +175,7 @@ def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
         may_be_empty: whether a table without rows is accepted.
 
     Returns:
-        The table: value, data_range and n are float (NaN where there is none), the other columns text.
+        The table, in which value, data_range and n are float (NaN where there is none) and the other columns text.
 
     Raises:
         InputError: the file is missing, lacks a column, or has no row although it must have one.

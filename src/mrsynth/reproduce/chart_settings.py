@@ -52,11 +52,11 @@ def check_charts(charts: Mapping[str, ChartSettings], cells: Collection[str], jo
 
     Args:
         charts: chart → its settings.
-        cells: names of the study's cells.
-        jobs: names of its jobs; only charts of doses may show them.
+        cells: names of the cells that charts may show.
+        jobs: names of the study's jobs; only charts of doses may show them.
 
     Raises:
-        RecipeError: a chart shows a cell or job that the study does not have.
+        RecipeError: a chart shows a cell or job that is not among them.
     """
     for chart, settings in charts.items():
         for shown, known in (({**settings.losses, **settings.filters}, [*cells]), (settings.of_doses, [*cells, *jobs])):

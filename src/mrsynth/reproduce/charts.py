@@ -45,7 +45,7 @@ def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[
         cohort: the scans that the study runs on.
 
     Returns:
-        One entry a chart: its file, or why it cannot be drawn.
+        For each chart its file, or why it cannot be drawn.
     """
     cells: dict[str, Cell] = {}
     for item in items:

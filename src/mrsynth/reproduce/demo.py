@@ -23,9 +23,15 @@ SETTINGS = ("train.epochs=10",)
 
 @one_writer("demo")
 def demo(out: Path) -> Path:
-    """Simulate, prepare, train, synthesize the held-out subjects, evaluate and report below `out`; returns report.html.
+    """Simulate, prepare, train, synthesize the held-out subjects, evaluate and report.
 
     Run again after an interruption, it goes on where it stopped.
+
+    Args:
+        out: the folder of the demo.
+
+    Returns:
+        The page, out/report.html.
     """
     recipe = load_recipe(RECIPE, SETTINGS)
     run = out / "run"

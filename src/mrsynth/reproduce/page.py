@@ -26,10 +26,18 @@ from mrsynth.reproduce.records import AGAIN, CurveAxis, Figure, Figures, ItemEnt
 
 
 def build_study(out: Path) -> Path:
-    """Write OUT/study.html, and the curves as OUT/figures/<curve>.png, from the files of a study; returns the page.
+    """Write the page of a study from its files, and its curves as pictures.
 
-    Reads study.json, tables/<name>.json and figures/figures.json where there is one. Raises InputError for a file that
-    is missing or cannot be understood, OutputError where the page cannot be written.
+    Args:
+        out: the study's folder. It holds study.json, tables/<name>.json and, where pictures were drawn,
+            figures/figures.json. The page goes to study.html, the curves to figures/<curve>.png.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: a file is missing or cannot be understood.
+        OutputError: the page cannot be written.
     """
     out = Path(out)
     study = StudyRecord.read(out / StudyRecord.FILE)

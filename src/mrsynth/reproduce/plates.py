@@ -121,7 +121,7 @@ def draw_plates(
         predictions: cell or job → what it made.
 
     Returns:
-        One entry a plate: its file, or why it is left out.
+        For each plate its file, or why it is left out.
 
     Raises:
         InputError: a case cannot be read.

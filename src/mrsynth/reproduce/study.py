@@ -190,7 +190,14 @@ def list_studies() -> dict[str, Path]:
 
 
 def load_study(name: str) -> Study:
-    """Load a study by name or from a YAML file; raises RecipeError that names what does not fit."""
+    """Load a study and check that its parts fit together.
+
+    Args:
+        name: of a study that mrsynth carries, or the path of a YAML file.
+
+    Raises:
+        RecipeError: there is no such study, or something in it does not fit; the message names it.
+    """
     if Path(name).suffix in (".yaml", ".yml"):
         path = Path(name)
     else:

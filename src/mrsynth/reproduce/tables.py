@@ -90,7 +90,7 @@ class Results:
         return None if name is None else (name, values[name])
 
     def values(self, source: Source, column: ColumnSettings, predictor: str = "model") -> pd.DataFrame:
-        """Return a column's finite values; of several items a patient of two of them counts twice.
+        """Return a column's finite values.
 
         Args:
             source: what the row stands for.
@@ -98,8 +98,9 @@ class Results:
             predictor: whose values.
 
         Returns:
-            A row a patient (of several items: a row an item's place and patient) and a column a seed; empty where
-            nothing is done, or not all of several items are.
+            A row a patient and a column a seed; empty where nothing is done. Of several items it has a row an item's
+            place and patient, so that a patient of two of them counts twice; it is empty where not all of them are
+            done.
         """
         names = self.names(source)
         if len(names) == 1:
