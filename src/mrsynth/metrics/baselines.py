@@ -30,9 +30,15 @@ class LinearIdentity:
         self._sums: dict[str, np.ndarray] = {}  # of an input: n, Σx, Σy, Σxx, Σxy, Σyy
 
     def update(self, inputs: Mapping[str, np.ndarray], target: np.ndarray, brain: np.ndarray) -> None:
-        """Add a training case. inputs: volumes by contrast, target: volume, brain: mask, all of one shape.
+        """Add a training case.
 
-        Raises InputError for an empty brain or for other inputs than the cases before had.
+        Args:
+            inputs: volumes (x, y, z) by contrast.
+            target: volume (x, y, z).
+            brain: mask (x, y, z).
+
+        Raises:
+            InputError: for an empty brain, or for other inputs than the cases before had.
         """
         inside = _inside(brain)
         if self._sums and set(inputs) != set(self._sums):
@@ -56,7 +62,18 @@ class LinearIdentity:
         return self._line(self.nearest)[0]
 
     def predict(self, inputs: Mapping[str, np.ndarray], brain: np.ndarray) -> np.ndarray:
-        """Return the fitted nearest input (x, y, z) as float32, 0 outside of the brain."""
+        """Return the fitted nearest input.
+
+        Args:
+            inputs: volumes (x, y, z) by contrast, the nearest among them.
+            brain: mask (x, y, z).
+
+        Returns:
+            (x, y, z), float32, 0 outside of the brain.
+
+        Raises:
+            InputError: where the nearest input is missing, the brain is empty or no case was seen.
+        """
         name, inside = self.nearest, _inside(brain)
         if name not in inputs:
             raise InputError("the nearest input is missing.", found=", ".join(inputs), expected=name)
@@ -95,7 +112,15 @@ class TrainingMean:
         self._cases = 0
 
     def update(self, target: np.ndarray, brain: np.ndarray) -> None:
-        """Add a training case: its target volume (x, y, z) and brain mask; raises InputError for an empty brain."""
+        """Add a training case.
+
+        Args:
+            target: volume (x, y, z).
+            brain: mask (x, y, z).
+
+        Raises:
+            InputError: for an empty brain.
+        """
         inside = _inside(brain)
         box = _brain_box(inside)
         weight = inside[box].astype(np.float32)

@@ -25,9 +25,16 @@ ENHANCEMENT_MEASURES: tuple[str, ...] = ("cnr", "lesion_to_brain_ratio", "enhanc
 def enhancement_measures(
     image: np.ndarray, native: np.ndarray, lesion: np.ndarray, brain: np.ndarray
 ) -> dict[str, float | None]:
-    """Return the measures of an image (x, y, z) after contrast; None where a measure divides by zero.
+    """Return the measures of an image after contrast agent.
 
-    native: the same patient before contrast, on the same scale. lesion, brain: boolean masks, neither of them empty.
+    Args:
+        image: after contrast agent (x, y, z).
+        native: the same patient before contrast agent, on the same scale.
+        lesion: boolean mask of the enhancing lesion, not empty.
+        brain: boolean mask of the tissue to compare with, not empty.
+
+    Returns:
+        ENHANCEMENT_MEASURES by name; None where a measure divides by zero.
     """
     in_lesion, in_brain = image[lesion].astype(float), image[brain].astype(float)
     before = float(native[lesion].astype(float).mean())

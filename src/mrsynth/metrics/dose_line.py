@@ -29,13 +29,26 @@ class DoseLine:
 
     @staticmethod
     def fits(inputs: Mapping[str, np.ndarray] | list[str], target: str) -> bool:
-        """Say whether a task has a native scan and one after agent, and asks for one at another dose."""
+        """Say whether a task has a native scan and one after agent, and asks for one at another dose.
+
+        Args:
+            inputs: the contrasts that the task has.
+            target: the contrast that it asks for.
+        """
         return target in ("t1ld", "t1ce") and {"t1", "t1ld" if target == "t1ce" else "t1ce"} <= set(inputs)
 
     def update(
         self, inputs: Mapping[str, np.ndarray], target: np.ndarray, brain: np.ndarray, dose: float, b0_tesla: float
     ) -> None:
-        """Add a training case: its volumes (x, y, z), brain mask, dose (fraction of the full one) and field."""
+        """Add a training case.
+
+        Args:
+            inputs: volumes (x, y, z) by contrast: t1 and the other scan after agent.
+            target: volume (x, y, z).
+            brain: mask (x, y, z).
+            dose: fraction of the full dose.
+            b0_tesla: field strength.
+        """
         native = inputs["t1"].astype(np.float64)
         changes = target - native, inputs[self.other] - native
         standard = changes[self.target == "t1ld"]
@@ -44,7 +57,15 @@ class DoseLine:
         self._sums[key] = self._sums.get(key, np.zeros(2)) + [change[voxels].sum() for change in changes]
 
     def k(self, dose: float, b0_tesla: float) -> float:
-        """Return k at a dose and field strength; raises InputError if no training voxel enhanced."""
+        """Return k at a dose and field strength; beyond those of the training the nearest counts.
+
+        Args:
+            dose: fraction of the full dose.
+            b0_tesla: field strength.
+
+        Raises:
+            InputError: where no training voxel enhanced.
+        """
         curves = {field: self._curve(field) for field in sorted({field for field, _ in self._sums})}
         known = {f: float(np.interp(dose, [*c], [*c.values()])) for f, c in curves.items() if c}
         if not known:
@@ -52,7 +73,20 @@ class DoseLine:
         return float(np.interp(b0_tesla, [*known], [*known.values()]))
 
     def predict(self, inputs: Mapping[str, np.ndarray], brain: np.ndarray, dose: float, b0_tesla: float) -> np.ndarray:
-        """Return the scan (x, y, z) at a dose, float32, 0 outside of the brain; raises InputError as `k` does."""
+        """Return the scan at a dose.
+
+        Args:
+            inputs: volumes (x, y, z) by contrast: t1 and the other scan after agent.
+            brain: mask (x, y, z).
+            dose: fraction of the full dose.
+            b0_tesla: field strength.
+
+        Returns:
+            (x, y, z), float32, 0 outside of the brain.
+
+        Raises:
+            InputError: where an input is missing, or no training voxel enhanced.
+        """
         if lacking := [name for name in ("t1", self.other) if name not in inputs]:
             raise InputError("the dose line lacks an input.", found=", ".join(inputs), expected=lacking[0])
         native = inputs["t1"].astype(np.float32)

@@ -17,9 +17,17 @@ MIN_VOXELS = 8
 
 
 def enhancement(image: np.ndarray, native: np.ndarray, region: np.ndarray) -> float | None:
-    """Return the mean of image − native over a boolean region, all (x, y, z) on one scale; None for an empty region.
+    """Return the mean of image − native over a region.
 
     pinetz2023 (supplement): "the contrast enhancement is then calculated using the mean over the CE pixels".
+
+    Args:
+        image: after contrast agent (x, y, z).
+        native: before it, on the same scale.
+        region: boolean mask (x, y, z).
+
+    Returns:
+        The mean in the images' units; None for an empty region.
     """
     if not region.any():
         return None
@@ -54,11 +62,21 @@ def is_lesion(region: str) -> bool:
 
 
 def descents(doses: Sequence[float], values: Sequence[float]) -> int:
-    """Return how often the value falls from one dose to the next higher one; doses in any order, each once."""
+    """Return how often the value falls from one dose to the next higher one.
+
+    Args:
+        doses: in any order, each once.
+        values: one for each dose.
+    """
     in_order = np.asarray(values, float)[np.argsort(doses)]
     return int(np.count_nonzero(np.diff(in_order) < 0))
 
 
 def is_monotone(doses: Sequence[float], values: Sequence[float]) -> bool:
-    """Say whether the value never falls with the dose."""
+    """Say whether the value never falls with the dose.
+
+    Args:
+        doses: in any order, each once.
+        values: one for each dose.
+    """
     return descents(doses, values) == 0

@@ -73,7 +73,11 @@ def measure_regions(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """Return the preset's metrics in each region, for each fit (made inside that region), and the contrast measures.
 
     The whole volume with its background counts only where no other region was given. SSIM is a 3-D map averaged in the
-    region. Contrast measures need pair.native, a brain and an enhancing lesion.
+    region.
+
+    Args:
+        pair: prediction and truth; the contrast measures need its native image, a brain and an enhancing lesion.
+        preset: names metrics, fits and SSIM's window.
     """
     names = [name for name in pair.regions if name != "volume"] or ["volume"]
     union = np.logical_or.reduce([pair.regions[name] for name in names])
@@ -93,11 +97,16 @@ def measure_regions(pair: Pair, preset: Preset) -> list[MetricRecord]:
 def measure_slices(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """Return the preset's metrics of whole axial slices, averaged over the slices that hold enough brain.
 
-    A slice counts where brain covers more than pair.info.min_brain_fraction of it; its PSNR is left out of the mean
-    where it is infinite. SSIM is the mean of the 2-D map without a border of half a window (scikit-image).
-    `ssim_range2` is the same map with twice the data range.
+    A slice counts where brain covers more than pair.info.min_brain_fraction of it. A PSNR that is infinite is left out
+    of the mean. SSIM is the mean of the 2-D map without a border of half a window (scikit-image). `ssim_range2` is the
+    same map with twice the data range.
 
-    Raises InputError without a brain region or for images far out of [0, range].
+    Args:
+        pair: prediction and truth in [0, range], with the region `brain`.
+        preset: names metrics and SSIM's window.
+
+    Raises:
+        InputError: without a brain region, or for a truth far out of [0, range].
     """
     if "brain" not in pair.regions:
         needs = "a brain mask to choose slices"
@@ -108,7 +117,15 @@ def measure_slices(pair: Pair, preset: Preset) -> list[MetricRecord]:
 
 
 def require_normalised(pair: Pair, preset: Preset) -> None:
-    """Raise InputError where the truth lies far out of [0, range]."""
+    """Raise InputError where the truth lies far out of [0, range].
+
+    Args:
+        pair: its truth and data range are looked at.
+        preset: the one that asks, for the message.
+
+    Raises:
+        InputError: where the truth reaches below −0.5 or above 1.5 of the range.
+    """
     low, high = float(pair.truth.min()) / pair.data_range, float(pair.truth.max()) / pair.data_range
     if low < -0.5 or high > 1.5:
         raise InputError(
@@ -234,7 +251,16 @@ def _slice_record(pair: Pair, preset: Preset, metric: str, values: np.ndarray) -
 def make_records(
     pair: Pair, preset: Preset, values: Mapping[str, float | None], *, n: int, reason: str, **how: str
 ) -> list[MetricRecord]:
-    """Return a record a metric; reason: why a value is missing, where one is; how: region, aggregation and fit."""
+    """Return a record for each metric.
+
+    Args:
+        pair: tells the case, contrast, predictor and data range.
+        preset: tells its name, dimension and clip.
+        values: metric → value; None where it is missing.
+        n: voxels, or slices.
+        reason: why a value is missing, for those that are.
+        **how: region, aggregation and fit.
+    """
     return [
         make_record(pair, preset, name, value, n=n, reason=reason if value is None else "", **how)
         for name, value in values.items()
@@ -244,7 +270,17 @@ def make_records(
 def make_record(
     pair: Pair, preset: Preset, metric: str, value: float | None, *, n: int, reason: str, **how: str
 ) -> MetricRecord:
-    """Return a record; how: region, aggregation and fit."""
+    """Return a record of one metric; the data range of `ssim_range2` is twice the pair's.
+
+    Args:
+        pair: tells the case, contrast, predictor and data range.
+        preset: tells its name, dimension and clip.
+        metric: its name.
+        value: None where it is missing.
+        n: voxels, or slices.
+        reason: why the value is missing, or what was left out of it; else empty.
+        **how: region, aggregation and fit.
+    """
     return MetricRecord(
         metric=metric,
         value=value,

@@ -16,7 +16,12 @@ PERCENTILES = (0.5, 99.5)
 
 
 def measure_brasyn(pair: Pair, preset: Preset) -> list[MetricRecord]:
-    """Return SSIM of the lesion and of everything else; missing, with the reason, for a case without lesion."""
+    """Return SSIM of the lesion and of everything else; both are missing, with the reason, for a case without lesion.
+
+    Args:
+        pair: prediction and truth; its region `lesion` is the tumour.
+        preset: names SSIM's window.
+    """
     lesion = pair.regions.get("lesion", np.zeros(pair.truth.shape, bool))
     prediction, truth = (scaled(image) for image in (pair.prediction, pair.truth))
     records = []

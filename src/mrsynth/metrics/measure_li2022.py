@@ -17,8 +17,15 @@ from mrsynth.metrics.tenengrad import THRESHOLD, tenengrad
 def measure_li2022(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """Return PSNR, SSIM, MSE, RMSE and Tenengrad of the slices that hold brain, and the jumps between slices.
 
-    tenengrad and slice_jump describe the prediction, `_truth` the truth, tenengrad_error is their absolute difference.
-    Raises InputError as measure_slices does.
+    tenengrad and slice_jump describe the prediction, those with `_truth` the truth. tenengrad_error is the absolute
+    difference of the two sharpnesses.
+
+    Args:
+        pair: prediction and truth in [0, range], with the region `brain`.
+        preset: names the metrics of `measure_slices`, mse among them, and SSIM's window.
+
+    Raises:
+        InputError: as `measure_slices` does.
     """
     records = measure_slices(pair, preset)
     (squared,) = [record for record in records if record.metric == "mse"]

@@ -17,9 +17,16 @@ ENHANCING, REST = "enhancing", "non_enhancing"
 def measure_pinetz2023(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """Return PSNR, SSIM, MAE and MSE of the volume and of the brain, MAE_CE and MAE_sigma.
 
-    pair.regions: `enhancing` and `non_enhancing` (build_regions with native and standard dose, delta 0.1); pair.native:
-    the native scan. Where a case lacks them these two are missing with a reason. Raises InputError for a brain that is
-    no region.
+    Beside MAE_CE stands the error of the mean (mae_ce_mean), beside MAE_sigma that of the grain (mae_grain).
+
+    Args:
+        pair: with the region `brain`. MAE_CE needs the region `enhancing`, MAE_sigma `non_enhancing` (`build_regions`
+            with native and standard dose, delta 0.1) and the native scan; where a case lacks them they are missing,
+            with a reason.
+        preset: names the metrics of `measure_regions` and SSIM's window.
+
+    Raises:
+        InputError: where the brain is no region.
     """
     if "brain" not in pair.regions:
         raise InputError(f"preset {preset.name} needs a brain mask.", do="give --mask, or a region named 'brain'")

@@ -31,8 +31,11 @@ LEAST_EDGE = 97
 def measure_synthrad(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """Return MAE (of the values as they are), PSNR and similarity (clipped first) in the brain, or in the volume.
 
-    The similarity is `ssim` or `ms_ssim`, whichever the preset names last. Outside of the mask both images are set to
-    the least value of the range before they are compared.
+    For the similarity both images are set to the least value of the range outside of the mask.
+
+    Args:
+        pair: prediction and truth in HU; without a region `brain` the whole volume is measured.
+        preset: names the metrics; the similarity is its `ssim` or `ms_ssim`.
     """
     region = "brain" if "brain" in pair.regions else "volume"
     mask = pair.regions.get(region, np.ones(pair.truth.shape, bool))
@@ -55,7 +58,17 @@ def measure_synthrad(pair: Pair, preset: Preset) -> list[MetricRecord]:
 def masked_ssim(
     prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray, limits: tuple[float, float]
 ) -> float | None:
-    """Return the 3-D map's mean inside the mask, without the border; limits: least value and range."""
+    """Return the mean of the 3-D map of SSIM inside the mask, without the volume's border.
+
+    Args:
+        prediction: volume (x, y, z), clipped to the limits.
+        truth: the same.
+        mask: boolean (x, y, z).
+        limits: least value and range.
+
+    Returns:
+        The mean; None where nothing of the mask lies off the border.
+    """
     x, y = _masked(prediction, mask, limits), _masked(truth, mask, limits)
     return _inner_mean(ssim_map(x, y, data_range=limits[1]), batch_of(mask[None]))
 
@@ -63,11 +76,20 @@ def masked_ssim(
 def masked_ms_ssim(
     prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray, limits: tuple[float, float]
 ) -> float | None:
-    """Return the product over five scales of the mean inside the mask of the map to the scale's exponent.
+    """Return MS-SSIM inside the mask: the product over five scales of the mean of the map to the scale's exponent.
 
-    As the challenge of 2025 computes it: luminance counts at every scale (in the paper of MS-SSIM at the coarsest
-    alone), and of each map below 0 is 0. Halving takes the mean of voxels 2k − 1 and 2k, with 0 before the first; of
-    the mask every second voxel.
+    It is as the challenge of 2025 computes it. Luminance counts at every scale; in the paper of MS-SSIM it counts at
+    the coarsest alone. A map's values below 0 are 0. Halving takes the mean of voxels 2k − 1 and 2k, with 0 before the
+    first; of the mask it takes every second voxel.
+
+    Args:
+        prediction: volume (x, y, z), clipped to the limits.
+        truth: the same.
+        mask: boolean (x, y, z).
+        limits: least value and range.
+
+    Returns:
+        The product; None where nothing of the mask lies off the border at some scale.
     """
     x, y, inside = _masked(prediction, mask, limits), _masked(truth, mask, limits), batch_of(mask[None]).float()
     x, y, inside = (_filled_up(image) for image in (x, y, inside))

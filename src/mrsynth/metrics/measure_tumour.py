@@ -26,7 +26,12 @@ def measure_tumour(pair: Pair, preset: Preset) -> list[MetricRecord]:
     slice's brain, then over the slices that hold enough brain (pair.info.min_brain_fraction), as the paper keeps
     foreground slices only. A case without tumour has missing values there, with the reason.
 
-    Raises InputError without a brain region or for images far out of [0, range].
+    Args:
+        pair: prediction and truth in [0, range], with the region `brain`.
+        preset: names the errors and SSIM's window.
+
+    Raises:
+        InputError: without a brain region, or for a truth far out of [0, range].
     """
     if "brain" not in pair.regions:
         raise InputError(f"preset {preset.name} needs a brain mask.", do="give --mask, or a region named 'brain'")

@@ -46,18 +46,33 @@ class Line(NamedTuple):
 
 
 def mse(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean squared error, in squared image units."""
+    """Return the mean squared error, in squared image units.
+
+    Args:
+        prediction: the values that were made.
+        truth: the true ones, of the same shape.
+    """
     difference = prediction.astype(np.float64, copy=False) - truth
     return float(np.vdot(difference, difference) / difference.size)
 
 
 def mae(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean absolute error, in image units."""
+    """Return the mean absolute error, in image units.
+
+    Args:
+        prediction: the values that were made.
+        truth: the true ones, of the same shape.
+    """
     return float(np.abs(prediction.astype(np.float64, copy=False) - truth).mean())
 
 
 def psnr(squared_error: float, data_range: float) -> float:
-    """Return the peak signal-to-noise ratio in dB of a mean squared error: 10·log10(range² / MSE); infinite for 0."""
+    """Return the peak signal-to-noise ratio in dB: 10·log10(range² / MSE); infinite for an error of 0.
+
+    Args:
+        squared_error: mean squared error, in squared image units.
+        data_range: in image units.
+    """
     return math.inf if squared_error == 0 else 10 * math.log10(data_range**2 / squared_error)
 
 
@@ -79,8 +94,13 @@ def flat_brain_psnr(truth: np.ndarray, brain: np.ndarray, data_range: float) -> 
 def nmi(prediction: np.ndarray, truth: np.ndarray, bins: int = NMI_BINS) -> float | None:
     """Return the normalised mutual information (H(X) + H(Y)) / H(X, Y), in [1, 2]; None where both are constant.
 
-    Studholme et al. 1999 (Pattern Recognition 32:71), as in scikit-image: joint histogram of bins × bins between each
-    image's own least and greatest value, so that an affine change of either image changes nothing.
+    Studholme et al. 1999 (Pattern Recognition 32:71), as in scikit-image: a joint histogram between each image's own
+    least and greatest value, so that an affine change of either image changes nothing.
+
+    Args:
+        prediction: the values that were made.
+        truth: the true ones, of the same shape.
+        bins: of each axis of the histogram.
     """
     joint = np.bincount(_bin(truth, bins) * bins + _bin(prediction, bins), minlength=bins * bins)
     table = joint.reshape(bins, bins)
@@ -89,7 +109,12 @@ def nmi(prediction: np.ndarray, truth: np.ndarray, bins: int = NMI_BINS) -> floa
 
 
 def linear_fit(prediction: np.ndarray, truth: np.ndarray) -> Line:
-    """Return the line that takes the prediction nearest to the truth (least squares); slope 0 for a constant one."""
+    """Return the line that takes the prediction nearest to the truth (least squares); a constant one gets slope 0.
+
+    Args:
+        prediction: the values that were made.
+        truth: the true ones, of the same shape.
+    """
     x, y = prediction.astype(np.float64).ravel(), truth.astype(np.float64).ravel()
     mean_x, mean_y = float(x.mean()), float(y.mean())
     x -= mean_x

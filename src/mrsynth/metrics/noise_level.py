@@ -16,6 +16,11 @@ def residual_sd(image: np.ndarray, native: np.ndarray, inside: np.ndarray) -> fl
 
     pinetz2023 (supplement): of a contrast image's residual to the native scan, the pixels that enhance are contrast and
     "the remainder" is noise. It holds both scans' noise, and what little the rest of the brain enhances.
+
+    Args:
+        image: after contrast agent (x, y, z).
+        native: before it, on the same scale.
+        inside: boolean mask (x, y, z) of what does not enhance.
     """
     if np.count_nonzero(inside) < 2:
         return None
@@ -25,9 +30,16 @@ def residual_sd(image: np.ndarray, native: np.ndarray, inside: np.ndarray) -> fl
 def grain_sd(image: np.ndarray, inside: np.ndarray) -> float | None:
     """Return the noise's standard deviation by the method of Immerkær (1996, CVIU 64:300), made robust.
 
-    Each axial slice is filtered with the mask [1 −2 1] × [1 −2 1], of norm 6; of pixels whose 3×3 neighbours are inside
-    the median absolute value is taken, which edges of the anatomy hardly move. For noise that is independent from pixel
-    to pixel; interpolation smooths it, and the value falls. None where no pixel has all neighbours inside.
+    The mask [1 −2 1] × [1 −2 1], of norm 6, filters each axial slice. Of the pixels whose 3×3 neighbours are all inside
+    the median absolute value is taken, which edges of the anatomy hardly move. The method is for noise that is
+    independent from pixel to pixel; interpolation smooths noise, and the value falls.
+
+    Args:
+        image: (x, y, z).
+        inside: boolean mask (x, y, z).
+
+    Returns:
+        The deviation in image units; None where no pixel has all neighbours inside.
     """
     whole = ndimage.binary_erosion(inside, np.ones((3, 3, 1), bool))
     if not whole.any():

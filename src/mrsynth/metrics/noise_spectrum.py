@@ -23,10 +23,21 @@ class Spectrum:
 def power_spectrum(image: np.ndarray, weight: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Return the power at each frequency (u, v, w) of the discrete Fourier transform of the box around the weight.
 
-    image: (x, y, z); weight: of the same shape, at least 0, e.g. a mask. The periodogram of weight · (image − its
-    weighted mean), divided by the sum of squared weights: for stationary noise its expectation is the noise's spectrum,
-    blurred by that of the weight, which for a brain is a few hundredths of a cycle per cm wide. Its sum is the weighted
-    variance times the number of frequencies times a voxel's volume (Parseval). Raises InputError where no weight is.
+    It is the periodogram of weight · (image − its weighted mean), divided by the sum of squared weights. For stationary
+    noise its expectation is the noise's spectrum, blurred by that of the weight, which for a brain is a few hundredths
+    of a cycle per cm wide. Its sum is the weighted variance times the number of frequencies times a voxel's volume
+    (Parseval).
+
+    Args:
+        image: (x, y, z).
+        weight: of the same shape, at least 0, e.g. a mask.
+        spacing_mm: edges of a voxel.
+
+    Returns:
+        (u, v, w), of the box's shape, in the image's units² · mm³.
+
+    Raises:
+        InputError: where the weight is 0 everywhere.
     """
     box = bounding_box(weight > 0)
     if box is None:
@@ -40,8 +51,16 @@ def power_spectrum(image: np.ndarray, weight: np.ndarray, spacing_mm: tuple[floa
 def radial_spectrum(image: np.ndarray, weight: np.ndarray, spacing_mm: tuple[float, float, float]) -> Spectrum:
     """Return the spectrum as `power_spectrum` does, averaged over all directions.
 
-    Bins are as wide as the longest edge of the box resolves, the first one (the mean, which was taken off) is left out;
-    they end where the coarsest axis does, at its Nyquist frequency.
+    Bins are as wide as the longest edge of the box resolves. The first one (the mean, which was taken off) is left out.
+    They end where the coarsest axis does, at its Nyquist frequency.
+
+    Args:
+        image: (x, y, z).
+        weight: of the same shape, at least 0, e.g. a mask.
+        spacing_mm: edges of a voxel.
+
+    Raises:
+        InputError: where the weight is 0 everywhere.
     """
     power = power_spectrum(image, weight, spacing_mm)
     axes = [fft.fftfreq(n, mm) for n, mm in zip(power.shape, spacing_mm, strict=True)]

@@ -50,8 +50,20 @@ def checked_pair(
     info: PairInfo,
     native: np.ndarray | None = None,
 ) -> Pair:
-    """Return the pair; raises InputError for unlike shapes, values not finite, a bad data range, and for a truth or
-    native image that is constant; a constant prediction is a bad one, and is measured."""
+    """Return the pair, checked; a constant prediction is a bad one, and is measured.
+
+    Args:
+        prediction: the image that was made (x, y, z).
+        reference: the true one, of the same shape.
+        regions: boolean masks by name, of the same shape, at least one.
+        data_range: of both images, in their units, above 0.
+        info: case, contrast and predictor; names the pair in messages.
+        native: the image before contrast on the same scale, where contrast is to be measured.
+
+    Raises:
+        InputError: for unlike shapes, values not finite, a bad data range, no region, and for a truth or native image
+            that is constant.
+    """
     who = f"{info.case or 'case'}, {info.predictor}"
     if not (math.isfinite(data_range) and data_range > 0):
         raise InputError(f"{who}: the data range cannot be used.", found=data_range, expected="a number above 0")

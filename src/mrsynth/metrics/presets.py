@@ -85,12 +85,22 @@ def evaluate_pair(
     info: PairInfo | None = None,
     native: np.ndarray | None = None,
 ) -> list[MetricRecord]:
-    """Return the records of a prediction beside its truth, both (x, y, z), by a preset.
+    """Return the records of a prediction beside its truth by a preset.
 
-    regions: boolean masks by name (`build_regions`). data_range: the range that both images are declared to live on, in
-    their units; None only where the preset declares one. native: the image before contrast on the same scale, for the
-    contrast measures. Raises InputError without a data range, for a range other than the preset's, shapes that differ,
-    values that are not finite and a constant reference; RecipeError for a preset that does not exist.
+    Args:
+        prediction: the image that was made (x, y, z).
+        reference: the true one, of the same shape.
+        regions: boolean masks by name (`build_regions`).
+        data_range: the range that both images are declared to live on, in their units; None only where the preset
+            declares one.
+        preset: its name in PRESETS.
+        info: case, contrast and predictor; None for a model's prediction of a case without a name.
+        native: the image before contrast on the same scale, for the contrast measures.
+
+    Raises:
+        InputError: without a data range, for a range other than the preset's, shapes that differ, values that are not
+            finite, a constant reference, and where the preset needs a region or a scale that the pair lacks.
+        RecipeError: for a preset that does not exist.
     """
     if preset not in PRESETS:
         known = list(PRESETS)

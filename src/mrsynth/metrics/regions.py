@@ -41,13 +41,22 @@ def build_regions(
 ) -> dict[str, np.ndarray]:
     """Return the regions of a case by name, boolean (x, y, z).
 
-    Always `volume`. With a brain mask `brain`, out of which no other region reaches: nothing is predicted there. With
-    lesion labels (see types.LESION_LABELS) each label that occurs, `lesion` (any label), `lesion#1`, `lesion#2`, ...
-    (26-connected, largest first, see MIN_LESION_VOXELS) and `shell` (within SHELL_VOXELS of the lesion, not in it);
-    with t1 and t1ce on one scale `enhancing` (T1ce − T1 > delta) and `non_enhancing` (the rest of the brain). A lesion
-    mask without any lesion leaves `lesion` empty, so that the metrics say that it is missing.
+    `volume` is always there. No other region reaches out of the brain, because nothing is predicted there.
 
-    Raises InputError for shapes that differ and labels without a name.
+    Args:
+        shape: (x, y, z).
+        brain: mask; it gives `brain`.
+        lesion: labels (types.LESION_LABELS). They give a region for each label that occurs, `lesion` (any label),
+            `lesion#1`, `lesion#2`, … (26-connected, largest first, see MIN_LESION_VOXELS) and `shell` (within
+            SHELL_VOXELS of the lesion, not in it). A mask without any lesion leaves `lesion` empty, so that the metrics
+            say that it is missing.
+        t1: image before contrast agent.
+        t1ce: image after it, on the same scale. Both give `enhancing` (T1ce − T1 > delta) and `non_enhancing` (the rest
+            of the brain).
+        delta: in the units of t1 and t1ce.
+
+    Raises:
+        InputError: for shapes that differ and labels without a name.
     """
     for name, array in (("brain", brain), ("lesion", lesion), ("t1", t1), ("t1ce", t1ce)):
         if array is not None and array.shape != tuple(shape):
@@ -67,7 +76,12 @@ def build_regions(
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> Box | None:
-    """Return the smallest box around the mask, wider by margin voxels where the grid allows; None if it is empty."""
+    """Return the smallest box around the mask; None if the mask is empty.
+
+    Args:
+        mask: (x, y, z).
+        margin: by how many voxels the box is wider at each side, where the grid allows.
+    """
     spans = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)

@@ -174,7 +174,15 @@ class RivalFit:
 
 
 def save_rivals(rivals: Rivals, path: Path) -> None:
-    """Write the rivals as arrays without pickle, whole or not at all; raises OutputError."""
+    """Write the rivals as arrays without pickle, whole or not at all.
+
+    Args:
+        rivals: of one model.
+        path: the file, baselines.npz of a run.
+
+    Raises:
+        OutputError: where it cannot be written.
+    """
     parts = {"identity": rivals.identity.to_dict(), "mean": rivals.mean.to_dict()}
     parts |= {name: table.to_dict() for name, table in rivals.tables.items()}
     if rivals.filter is not None:

@@ -45,11 +45,20 @@ def summarise(
     generator: np.random.Generator,
     patient_of: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Return one row for each group of GROUP: n, mean, sd, median, ci_low, ci_high, n_infinite, n_missing.
+    """Return one row for each group of GROUP.
 
-    n: patients with a finite value. sd: sample standard deviation over patients, NaN for one. ci: bootstrap 95 %
-    interval of the mean over patients, NaN for one. n_infinite, n_missing: cases (lesions, where lesion-wise) left out.
-    patient_of: patient of each case; None takes each case as a patient.
+    Args:
+        records: of any predictors.
+        generator: for the bootstrap intervals.
+        patient_of: patient of each case; None takes each case as a patient.
+
+    Returns:
+        The columns of GROUP, n, mean, sd, median, ci_low, ci_high, n_infinite, n_missing. n: patients with a finite
+        value. sd: sample standard deviation over patients, NaN for one. ci: bootstrap 95 % interval of the mean over
+        patients, NaN for one. n_infinite, n_missing: cases (lesions, where lesion-wise) left out.
+
+    Raises:
+        InputError: where patient_of lacks a case.
     """
     values = _by_patient(records, patient_of)
     draws = _Draws(generator)
@@ -89,10 +98,23 @@ def paired_tests(
     A patient's value is the mean over the cases (and lesions) where both predictors have a finite value: the others
     would set other scans against each other.
 
-    One row a test and a group: metric, region, contrast, preset, fit, dimension, data_range, a, b, test, n (patients
-    with finite values of both), statistic, p, p_holm, mean_difference (a − b) with its bootstrap interval ci_low,
-    ci_high, reason. p_holm is corrected over the table's rows of the same test (both tests ask the same question).
-    metrics and regions: which rows; None takes all that have a direction (HIGHER_IS_BETTER).
+    Args:
+        records: of any predictors; the values of a and b are compared.
+        generator: for the bootstrap intervals.
+        patient_of: patient of each case; None takes each case as a patient.
+        metrics: which to test; None takes all that have a direction (HIGHER_IS_BETTER).
+        regions: which to test, single lesions as `lesion-wise`; None takes all.
+        a: the one predictor.
+        b: the other one.
+
+    Returns:
+        One row a test and a group: metric, region, contrast, preset, fit, dimension, data_range, a, b, test, n
+        (patients with finite values of both), statistic, p, p_holm, mean_difference (a − b) with its bootstrap interval
+        ci_low, ci_high, reason. p_holm is corrected over the table's rows of the same test (both tests ask the same
+        question).
+
+    Raises:
+        InputError: where patient_of lacks a case.
     """
     values = _by_patient(_where_both(records, a, b), patient_of)
     values = values[values["metric"].isin(HIGHER_IS_BETTER if metrics is None else metrics)]
@@ -146,7 +168,14 @@ PAIRED: dict[str, Callable[[np.ndarray], Outcome]] = {"paired t": paired_t, "wil
 def independent_t(x: np.ndarray, y: np.ndarray, confidence: float = 0.95) -> dict[str, float | str]:
     """Return Welch's two-sided t-test of two groups of patients.
 
-    Keys: statistic, p, mean_difference (x − y), its confidence interval ci_low and ci_high, n_x, n_y, reason.
+    Args:
+        x: values of the one group's patients (n,).
+        y: values of the other's (m,).
+        confidence: of the interval of the mean difference.
+
+    Returns:
+        statistic, p, mean_difference (x − y), its confidence interval ci_low and ci_high, n_x, n_y, and reason, which
+        says why there is no test.
     """
     row: dict[str, float | str] = dict.fromkeys(("statistic", "p", "mean_difference", "ci_low", "ci_high"), np.nan)
     row |= {"n_x": x.size, "n_y": y.size, "reason": ""}

@@ -15,11 +15,19 @@ noise hardly does."""
 
 
 def tenengrad(images: np.ndarray, data_range: float, threshold: float = THRESHOLD) -> np.ndarray:
-    """Return the sharpness of each axial slice of (x, y, n): the mean over all its pixels of G where G > T, else of 0.
+    """Return the sharpness of each axial slice: the mean over all its pixels of G where G > T, else of 0.
 
     G = √(Gx² + Gy²), the Sobel operators with weights 1 2 1 across, in grey levels: images · 255 / data_range. The
     paper sums over the pixels; its values (7.6 to 21.8) can only be means, and are what real scans have at 448×448.
-    Beyond the border the image is mirrored. T = 0 makes it proportional to the contrast.
+    Beyond the border the image is mirrored.
+
+    Args:
+        images: slices (x, y, n).
+        data_range: of the images, in their units.
+        threshold: T, in grey levels; 0 makes the sharpness proportional to the contrast.
+
+    Returns:
+        (n,), in grey levels.
     """
     grey = np.asarray(images, np.float64) * (GREY_LEVELS / data_range)
     gradient = np.hypot(_sobel(grey, 0), _sobel(grey, 1))

@@ -129,7 +129,14 @@ def smoothed(inputs: Mapping[str, np.ndarray], brain: np.ndarray, edges_mm: Sequ
 
 
 def weighted_mean(cell: np.ndarray, value: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
-    """Return the weighted mean of each cell (size,), what minimises Σ w (v − m)²; NaN for an empty one."""
+    """Return the weighted mean of each cell (size,), what minimises Σ w (v − m)²; NaN for an empty one.
+
+    Args:
+        cell: number of each voxel's cell (n,).
+        value: the voxels' values (n,).
+        weight: their weights (n,), above 0.
+        size: how many cells there are.
+    """
     total = np.bincount(cell, weight, size)
     with np.errstate(invalid="ignore"):
         return np.bincount(cell, weight * value, size) / total
