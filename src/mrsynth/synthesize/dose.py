@@ -24,9 +24,11 @@ FIELD_TOLERANCE = 0.05
 class Doses:
     """What is asked of a model with a condition.
 
-    doses: to make; none: that of each case. b0_tesla: the scanner's field; None: that of each case. seed: of the noise;
-    the same for all doses of a case, so that they differ in nothing but the contrast agent. extrapolate: whether doses
-    and fields outside of what was trained are allowed.
+    Attributes:
+        doses: to make; none: that of each case.
+        b0_tesla: the scanner's field; None: that of each case.
+        seed: of the noise; the same for all doses of a case, so that they differ in nothing but the contrast agent.
+        extrapolate: whether doses and fields outside of what was trained are allowed.
     """
 
     doses: tuple[float, ...] = ()
@@ -36,7 +38,17 @@ class Doses:
 
     @classmethod
     def parse(cls, text: str, b0_tesla: float | None, seed: int, extrapolate: bool) -> Doses:
-        """Return what the options mean; text: doses with commas between, "0.1,0.17". Raises InputError."""
+        """Return what the options mean.
+
+        Args:
+            text: fractions of the full dose with commas between, "0.1,0.17"; one that is there twice counts once.
+            b0_tesla: as in `Doses`.
+            seed: as in `Doses`.
+            extrapolate: as in `Doses`.
+
+        Raises:
+            InputError: where the text is no list of doses above 0 and up to 1.
+        """
         try:
             doses = tuple(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
         except ValueError:
@@ -49,8 +61,17 @@ class Doses:
     def of_case(self, model: Condition, case: str, known: Mapping[str, Any], own_noise: bool = False) -> list[Dosage]:
         """Return the images to make of a case.
 
-        known: the case's own dose and b0_tesla, where they are known. own_noise: whether the noise is another one in
-        each case, by its name. Raises InputError where dose or field are not known, or outside of what was trained.
+        Args:
+            model: the doses and fields that the model was trained on.
+            case: its name.
+            known: the case's own "dose" and "b0_tesla", where they are known.
+            own_noise: whether the noise is another one in each case, by its name.
+
+        Returns:
+            One dosage an image, marked where it lies outside of what was trained.
+
+        Raises:
+            InputError: where dose or field are not known, or lie outside of what was trained and `extrapolate` is off.
         """
         doses = self.doses or ((known["dose"],) if known.get("dose") else ())
         b0_tesla = self.b0_tesla or known.get("b0_tesla")
@@ -85,7 +106,9 @@ class Doses:
 class AtDose(nn.Module):
     """A generator with its condition: noise, native and standard dose (b, 3, x, y, z) → the scan at a dose (b, 1, …).
 
-    net: (noise, native, standard, condition (b, 2)) → residuals of all scales, finest first.
+    Args:
+        net: (noise, native, standard, condition (b, 2)) → residuals of all scales, finest first.
+        dosage: the dose and the field that the net is told.
     """
 
     condition: Tensor
@@ -101,6 +124,15 @@ class AtDose(nn.Module):
 
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Return the noise of a volume (x, y, z), float32, from N(0, 1): drawn at once, so that the tiles in which a volume
-    is computed do not matter."""
+    """Return the noise of a volume, from N(0, 1).
+
+    It is drawn at once, so that the tiles in which a volume is computed do not matter.
+
+    Args:
+        shape: (x, y, z).
+        seed: the same one gives the same noise.
+
+    Returns:
+        The noise (x, y, z), float32.
+    """
     return generator(seed, "noise").standard_normal(shape, dtype=np.float32)

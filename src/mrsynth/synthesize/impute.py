@@ -29,9 +29,11 @@ Policy = Literal["refuse", "zeros"]
 class MissingInputs:
     """What to do where an input is missing.
 
-    policy: "refuse" says so (a model with availability flags needs no leave), "zeros" gives the network the value of
-    the background in its place, as chen2022 does. imputers: contrast → run that makes it; these come first. without:
-    contrasts that are left out on purpose.
+    Attributes:
+        policy: "refuse" says so (a model with availability flags needs no leave); "zeros" gives the network the value
+            of the background in its place, as chen2022 does.
+        imputers: contrast → run that makes it; these come first.
+        without: contrasts that are left out on purpose.
     """
 
     policy: Policy = "refuse"
@@ -45,7 +47,12 @@ REFUSE = MissingInputs()
 
 @dataclass(frozen=True, eq=False)
 class Imputer:
-    """A model that fills a gap. net: gives its network (read when first needed); run: where it comes from."""
+    """A model that fills a gap.
+
+    Attributes:
+        net: gives its network, which is read when it is first needed.
+        run: where it comes from.
+    """
 
     contract: Contract
     net: Callable[[], Callable[[Tensor], Tensor]]
@@ -56,9 +63,11 @@ class Imputer:
 class Supply:
     """Where the inputs of a model come from in one case.
 
-    real: contrasts that the case has, for the model or for those that fill its gaps; read: the images they come from
-    (an ADC may come from several); made: contrasts that other models make, in this order; absent: inputs that the
-    model does without.
+    Attributes:
+        real: contrasts that the case has, for the model or for those that fill its gaps.
+        read: the images they come from (an ADC may come from several).
+        made: contrasts that other models make, in this order.
+        absent: inputs that the model does without.
     """
 
     real: tuple[str, ...]
@@ -73,7 +82,20 @@ def supply_of(
     """Return where a model's inputs come from, in a case that has these images.
 
     At least one input must be real. A gap is filled by its imputer, which may need an image that another imputer makes;
-    the order is found. Raises InputError where no input is there, or one that the model cannot do without is missing.
+    the order is found.
+
+    Args:
+        model: that takes the inputs.
+        names: of the case's images and masks.
+        missing: what to do where an input is missing.
+        imputers: contrast → the contract of the model that makes it.
+
+    Returns:
+        What is read, made and left out. An ADC that the model's steps fit counts as real from two diffusion-weighted
+        images on.
+
+    Raises:
+        InputError: where no input is there, or one is missing that the model cannot do without.
     """
     given = [name for name in in_order(names) if is_contrast(name) and name not in missing.without]
     weighted = [name for name in given if b_of(name) is not None]
@@ -146,10 +168,17 @@ def _refusal(model: Contract, gaps: list[str], given: list[str], why: Mapping[st
 
 
 def network_inputs(model: Contract, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Return the channels (x, y, z) of a model's network from prepared images of the same shape.
+    """Return the channels of a model's network.
 
     A missing image is the low end of the model's range, which is the background in a prepared image (0 in [0, 1]). A
     model with flags gets after each image a channel of 1 where it is there, of 0 where not.
+
+    Args:
+        model: names the inputs, in the order of the channels.
+        images: contrast → prepared image (x, y, z), all of one shape, one at least.
+
+    Returns:
+        The channels (x, y, z).
     """
     shape = next(iter(images.values())).shape
 
@@ -164,9 +193,16 @@ def network_inputs(model: Contract, images: Mapping[str, np.ndarray]) -> list[np
 
 
 def read_imputers(run: Path) -> dict[str, Path]:
-    """Return the imputers that a run names: contrast → run folder; {} where it names none.
+    """Return the imputers that a run names in RUN/imputers.yaml.
 
-    RUN/imputers.yaml holds `contrast: run folder`, relative to the run. Raises ModelError where it cannot be read.
+    Args:
+        run: the run folder. The file holds lines of `contrast: run folder`, the latter relative to the run.
+
+    Returns:
+        Contrast → run folder; {} where the run names none.
+
+    Raises:
+        ModelError: where the file cannot be read, or holds anything else.
     """
     path = Run(run).imputers
     if not path.is_file():
@@ -178,7 +214,17 @@ def read_imputers(run: Path) -> dict[str, Path]:
 
 
 def require_same_space(model: Contract, name: str, imputer: Contract, run: str) -> None:
-    """Raise ModelError where a run cannot make a model's input: another contrast, another preparation or range."""
+    """Refuse a run that cannot make a model's input.
+
+    Args:
+        model: that takes the input.
+        name: the contrast of the input.
+        imputer: the contract of the run that is to make it.
+        run: where the imputer comes from, for the message.
+
+    Raises:
+        ModelError: where the run makes another contrast, or was trained in another preparation or range.
+    """
     if imputer.target != name:
         raise ModelError(
             f"{run} does not make {name}.", found=f"it makes {imputer.target}", do=f"name a run that makes {name}"

@@ -17,8 +17,17 @@ from mrsynth.synthesize.impute import Supply
 
 
 def provenance(synthesizer: Synthesizer, run: Path, like: str | None, units: Units) -> dict[str, Any]:
-    """Return what must be known of a prediction, as fields of `Provenance`: by which model, in which way, and on whom
-    the models that fill its gaps were trained."""
+    """Return what must be known of a prediction: by which model, in which way, and on whom its imputers were trained.
+
+    Args:
+        synthesizer: that predicts.
+        run: the run folder.
+        like: the input whose grid was asked for; None: the first of the model's that is not left out on purpose.
+        units: of the image's values.
+
+    Returns:
+        The fields of `Provenance`.
+    """
     contract, missing = synthesizer.contract, synthesizer.missing
     imputers = {name: imputer.contract for name, imputer in synthesizer.imputers.items()}
     way = Way(
@@ -52,7 +61,16 @@ def provenance(synthesizer: Synthesizer, run: Path, like: str | None, units: Uni
 
 
 def sources_of(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Path]) -> dict[str, Origin]:
-    """Return what each input is (`Synthesizer.sources`); a file that a model made is no scan."""
+    """Return what each input is; a file that a model made is no scan.
+
+    Args:
+        synthesizer: that predicts.
+        supply: where the inputs come from.
+        files: contrast → file.
+
+    Returns:
+        Contrast → origin, as of `Synthesizer.sources`.
+    """
     found = synthesizer.sources(supply)
     made = {name for name, origin in found.items() if origin.source == "scan" and name in files}
     return found | {name: Origin(source="synthetic image") for name in made if why_synthetic(files[name])}
@@ -61,9 +79,21 @@ def sources_of(synthesizer: Synthesizer, supply: Supply, files: Mapping[str, Pat
 def dosages_of(
     synthesizer: Synthesizer, case: str, known: Mapping[str, Any], doses: Doses | None, own_noise: bool = False
 ) -> Sequence[Dosage | None]:
-    """Return what is to be made of a case: one image, or one a dose of a model with a condition.
+    """Return what is to be made of a case.
 
-    Raises InputError where doses are asked of another model, or where dose and field are not known or not trained.
+    Args:
+        synthesizer: that predicts.
+        case: its name.
+        known: the case's own "dose" and "b0_tesla", where they are known.
+        doses: what was asked for; None of a model without a condition.
+        own_noise: whether the noise is another one in each case, by its name.
+
+    Returns:
+        One dosage an image of a model with a condition; else (None,), one image without a dose.
+
+    Raises:
+        InputError: where doses are asked of a model without a condition, or where dose and field are not known or not
+            trained.
     """
     condition = synthesizer.contract.condition
     if condition is not None:
@@ -77,7 +107,21 @@ def dosages_of(
 
 
 def file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
-    """Return the file of an image: out itself, or one in the folder out, named by its dose."""
+    """Return the file of an image.
+
+    Args:
+        out: a NIfTI file, or a folder.
+        target: the contrast of the image.
+        dosage: of the image, None of a model without doses.
+        count: of images that are made of the case.
+
+    Returns:
+        `out` itself where the model takes no dose, or where `out` is a file and the image is alone; else
+        <target>_<dose>.nii.gz in the folder `out`.
+
+    Raises:
+        InputError: where several doses are to go into one file.
+    """
     if dosage is None or (count == 1 and out.name.endswith((".nii", ".nii.gz"))):
         return out
     if out.name.endswith((".nii", ".nii.gz")):
@@ -86,8 +130,21 @@ def file_of(out: Path, target: str, dosage: Dosage | None, count: int) -> Path:
 
 
 def files_of(row: CaseRow, target: str, dosages: Sequence[Dosage | None], bids_like: Path | None) -> list[str]:
-    """Return the files of a case's images below a cohort's folder: one of its name, or a folder of several doses; of a
-    BIDS derivative those that are named after the scan `bids_like`."""
+    """Return the files of a case's images below a cohort's folder.
+
+    Args:
+        row: the case.
+        target: the contrast of the images.
+        dosages: one an image; None of a model without doses.
+        bids_like: of a BIDS derivative, the scan after which its files are named; else None.
+
+    Returns:
+        Relative paths, in the order of the dosages: one file of the case's name, or, for several doses, one each in a
+        folder of that name.
+
+    Raises:
+        InputError: where a file has no name in BIDS.
+    """
     if bids_like is not None:
         doses = [dosage.dose if dosage is not None and len(dosages) > 1 else None for dosage in dosages]
         return [bids_out.derivative_name(bids_like, target, dose) for dose in doses]

@@ -115,7 +115,17 @@ class Synthesizer:
         like: str | None = None,
         units: Units = "range",
     ) -> Iterator[Image]:
-        """Yield a synthetic image, 0 outside the brain, for each dosage; the case is prepared once. See `ready`."""
+        """Yield a synthetic image, 0 outside the brain, for each dosage; the case is prepared once.
+
+        Args:
+            case: as `ready` takes it.
+            dosages: the doses and fields that a model with a condition is told; [None] for another model.
+            like: as in `ready`.
+            units: as in `ready`.
+
+        Raises:
+            InputError: as `ready` does, and where a dosage is missing or is given to a model without a condition.
+        """
         for dosage in dosages:
             self._require_asked(dosage)
         ready = self.ready(case, like, units)
@@ -159,7 +169,12 @@ class Synthesizer:
         return Ready(prepared, supply, like, units, own, mask, tuple(before), tuple(after), remarks)
 
     def image(self, ready: Ready, dosage: Dosage | None = None) -> Image:
-        """Return the synthetic image of a case that is `ready`, 0 outside the brain, on the patient's own grid."""
+        """Return the synthetic image of a case that is `ready`, 0 outside the brain, on the patient's own grid.
+
+        Args:
+            ready: the prepared case.
+            dosage: the dose and the field that a model with a condition is told; None for another model.
+        """
         like, after = ready.like, ready.after
         predicted = self._predicted(ready.prepared, ready.supply, dosage)
         image = ready.prepared.images[ready.supply.real[0]].with_data(predicted, self.contract.target)
@@ -197,17 +212,19 @@ class Synthesizer:
             raise InputError(f"This model {makes} at a dose that it is told.", do="give a dosage (--dose 0.1 --b0 3)")
 
     def supply(self, names: Iterable[str]) -> Supply:
-        """Return where the inputs come from in a case with images of these names.
-
-        Raises InputError where the model cannot predict such a case.
-        """
+        """Return where the inputs come from in a case with such images; raises InputError where they are too few."""
         contracts = {name: imputer.contract for name, imputer in self.imputers.items()}
         return supply_of(self.contract, names, self.missing, contracts)
 
     def place(self, supply: Supply, like: str | None) -> str:
-        """Return the image on whose own grid the result comes back; raises InputError where `like` is not there.
+        """Return the image on whose own grid the result comes back: `like`, by default the first input that is there.
 
-        For a fitted ADC it is that of the lowest b-value.
+        Args:
+            supply: where the case's inputs come from.
+            like: a contrast. For a fitted ADC the image of the lowest b-value is returned.
+
+        Raises:
+            InputError: where `like` is not there.
         """
         if like is not None and like not in (*supply.real, *supply.read):
             taken = ", ".join(supply.real)
@@ -273,7 +290,13 @@ class Synthesizer:
 
 
 def require_units(units: Units, like: str, target: str) -> None:
-    """Raise InputError where the target would take its units from an image of another kind: T1 in Hounsfield units."""
+    """Raise InputError where the target would take its units from an image of another kind: T1 in Hounsfield units.
+
+    Args:
+        units: that were asked for.
+        like: the contrast whose units "input" means.
+        target: the contrast of the synthetic image.
+    """
     kind = "adc" if b_of(like) is not None else like
     if units == "input" and kind != target and {kind, target} & set(PHYSICAL):
         raise InputError(
@@ -286,7 +309,10 @@ def require_units(units: Units, like: str, target: str) -> None:
 def require_voxels(contract: Contract, case: str, prepared: Image) -> None:
     """Raise InputError where the voxels that the network would see are more than VOXEL_TOLERANCE off the trained ones.
 
-    Of a network of axial slices the edges within the slice are looked at.
+    Args:
+        contract: of the model. Of a network of axial slices the edges within the slice are looked at.
+        case: its name, for the message.
+        prepared: an image as the network sees it.
     """
     if contract.voxels_mm is None:
         return
@@ -321,11 +347,19 @@ def load_model(
     missing: MissingInputs = REFUSE,
     allow_unlike: bool = False,
 ) -> Synthesizer:
-    """Load a run folder's model; device: a torch device name, by default a GPU where there is one.
+    """Load a run folder's model.
 
-    inference: how volumes are predicted. missing: what to do where inputs are missing; the imputers that the run itself
-    names (RUN/imputers.yaml) are used too, unless zeros were asked for. Raises ModelError where a model is missing,
-    altered or does not fit, RecipeError for a device that is not there.
+    Args:
+        run: the run folder.
+        device: a torch device name; by default a GPU where there is one, else the CPU.
+        inference: how volumes are predicted.
+        missing: what to do where inputs are missing. The imputers that RUN/imputers.yaml names are used too, unless
+            zeros were asked for.
+        allow_unlike: whether inputs are taken that are unlike those of the training.
+
+    Raises:
+        ModelError: where a model is missing, altered or does not fit.
+        RecipeError: for a device or an engine that is not there.
     """
     run = Path(run)
     device = _require_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -120,7 +120,14 @@ def _say_unlike(case: str, remarks: Sequence[str]) -> None:
 
 
 def by_name(inputs: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the inputs by contrast, or `brain`; raises InputError for what is no contrast, or is given twice."""
+    """Return the inputs by contrast, or `brain`.
+
+    Args:
+        inputs: a spelling of a contrast, or `brain`, → path.
+
+    Raises:
+        InputError: for what is no contrast, or is given twice.
+    """
     found: dict[str, Path] = {}
     for spelling, path in inputs.items():
         name = spelling if spelling == "brain" else contrast_name(spelling)
@@ -132,7 +139,14 @@ def by_name(inputs: Mapping[str, Path]) -> dict[str, Path]:
 
 @contextmanager
 def in_words(case: str) -> Iterator[None]:
-    """Turn what a library could not do with a case into an InputError that names the case."""
+    """Turn what a library could not do with a case into an error in words. Errors of mrsynth and of files pass.
+
+    Args:
+        case: its name, for the message.
+
+    Raises:
+        InputError: in place of any other error; where memory ran out it says what helps.
+    """
     try:
         yield
     except (MrsynthError, OSError):

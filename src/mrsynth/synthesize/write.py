@@ -70,7 +70,16 @@ NIFTI_OR_BOTH = Formats()
 
 
 def require_free(path: Path, formats: Formats) -> None:
-    """Raise InputError or OutputError where the DICOM series of an image cannot be written: before it is computed."""
+    """Refuse a place where the DICOM series of an image cannot be written, before the image is computed.
+
+    Args:
+        path: of the NIfTI file; the series stands in `dicom_folder(path)`.
+        formats: see `Formats.of`; without DICOM nothing is refused.
+
+    Raises:
+        InputError: where JPEG-LS is asked for and nothing can write it.
+        OutputError: where something lies there that is no synthetic series of mrsynth.
+    """
     if formats.dicom:
         from mrsynth.io.dicom.write import require_codec, require_own_series
 
@@ -85,7 +94,12 @@ def dicom_folder(path: Path) -> Path:
 
 
 def is_written(path: Path, formats: Formats) -> bool:
-    """Say whether an image is there in every format."""
+    """Say whether an image is there in every format.
+
+    Args:
+        path: of the NIfTI file; a DICOM series is looked for in `dicom_folder(path)`.
+        formats: see `Formats.of`.
+    """
     return (not formats.nifti or path.exists()) and (not formats.dicom or dicom_folder(path).is_dir())
 
 
@@ -121,6 +135,15 @@ def write_result(
 
 
 def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:
-    """Write a prediction on the patient's own grid, its header saying that it is synthetic (and at which dose)."""
+    """Write a prediction as NIfTI on the patient's own grid; its header says that it is synthetic, and at which dose.
+
+    Args:
+        image: the prediction.
+        path: of the file, .nii or .nii.gz.
+        dosage: that the model was told; None of a model without doses.
+
+    Raises:
+        OutputError: as `write_image` does.
+    """
     what = image.contrast if dosage is None else f"{image.contrast} {dosage.words()}"
     write_image(image, path, description=f"SYNTHETIC {what} mrsynth {mrsynth.__version__}, not for diagnosis")
