@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case
 from mrsynth.io.contract import Contract, InputSeen

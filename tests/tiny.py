@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
 from mrsynth.recipes.sections import TrainSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.image import Case
 from mrsynth.core.seeds import generator
 from mrsynth.io import CaseRow, PreparedCohort

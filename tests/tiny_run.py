@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import dicom_factory as factory
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.model import save_model
 from mrsynth.nets import build_net
 from mrsynth.steps import complete_steps

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.index.find import index_folder
 from mrsynth.io import write_cohort
 from mrsynth.recipes.recipe import dump_recipe, load_recipe

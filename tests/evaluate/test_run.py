@@ -17,7 +17,7 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.cli import main
 from mrsynth.core.errors import InputError, ModelError, OutputError
 from mrsynth.core.jobs import Workers

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from laws import ball
+from small_cases import ball
 from mrsynth.metrics.noise_level import grain_sd, residual_sd
 
 SHAPE = (40, 44, 24)

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage, signal
 from skimage.metrics import structural_similarity
 
-from laws import ball
+from small_cases import ball
 from mrsynth.core.errors import InputError
 from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair, independent_t
 from mrsynth.metrics.noise_level import grain_sd

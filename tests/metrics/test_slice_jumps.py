@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from laws import ball
+from small_cases import ball
 from mrsynth.metrics.slice_jumps import mean_step, slice_jump_ratio
 
 SHAPE = (36, 36, 36)

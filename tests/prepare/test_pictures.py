@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.prepare.pictures import Snapshots, pictures_of
 from mrsynth.steps import run_steps
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, write_image
 from mrsynth.prepare.plan import Plan

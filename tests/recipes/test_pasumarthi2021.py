@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laws import ball, brain_case
+from small_cases import ball, brain_case
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.image import Case
 from mrsynth.core.progress import listening

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laws import ball, brain_case
+from small_cases import ball, brain_case
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.image import Image
 from mrsynth.core.settings import parse

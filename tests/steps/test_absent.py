@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.steps import complete_steps, run_steps
 from mrsynth.steps.absent import steps_without

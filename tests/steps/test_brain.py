@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from laws import ball, brain_case
+from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case
 from mrsynth.core.seeds import generator

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.exposure import equalize_hist
 
-from laws import ball
+from small_cases import ball
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.steps import run_steps

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from laws import ball, brain_case
+from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.steps import invert_steps, parse_steps, run_steps

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case
 from mrsynth.steps import learn_steps, learns, run_steps

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laws import ball, brain_case
+from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Image
 from mrsynth.steps import invert_steps, parse_steps, run_steps

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from laws import ball, brain_case
+from small_cases import ball, brain_case
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.steps import invert_steps, run_steps

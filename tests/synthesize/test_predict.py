@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.image import Case, Image
 from mrsynth.model import Contract

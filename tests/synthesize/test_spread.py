@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.model import Contract
 from mrsynth.nets import Ensemble, Network

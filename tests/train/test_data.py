@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from laws import brain_case
+from small_cases import brain_case
 from mrsynth.core.errors import CohortError
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.io.prepared_inputs import describe_inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -52,6 +53,10 @@ NETS: dict[str, Callable[..., Network]] = {
 }
 
 
+MAX_PARAMETERS = 1 << 30
+"""Largest network that is built: 4 GiB of weights, ten times the largest of the papers."""
+
+
 def build_net(name: str, *, generator: torch.Generator | None = None, **settings: Any) -> Network:
     """Build a network by name and draw its first weights as it says (`Network.first_weights`).
 
@@ -71,12 +76,26 @@ def build_net(name: str, *, generator: torch.Generator | None = None, **settings
             f"Unknown network '{name}'.", expected="one of " + ", ".join(NETS), do=nearest(name, list(NETS))
         )
     try:
+        _require_buildable(name, settings)
         net = NETS[name](**settings)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"Network {name}: {error}.", found=settings) from error
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise RecipeError(f"Network {name}: {str(error).splitlines()[0]}.", found=settings) from error
     if net.first_weights is not None:
         initialise(net, net.first_weights, generator)
     return net
+
+
+def _require_buildable(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a network without channels, or too large, before memory is taken: settings may be a stranger's."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers without channels
+        sizes = [parameter.numel() for parameter in NETS[name](**settings).parameters()]
+    if not all(sizes):
+        raise RecipeError(f"Network {name}: a layer has no channel.", found=dict(settings))
+    if sum(sizes) > MAX_PARAMETERS:
+        raise RecipeError(
+            f"Network {name} is too large.", found=f"{sum(sizes)} parameters", expected=f"at most {MAX_PARAMETERS}"
+        )
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Small cases with known content, for tests of laws."""
+"""Small cases with known content, for tests."""
 
 from __future__ import annotations
 
