@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case
 from mrsynth.io.contract import Contract, InputSeen
 from mrsynth.likeness import differences, measure, seen_in
 from mrsynth.steps import run_steps
 from mrsynth.synthesize import Synthesizer
+from small_cases import brain_case
 from tiny import STEPS, trained
 
 Arrays = dict[str, np.ndarray]

@@ -8,11 +8,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from small_cases import brain_case
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
 from mrsynth.recipes.sections import TrainSettings
 from mrsynth.steps import complete_steps, run_steps
+from small_cases import brain_case
 
 STEPS = [
     {"brain_mask": {"source": "auto", "max_fraction": 0.6}},

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from small_cases import brain_case
 from mrsynth.core.image import Case
 from mrsynth.core.seeds import generator
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.steps import complete_steps, run_steps
+from small_cases import brain_case
 
 STEPS = [
     {"brain_mask": {"source": "auto"}},

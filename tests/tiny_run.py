@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 import dicom_factory as factory
-from small_cases import brain_case
 from mrsynth.model import save_model
 from mrsynth.nets import build_net
 from mrsynth.steps import complete_steps
+from small_cases import brain_case
 from tiny import STEPS, trained
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from small_cases import brain_case
 from mrsynth.index.find import index_folder
 from mrsynth.io import write_cohort
 from mrsynth.recipes.recipe import dump_recipe, load_recipe
+from small_cases import brain_case
 from tiny import STEPS, write_scan
 
 NAMES = {"t1": "t1n", "t2": "t2w", "flair": "t2f"}

@@ -17,7 +17,6 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from small_cases import brain_case
 from mrsynth.cli import main
 from mrsynth.core.errors import InputError, ModelError, OutputError
 from mrsynth.core.jobs import Workers
@@ -37,6 +36,7 @@ from mrsynth.steps import complete_steps, run_steps
 from mrsynth.synthesize import MissingInputs
 from mrsynth.synthesize.run import Place, synthesize_cohort
 from mrsynth.synthesize.write import write_prediction
+from small_cases import brain_case
 from tiny import STEPS, trained
 from tiny_predictions import predicted
 

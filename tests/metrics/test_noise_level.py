@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from small_cases import ball
 from mrsynth.metrics.noise_level import grain_sd, residual_sd
+from small_cases import ball
 
 SHAPE = (40, 44, 24)
 INSIDE = ball(SHAPE, 11)

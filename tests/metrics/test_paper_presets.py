@@ -9,11 +9,11 @@ import pytest
 from scipy import ndimage, signal
 from skimage.metrics import structural_similarity
 
-from small_cases import ball
 from mrsynth.core.errors import InputError
 from mrsynth.metrics import MetricRecord, PairInfo, build_regions, evaluate_pair, independent_t
 from mrsynth.metrics.noise_level import grain_sd
 from mrsynth.metrics.tenengrad import tenengrad
+from small_cases import ball
 
 SHAPE = (28, 30, 26)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from small_cases import ball
 from mrsynth.metrics.slice_jumps import mean_step, slice_jump_ratio
+from small_cases import ball
 
 SHAPE = (36, 36, 36)
 INSIDE = ball(SHAPE, 14)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from small_cases import brain_case
 from mrsynth.prepare.pictures import Snapshots, pictures_of
 from mrsynth.steps import run_steps
+from small_cases import brain_case
 
 
 @pytest.fixture

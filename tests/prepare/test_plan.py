@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, write_image
 from mrsynth.prepare.plan import Plan
@@ -15,6 +14,7 @@ from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.steps import parse_steps
 from mrsynth.steps.needs import contrasts_to_read
+from small_cases import brain_case
 
 
 def row(*names: str, case: str = "a", split: str = "train") -> CaseRow:

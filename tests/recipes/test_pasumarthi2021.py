@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from small_cases import ball, brain_case
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.image import Case
 from mrsynth.core.progress import listening
@@ -24,6 +23,7 @@ from mrsynth.recipes.recipe import Recipe, dump_recipe, load_recipe
 from mrsynth.steps import run_steps
 from mrsynth.synthesize import load_model
 from mrsynth.train.run import train
+from small_cases import ball, brain_case
 
 SMALL = (
     "prepare=[{brain_mask: {source: auto, max_fraction: 0.6}}, {q95: {like: {t1ce: t1, t1ld: t1}}}]",

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from small_cases import ball, brain_case
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.image import Image
 from mrsynth.core.settings import parse
@@ -25,6 +24,7 @@ from mrsynth.reproduce.records import Figures
 from mrsynth.reproduce.scans import Scans, choose_cases, largest_part, read_scans, tumour_ml
 from mrsynth.reproduce.study import JobSettings
 from mrsynth.steps import complete_steps
+from small_cases import ball, brain_case
 from tiny import trained
 from tiny_predictions import predicted
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.steps import complete_steps, run_steps
 from mrsynth.steps.absent import steps_without
+from small_cases import brain_case
 
 STEPS = [
     {"adc": {}},

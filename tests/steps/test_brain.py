@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case
 from mrsynth.core.seeds import generator
@@ -20,6 +19,7 @@ from mrsynth.phantom.draw import SubjectSettings
 from mrsynth.steps import brain_deepbet, invert_steps, parse_steps, run_steps
 from mrsynth.steps.brain import choose_source
 from mrsynth.steps.brain_external import PROGRAMS
+from small_cases import ball, brain_case
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from skimage.exposure import equalize_hist
 
-from small_cases import ball
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.steps import run_steps
+from small_cases import ball
 
 
 def tissue_case(noise: float = 0.05, seed: int = 0) -> Case:

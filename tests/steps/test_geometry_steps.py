@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.steps import invert_steps, parse_steps, run_steps
 from mrsynth.steps.reorient import axis_codes
 from mrsynth.steps.template import template, template_grid
 from mrsynth.steps.transform import crop_or_pad, on_all
+from small_cases import ball, brain_case
 
 TILTED = np.array([[0.98, -0.1, 0.2, -20], [0.1, 1.2, 0.3, 5], [-0.1, 0.1, 2.5, 3], [0, 0, 0, 1]])
 """Oblique, anisotropic and sheared."""

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.steps import complete_steps, invert_steps, parse_steps, run_steps
+from small_cases import ball, brain_case
 
 LANDMARKS = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
 STEPS: dict[str, dict[str, Any]] = {

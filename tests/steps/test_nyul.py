@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Case
 from mrsynth.steps import learn_steps, learns, run_steps
+from small_cases import brain_case
 
 BRAIN = {"brain_mask": {}}
 STEPS = [BRAIN, {"nyul": {}}]

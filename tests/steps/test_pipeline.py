@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from small_cases import ball, brain_case
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.image import Image
 from mrsynth.steps import invert_steps, parse_steps, run_steps
 from mrsynth.steps.resize import resize_slices
 from mrsynth.steps.transform import crop_or_pad
+from small_cases import ball, brain_case
 
 OSMAN = [
     {"brain_mask": {"source": "auto", "max_fraction": 0.6}},

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
@@ -17,6 +16,7 @@ from mrsynth.phantom import simulate_subject
 from mrsynth.phantom.draw import SubjectSettings
 from mrsynth.steps import invert_steps, run_steps
 from mrsynth.steps.radiometric import fit_scale
+from small_cases import brain_case
 
 
 def pair(factor: float, enhancing: float, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.steps import run_steps
+from small_cases import brain_case
 
 BRAIN = {"brain_mask": {}}
 

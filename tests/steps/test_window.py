@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from small_cases import ball, brain_case
 from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.steps import invert_steps, run_steps
+from small_cases import ball, brain_case
 
 
 def ct_case(seed: int = 0) -> Case:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.image import Case, Image
 from mrsynth.model import Contract
@@ -15,6 +14,7 @@ from mrsynth.steps import run_on_grid_of, run_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.impute import Imputer
 from mrsynth.synthesize.predict import require_units
+from small_cases import brain_case
 from tiny import STEPS, trained
 
 CONTRACT = Contract(

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from small_cases import brain_case
 from mrsynth.core.errors import InputError
 from mrsynth.model import Contract
 from mrsynth.nets import Ensemble, Network
 from mrsynth.synthesize import Synthesizer
 from mrsynth.synthesize.spread import spread
+from small_cases import brain_case
 from tiny import STEPS, trained
 
 CONTRACT = Contract(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from small_cases import brain_case
 from mrsynth.core.errors import CohortError
 from mrsynth.io import CaseRow, PreparedCohort
 from mrsynth.io.prepared_inputs import describe_inputs
@@ -16,6 +15,7 @@ from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.steps import run_steps
 from mrsynth.train.folds import train_folds
 from mrsynth.train.run import train
+from small_cases import brain_case
 from tiny import SPLITS, tiny_recipe
 
 
