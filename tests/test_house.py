@@ -36,9 +36,6 @@ TOPICS: dict[str, set[str]] = {
 }
 """Tests of a room whose subject is no single file of it."""
 
-UNDOCUMENTED: set[str] = set()
-"""Rooms whose public functions do not all document their arguments yet."""
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -115,10 +112,7 @@ def lines(path: Path) -> int:
 @pytest.mark.parametrize("name", sorted({room(path) for path in SOURCES}))
 def test_public_functions_document_their_arguments(name):
     wrong = [line for path in SOURCES if room(path) == name for line in undocumented(path)]
-    if name in UNDOCUMENTED and wrong:
-        pytest.xfail(f"{len(wrong)} functions of {name} do not yet say what their arguments are")
     assert not wrong
-    assert name not in UNDOCUMENTED, f"{name} is done: strike it from UNDOCUMENTED"
 
 
 def test_every_test_file_is_that_of_a_module_or_of_a_named_topic():
@@ -146,7 +140,7 @@ def test_a_constant_that_other_files_import_has_one_home():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mrsynth."):
                 for alias in node.names:
-                    if alias.name.isupper() and alias.name != "COLUMNS":  # a table's own
+                    if alias.name.isupper():
                         homes[alias.name].add(defined_in(node.module, alias.name))
     assert not {name: sorted(where) for name, where in homes.items() if len(where) > 1}
 
