@@ -72,7 +72,7 @@ def test_no_lesion_leaves_an_empty_region_and_no_mask_leaves_none() -> None:
     assert list(build_regions(SHAPE, None)) == ["volume"]
 
 
-@pytest.mark.parametrize("bad", [np.full(SHAPE, 9), np.full(SHAPE, 0.5), np.zeros((3, 3, 3))])
+@pytest.mark.parametrize("bad", [np.full(SHAPE, 99), np.full(SHAPE, 0.5), np.zeros((3, 3, 3))])
 def test_bad_masks_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(InputError):
         build_regions(SHAPE, brain_mask(), bad)

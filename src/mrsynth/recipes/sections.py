@@ -120,7 +120,7 @@ class TrainSettings(Settings):
 
     epochs: int = Field(ge=1, le=10**7)
     batch_size: int = Field(ge=1, le=2**16)
-    learning_rate: float = Field(gt=0, le=1e6)
+    learning_rate: float = Field(gt=0, le=1e30)
     betas: tuple[Beta, Beta]
     patience: int = Field(ge=1)
     samples_per_epoch: int | None = Field(ge=1)
