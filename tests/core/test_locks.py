@@ -214,3 +214,25 @@ def test_a_process_is_known_by_its_number_and_its_start():
 def test_helpers_of_a_training_on_several_devices_take_no_lock(monkeypatch, tmp_path: Path, rank: str, helper: bool):
     monkeypatch.setenv("LOCAL_RANK", rank)
     assert locks.is_helper() == helper
+
+
+def test_a_thread_waits_for_another_one_as_it_does_for_a_process(tmp_path: Path):
+    """A file that several write in turn: whoever may wait is not refused because the other is of the same process."""
+    order: list[str] = []
+    began = threading.Event()
+
+    def first() -> None:
+        with writing_file(tmp_path / "list.json", "synthesize", wait_s=5):
+            began.set()
+            threading.Event().wait(0.2)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    began.wait(5)
+    with pytest.raises(OutputError, match="another thread"), writing_file(tmp_path / "list.json", "synthesize"):
+        pass
+    with writing_file(tmp_path / "list.json", "synthesize", wait_s=5):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]

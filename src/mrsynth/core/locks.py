@@ -163,7 +163,7 @@ def is_helper() -> bool:
 @contextmanager
 def _locked(path: Path, verb: str, shown: str, wait_s: float = 0.0) -> Iterator[None]:
     place = Path(os.path.realpath(path.parent)) / path.name
-    held = _nested(place, shown)
+    held = _nested(place, shown, time.monotonic() + wait_s)
     made: list[Path] = []
     if held is None:
         made = _make_folder(place.parent, shown)
@@ -192,16 +192,22 @@ def _locked(path: Path, verb: str, shown: str, wait_s: float = 0.0) -> Iterator[
                     folder.rmdir()
 
 
-def _nested(place: Path, shown: str) -> _Held | None:
-    """Return the lock that this thread holds already, one block deeper; raises OutputError for another thread's."""
-    with _TABLE:
-        held = _HELD.get(place)
-        if held is None or held.pid != os.getpid():
-            return None
-        if held.thread != threading.get_ident():
+def _nested(place: Path, shown: str, until: float) -> _Held | None:
+    """Return the lock that this thread holds already, one block deeper, None where this process holds none.
+
+    Raises OutputError where another thread still holds it at the time `until`, by the monotonic clock.
+    """
+    while True:
+        with _TABLE:
+            held = _HELD.get(place)
+            if held is None or held.pid != os.getpid():
+                return None
+            if held.thread == threading.get_ident():
+                held.depth += 1
+                return held
+        if time.monotonic() >= until:
             raise _refused(shown, held.lock, "another thread of this process")
-        held.depth += 1
-        return held
+        time.sleep(WAIT_S)
 
 
 def _make_folder(folder: Path, shown: str) -> list[Path]:
