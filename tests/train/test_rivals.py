@@ -30,6 +30,13 @@ def test_the_loss_of_a_voxel_is_that_of_the_recipes_last_stage(recipe: str, kind
     assert (loss.kind, loss.local) == (kind, pytest.approx(local))
 
 
+@pytest.mark.parametrize(("likelihood", "kind"), [("laplace_nll", "absolute"), ("gaussian_nll", "squared")])
+def test_a_likelihood_asks_for_what_its_distribution_has_in_the_middle(likelihood, kind) -> None:
+    loss = point_loss(load_recipe("osman2022", ["loss.mse=0", f"loss.{likelihood}=1"]))
+    assert loss is not None
+    assert (loss.kind, loss.local) == (kind, 0)
+
+
 def test_a_loss_of_patches_or_features_has_none() -> None:
     assert point_loss(load_recipe("pinetz2023")) is None
     assert point_loss(load_recipe("li2022")) is None or "mse" in load_recipe("li2022").loss

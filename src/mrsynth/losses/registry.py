@@ -11,6 +11,7 @@ from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest, parse
 from mrsynth.losses.contextual import ContextualTerm
 from mrsynth.losses.enhancement import EnhancementMAE
+from mrsynth.losses.likelihood import GaussianNLL, LaplaceNLL
 from mrsynth.losses.noise import PatchWasserstein
 from mrsynth.losses.perceptual import PerceptualTerm
 from mrsynth.losses.pixel import Loss, bce, mae, mse
@@ -29,6 +30,8 @@ LOSSES: dict[str, Loss | type[LossTerm]] = {
     "contextual": ContextualTerm,
     "perceptual": PerceptualTerm,
     "patch_wasserstein": PatchWasserstein,
+    "laplace_nll": LaplaceNLL,
+    "gaussian_nll": GaussianNLL,
 }
 """The table of losses: name → function, or the settings that build one."""
 
@@ -51,21 +54,31 @@ def build_loss(
         RecipeError: names the nearest loss or setting.
     """
     weighted = build_terms(terms, inputs, features)
+    scaled = any(takes_scale(term) for _, term in weighted)
 
     def total(prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
         """Return the weighted sum.
 
         Args:
-            prediction: the network's image.
+            prediction: the network's image; of a network that also returns a log scale, that is the second channel,
+                which only the losses see that take it.
             target: the true image.
             inputs: the contrasts in the recipe's order, as they were before any of them was dropped.
         """
-        first, *rest = [weight * term(prediction, target, inputs) for weight, term in weighted]
+        image = prediction[:, :1] if scaled else prediction
+        first, *rest = [
+            weight * term(prediction if takes_scale(term) else image, target, inputs) for weight, term in weighted
+        ]
         for value in rest:
             first = first + value
         return first
 
     return total
+
+
+def takes_scale(loss: Loss) -> bool:
+    """Say whether a loss looks at the log scale that some networks return beside the image."""
+    return getattr(loss, "TAKES_SCALE", False)
 
 
 def build_terms(

@@ -33,17 +33,22 @@ def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> Non
     save_rivals(fit.finish(), path)
 
 
+ABSOLUTE, SQUARED = ("mae", "laplace_nll"), ("mse", "bce", "gaussian_nll")
+"""Losses whose least value one voxel has at the median, and at the mean."""
+
+
 def point_loss(recipe: Recipe) -> PointLoss | None:
     """Return the part of the recipe's loss, in its last stage, that a predictor of one voxel can minimise.
 
-    Squared and cross-entropy errors ask for the mean, absolute ones for the median; `enhancement_mae` weighs the voxels
-    that enhance. None where the loss compares neighbourhoods or features alone.
+    Squared and cross-entropy errors and Gaussian likelihoods ask for the mean, absolute errors and Laplacian ones for
+    the median; `enhancement_mae` weighs the voxels that enhance. None where the loss compares neighbourhoods or
+    features alone.
     """
     terms: Mapping[str, Any] = stage_terms(recipe.loss, {})
     for stage in stages_in_order(recipe.train).values():
         terms = stage_terms(recipe.loss, stage.loss)
     weight = {name: float(spec["weight"]) for name, spec in terms.items()}
-    absolute, squared = weight.get("mae", 0.0), weight.get("mse", 0.0) + weight.get("bce", 0.0)
+    absolute, squared = (sum(weight.get(name, 0.0) for name in kind) for kind in (ABSOLUTE, SQUARED))
     local = weight.get("enhancement_mae", 0.0)
     if local > 0 and "t1" in recipe.task.inputs:
         everywhere = absolute or squared
