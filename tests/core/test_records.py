@@ -43,6 +43,20 @@ def test_an_earlier_version_is_read_in_todays_words(tmp_path: Path):
     assert [entry.case for entry in Listing.read(tmp_path / "x.json").entries] == ["a", "b"]
 
 
+class Lasting(Listing):
+    VERSION: ClassVar[int] = 3
+    SAME_SINCE: ClassVar[int] = 2
+
+
+def test_an_earlier_version_that_says_the_same_is_read_as_it_stands(tmp_path: Path):
+    for version, entries in ((1, '"names": ["a"]'), (2, '"entries": [{"case": "a"}]')):
+        (tmp_path / "x.json").write_text(f'{{"mrsynth": {{"record": "listing", "version": {version}}}, {entries}}}')
+        assert [entry.case for entry in Lasting.read(tmp_path / "x.json").entries] == ["a"]
+    (tmp_path / "x.json").write_text('{"entries": []}')
+    with pytest.raises(CohortError, match="an earlier version"):
+        Lasting.read(tmp_path / "x.json")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrsynth.core.errors import InputError, OutputError
-from mrsynth.metrics.record import COLUMNS, MetricRecord, frame_records, read_records, records_frame, write_records
+from mrsynth.metrics.record import COLUMNS, MetricRecord, read_records, records_frame, write_records
 
 ONE = MetricRecord(
     metric="psnr",
@@ -46,7 +46,12 @@ def test_round_trip(
     records = [ONE, replace(ONE, value=value, case=case, data_range=data_range, n=n, reason='a, "b"')]
     write_records(records, path)
     assert read_records(path) == records
-    assert frame_records(records_frame(records)) == records
+    frame = records_frame(records)
+    assert list(frame) == list(COLUMNS)
+    assert frame["value"].isna().tolist() == [False, value is None]
+    assert [
+        MetricRecord(**{**row, "value": r.value}) for row, r in zip(frame.to_dict("records"), records, strict=True)
+    ] == records
 
 
 def test_missing_is_an_empty_cell_and_infinite_is_inf(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mrsynth.core.errors import InputError, MrsynthError
-from mrsynth.core.files import json_text, write_text
+from mrsynth.core.files import json_text, why_unsafe, write_text
 from mrsynth.core.text import shortened
 
 KEY = "mrsynth"
@@ -22,6 +22,25 @@ KEY = "mrsynth"
 
 MAX_OBJECT_BYTES = 1 << 28
 """A larger file of JSON is refused unread: many times what a cohort of 10 000 cases needs."""
+
+
+def _of_a_neighbour(name: str) -> str:
+    if reason := why_unsafe(name):
+        raise ValueError(f"expected the name of a file beside it, found {reason}")
+    return name
+
+
+def _rising(values: tuple[float, float]) -> tuple[float, float]:
+    if not values[0] < values[1]:
+        raise ValueError("expected low < high")
+    return values
+
+
+FileName = Annotated[str, AfterValidator(_of_a_neighbour)]
+"""The name of a file beside the record's own."""
+
+Limits = Annotated[tuple[float, float], AfterValidator(_rising)]
+"""The lowest and the highest value of a scale."""
 
 
 class Part(BaseModel):
@@ -36,6 +55,7 @@ class Record(Part):
     Attributes:
         RECORD: what the file is, in a word or two; it stands in the file ("run", "predictions").
         VERSION: raised whenever an older reader would misunderstand the file.
+        SAME_SINCE: the earliest version whose content reads as it stands; 0 for files from before records had one.
         DO: what you do about a file that cannot be used, for the message.
         ERROR: the kind of error that such a file raises.
         MAX_BYTES: a larger file is refused unread.
@@ -43,6 +63,7 @@ class Record(Part):
 
     RECORD: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    SAME_SINCE: ClassVar[int | None] = None
     DO: ClassVar[str]
     ERROR: ClassVar[type[MrsynthError]] = InputError
     MAX_BYTES: ClassVar[int] = MAX_OBJECT_BYTES
@@ -89,7 +110,7 @@ class Record(Part):
                 expected=f"at most {cls.VERSION}",
                 do="update mrsynth",
             )
-        if version < cls.VERSION:
+        if version < (cls.VERSION if cls.SAME_SINCE is None else cls.SAME_SINCE):
             upgraded = cls.upgraded(content, version)
             if upgraded is None:
                 raise cls.ERROR(

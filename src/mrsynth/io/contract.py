@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from mrsynth.core.errors import ModelError, MrsynthError
-from mrsynth.core.records import Part, Record
+from mrsynth.core.records import Limits, Part, Record
 from mrsynth.core.settings import PredictSettings
 from mrsynth.core.types import is_contrast
 from mrsynth.io.run import Began, Sha256, Training
@@ -99,7 +99,7 @@ class Contract(Record):
     predict: PredictSettings = PredictSettings()
     condition: Condition | None = None
     steps: list[dict[str, Any]]
-    range: tuple[float, float]
+    range: Limits
     intensity: list[dict[str, Any]]
     seen: dict[str, InputSeen] | None = None
     began: Began = Began(data_fingerprint="", started="")
@@ -116,13 +116,6 @@ class Contract(Record):
         if len(set(listed)) != len(listed):
             raise ValueError("one of them stands there twice")
         return names
-
-    @field_validator("range")
-    @classmethod
-    def _rises(cls, values: tuple[float, float]) -> tuple[float, float]:
-        if not values[0] < values[1]:
-            raise ValueError("expected the lowest and the highest value")
-        return values
 
     @classmethod
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from mrsynth.core.files import why_unsafe
-from mrsynth.core.records import Part, Record
+from mrsynth.core.records import FileName, Limits, Part, Record
 
 EVALUATE = "run `mrsynth evaluate` again"
 
@@ -195,31 +194,17 @@ class PanelEntry(Part):
 
     case: str
     patient: str
-    file: str
+    file: FileName
     slice_index: int = Field(ge=0)
     axis: str
     pixel_mm: tuple[float, float]
     input_contrast: str
     target_contrast: str
-    window: tuple[float, float]
+    window: Limits
     psnr: float
     ssim: float
     mae: float
     note: str = ""
-
-    @field_validator("file")
-    @classmethod
-    def _stays_inside(cls, name: str) -> str:
-        if reason := why_unsafe(name):
-            raise ValueError(f"expected the name of a file beside it, found {reason}")
-        return name
-
-    @field_validator("window")
-    @classmethod
-    def _rises(cls, window: tuple[float, float]) -> tuple[float, float]:
-        if not window[0] < window[1]:
-            raise ValueError("the grey window is not usable, expected low < high")
-        return window
 
 
 class PanelsRecord(Record):

@@ -70,6 +70,7 @@ class CaseRecord(Record):
     """
 
     RECORD: ClassVar[str] = "prepared case"
+    SAME_SINCE: ClassVar[int] = 0
     DO: ClassVar[str] = AGAIN
     ERROR: ClassVar[type[MrsynthError]] = CohortError
     MAX_BYTES: ClassVar[int] = 1 << 26
@@ -103,19 +104,6 @@ class CaseRecord(Record):
         if len({image.shape for image in self.images.values()}) != 1:
             raise ValueError("images that differ in shape")
         return self
-
-    @classmethod
-    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return a case's record from before its arrays had checksums.
-
-        Args:
-            content: the parsed JSON.
-            version: of the record; 0, for records of before had none.
-
-        Returns:
-            The same content.
-        """
-        return content
 
 
 class PreparedRecord(Record):

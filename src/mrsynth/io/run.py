@@ -278,6 +278,7 @@ class RunRecord(Record):
     """
 
     RECORD: ClassVar[str] = "run"
+    SAME_SINCE: ClassVar[int] = 0
     DO: ClassVar[str] = "copy the whole run folder again, or train again into another folder"
     ERROR: ClassVar[type[MrsynthError]] = ModelError
 
@@ -298,16 +299,3 @@ class RunRecord(Record):
     def _side_by_side(self) -> dict[str, Any]:
         training = {} if self.training is None else self.training.model_dump(mode="json")
         return {**training, **self.began.model_dump(mode="json")}
-
-    @classmethod
-    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before: it said the same without a version.
-
-        Args:
-            content: the parsed JSON.
-            version: of the record; 0, for records of before had none.
-
-        Returns:
-            The same content.
-        """
-        return content

@@ -9,7 +9,6 @@ from mrsynth.metrics.presets import PRESETS, evaluate_pair
 from mrsynth.metrics.record import (
     COLUMNS,
     MetricRecord,
-    frame_records,
     is_metrics_table,
     read_records,
     records_frame,
@@ -29,7 +28,6 @@ __all__ = [
     "best_rivals",
     "build_regions",
     "evaluate_pair",
-    "frame_records",
     "independent_t",
     "is_metrics_table",
     "paired_tests",

@@ -90,18 +90,10 @@ def records_frame(records: Iterable[MetricRecord]) -> pd.DataFrame:
     return frame.astype({"value": float, "data_range": float})
 
 
-def frame_records(frame: pd.DataFrame) -> list[MetricRecord]:
-    """Return the records of a table made by `records_frame`."""
-    rows = frame[list(COLUMNS)].to_dict("records")
-    return [_record({str(key): cell for key, cell in row.items()}, f"row {i}") for i, row in enumerate(rows)]
-
-
 def _record(row: dict[str, object], where: str) -> MetricRecord:
     cells = dict(row)
     try:
-        value = cells["value"]
-        empty = value is None or value == "" or value != value  # NaN in a frame
-        cells["value"] = None if empty else float(str(value))
+        cells["value"] = None if cells["value"] == "" else float(str(cells["value"]))
         cells["data_range"] = float(str(cells["data_range"]))
         cells["dimension"] = int(str(cells["dimension"]))
         cells["n"] = int(str(cells["n"]))

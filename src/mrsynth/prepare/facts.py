@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -52,6 +52,7 @@ class Facts(Record):
     """
 
     RECORD: ClassVar[str] = "facts of a prepared case"
+    SAME_SINCE: ClassVar[int] = 0
     DO: ClassVar[str] = "remove its folder and run mrsynth prepare again"
     MAX_BYTES: ClassVar[int] = 1 << 24
 
@@ -68,16 +69,6 @@ class Facts(Record):
         if self.reference not in self.contrasts:
             raise ValueError("a reference that was not prepared")
         return self
-
-    @classmethod
-    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return facts from before records had versions: they say the same.
-
-        Args:
-            content: of the file.
-            version: that the file names.
-        """
-        return content
 
 
 @dataclass(frozen=True)

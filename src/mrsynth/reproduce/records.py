@@ -11,11 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mrsynth.core.errors import InputError
-from mrsynth.core.files import why_unsafe
-from mrsynth.core.records import Part, Record
+from mrsynth.core.records import FileName, Part, Record
 
 AGAIN = "run `mrsynth reproduce` with --tables-only, which writes it anew"
 ItemState = Literal["done", "failed", "begun", "not run", "published"]
@@ -24,17 +23,8 @@ ItemState = Literal["done", "failed", "begun", "not run", "published"]
 class StudyFile(Record):
     """A file of a study. Those of before had no version and the same words."""
 
+    SAME_SINCE: ClassVar[int] = 0
     DO: ClassVar[str] = AGAIN
-
-    @classmethod
-    def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the file of before, which says the same.
-
-        Args:
-            content: the parsed JSON.
-            version: of the file; 0 where it has none.
-        """
-        return content
 
 
 class State(StudyFile):
@@ -260,16 +250,9 @@ class Figure(Part):
     name: str
     title: str
     cases: list[str] = Field(default_factory=list)
-    file: str | None
+    file: FileName | None
     alt: str = ""
     why: str = ""
-
-    @field_validator("file")
-    @classmethod
-    def _stays_inside(cls, name: str | None) -> str | None:
-        if name is not None and (reason := why_unsafe(name)):
-            raise ValueError(f"expected the name of a file beside it, found {reason}")
-        return name
 
 
 class Figures(StudyFile):
