@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.naming import is_unsure
 
 from mrsynth.index.agent import GIVEN, NONE, PART, agent_by_tags, agent_by_words, judge_agent
 
@@ -39,7 +40,7 @@ def test_descriptions(text: str, answer: str) -> None:
 
 @pytest.mark.parametrize("text", words(UNCLEAR))
 def test_what_is_unclear_is_asked(text: str) -> None:
-    assert judge_agent(list(agent_by_words(text, "it says"))).unsure
+    assert is_unsure(judge_agent(list(agent_by_words(text, "it says"))))
 
 
 ENTERED = {

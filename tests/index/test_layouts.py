@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.naming import parse_name
 
 from mrsynth.core.errors import InputError, MrsynthError
 from mrsynth.core.types import MASKS, is_contrast
 from mrsynth.index.corrections import found_table, write_found
 from mrsynth.index.find import index_folder
 from mrsynth.index.layouts import find_cases
-from mrsynth.index.names import parse_name
 from mrsynth.io import read_cohort, write_cohort
 from mrsynth.io.cohort import patient_of
 from nifti_factory import brats, ramp, save

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.naming import is_unsure, parse_name
 
-from mrsynth.index.names import parse_name, read_name
+from mrsynth.index.names import read_name
 
 DERIVED = """
 T1_pve_1 T1_fast_pve_0 T1_csf T1_gm T1_wm_prob T1_InverseWarp T1_1Warp T1_warp T1_jacobian T1_deformation y_T1w iy_T1
@@ -58,7 +59,7 @@ def test_what_is_one_is(name: str, contrast: str) -> None:
 
 def test_a_word_that_nobody_knows_is_asked_about() -> None:
     guess, _ = parse_name(Path("T1_xyz.nii.gz"))
-    assert guess.unsure
+    assert is_unsure(guess)
     assert "'xyz' is not known here" in guess.reason
     assert parse_name(Path("xyz/T1_xyz.nii.gz"))[0].contrast == "t1"  # the folder's name
 

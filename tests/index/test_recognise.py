@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.naming import parse_name
 
 from mrsynth.core.types import is_contrast
-from mrsynth.index.names import parse_name
 from mrsynth.index.recognise import guess_by_tags
 from mrsynth.index.words import normalise
 

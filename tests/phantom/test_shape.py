@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mrsynth.phantom.anatomy import template_anatomy
-from mrsynth.phantom.shape import LATTICE, build_shape, draw_shape, exponential, jacobian_determinant, rigid
+from mrsynth.phantom.shape import LATTICE, build_shape, draw_shape, exponential, rigid
 
 CENTRE = (slice(5, -5),) * 3
 
@@ -16,6 +16,12 @@ def shape_of(seed: int, atrophy: float = 0.3, pushes=()):
     anatomy = template_anatomy()
     draws = draw_shape(np.random.default_rng(seed), atrophy, 1.0)
     return build_shape(draws, anatomy.widening, anatomy.inside, pushes)
+
+
+def jacobian_determinant(displacement: torch.Tensor) -> np.ndarray:
+    """Return the determinant of the gradient of x + displacement(x) at every point of LATTICE."""
+    rows = [np.stack(np.gradient(part, LATTICE.spacing_mm), axis=-1) for part in displacement.numpy()]
+    return np.linalg.det(np.stack(rows, axis=-2) + np.eye(3))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

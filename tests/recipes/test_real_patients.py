@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrsynth.index.find import find_case
-from mrsynth.io import read_case
+from mrsynth.index.layouts import find_cases
+from mrsynth.io import CaseRow, read_case
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.steps import invert_steps, run_steps
 from mrsynth.train.batches import kept_slices
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.real
 @pytest.mark.parametrize("variant", ["osman2022", "osman2022/window"])
 def test_real_scans_go_through_the_recipe_and_back(case: str, variant: str, real_data: Path):
     recipe = load_recipe(variant)
-    scans = read_case(find_case(real_data / case), recipe.contrasts)
+    (found,), _ = find_cases(real_data / case)
+    scans = read_case(CaseRow(found.patient, found.case, "", found.files), recipe.contrasts)
     prepared, records = run_steps(scans, recipe.prepare)
     brain = prepared.masks["brain"].data
     millilitres = brain.sum() * np.prod(prepared.masks["brain"].spacing_mm) / 1000

@@ -43,11 +43,6 @@ class Guess:
     contrast: str | None
     reason: str
 
-    @property
-    def unsure(self) -> bool:
-        """Whether the evidence contradicts itself, so that the user has to say what the image is."""
-        return self.contrast is None and self.reason.startswith(UNSURE)
-
 
 def decide(votes: Iterable[Vote], silent: str) -> Guess:
     """Return the answer with the most weight, where it is clear.

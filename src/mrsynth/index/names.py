@@ -9,9 +9,8 @@ from pathlib import Path
 
 from mrsynth.core.types import image_name, is_contrast
 from mrsynth.index.agent import GIVEN, PART, agent_by_words
-from mrsynth.index.evidence import CERTAIN, DOUBT, KIND, OTHER, TAG, WORD, Guess, Vote
+from mrsynth.index.evidence import CERTAIN, DOUBT, KIND, OTHER, TAG, WORD, Vote
 from mrsynth.index.masks import is_mask_word, mask_votes, names_a_mask
-from mrsynth.index.recognise import recognise
 from mrsynth.index.words import normalise, other_kind, says
 from mrsynth.io.sidecar import stem_of
 
@@ -136,12 +135,6 @@ def read_name(path: Path) -> NamedImage:
     if not names_mask and not own:
         prefix = ""
     return NamedImage(tuple(kind), tuple(agent), prefix, steps)
-
-
-def parse_name(path: Path) -> tuple[Guess, str]:
-    """Return what a file is by its name alone, and what stands before the words that say so."""
-    name = read_name(path)
-    return recognise(name.kind, name.agent, silent=NO_WORD, unsaid=""), name.prefix
 
 
 def _words(stem: str) -> list[Word]:

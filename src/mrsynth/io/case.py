@@ -21,7 +21,7 @@ CASE_FILE = "case.json"
 
 
 def read_case(row: CaseRow, contrasts: Sequence[str] | None = None, masks: Sequence[str] = MASKS) -> Case:
-    """Read a case from a row of a cohort table, or from what `index.find_case` finds in a folder.
+    """Read a case from a row of a cohort table.
 
     Args:
         row: the case's files and numbers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
+from typing_extensions import override
 
 from mrsynth.core.errors import ModelError, MrsynthError
 from mrsynth.core.records import Limits, Part, Record
@@ -118,16 +119,9 @@ class Contract(Record):
         return names
 
     @classmethod
+    @override
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the contract of before, where all that is known of the training stood side by side.
-
-        Args:
-            content: the parsed JSON; `format` is taken out of it.
-            version: of the record; 0, for contracts of before had none.
-
-        Returns:
-            The content in the words of today, None where its format is another or it says nothing of a training.
-        """
+        """Return the contract of before, where all that is known of the training stood side by side."""
         if content.pop("format", None) != FORMAT_OF_BEFORE or not isinstance(content.get("training"), dict):
             return None
         training = dict(content["training"])

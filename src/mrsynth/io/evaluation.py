@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
+from typing_extensions import override
 
 from mrsynth.core.records import FileName, Limits, Part, Record
 
@@ -164,16 +165,9 @@ class MetricsRecord(Record):
     remarks: list[str] = Field(default_factory=list)
 
     @classmethod
+    @override
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before, where the paper's numbers stood among those of other meaning.
-
-        Args:
-            content: the parsed JSON.
-            version: of the record; 0, for records of before had none.
-
-        Returns:
-            The content in the words of today.
-        """
+        """Return the record of before, where the paper's numbers stood among those of other meaning."""
         paper = content.get("published")
         if isinstance(paper, dict):
             known = {"source": paper.pop("source", None), "n": paper.pop("n", None)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
+from typing_extensions import override
 
 from mrsynth.core.errors import InputError, OutputError
 from mrsynth.core.files import remove_left, safe_name, sha256_file, why_unsafe
@@ -186,32 +187,18 @@ class PredictionsRecord(Provenance):
     failed: dict[Annotated[str, Field(min_length=1)], str] = Field(default_factory=dict)
 
     @classmethod
+    @override
     def from_content(cls, content: dict[str, Any], path: Path) -> Self:
-        """Return the record that the content of a file holds; see `Record`.
-
-        Args:
-            content: the parsed JSON. Before records had a version, mrsynth's own stood there; it is then the record's.
-            path: the file, for messages.
-
-        Raises:
-            InputError: as `Record.read` does.
-        """
+        """Return the record that the content of a file holds; see `Record`."""
         if isinstance(content.get(KEY), str):  # before records had a version, mrsynth's own stood there
             content = {**content, "version": content[KEY]}
             del content[KEY]
         return super().from_content(content, path)
 
     @classmethod
+    @override
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return the record of before, whose images had no SHA-256 and where each fact of a case had its own table.
-
-        Args:
-            content: the parsed JSON; it is changed.
-            version: of the record; 0, for records of before had none.
-
-        Returns:
-            The content in the words of today, None where it is no such record.
-        """
+        """Return the record of before, whose images had no SHA-256 and where each fact of a case had its own table."""
         try:
             content["cases"] = _cases_of_before(content)
             saw = content.pop("imputers_saw", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
+from typing_extensions import override
 
 from mrsynth.core.errors import CohortError, MrsynthError
 from mrsynth.core.records import Part, Record
@@ -138,16 +139,9 @@ class PreparedRecord(Record):
         return names
 
     @classmethod
+    @override
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
-        """Return what a prepared.json of format 2 says; format 1 kept plain arrays, which are not read any more.
-
-        Args:
-            content: the parsed JSON; `format` is taken out of it.
-            version: of the record; 0, for records of before had none.
-
-        Returns:
-            The content in the words of today, None for another format.
-        """
+        """Return what a prepared.json of format 2 says; format 1 kept plain arrays, which are not read any more."""
         if content.pop("format", None) != 2:
             return None
         known = {key: value for key, value in content.items() if key in cls.model_fields}

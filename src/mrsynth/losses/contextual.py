@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mrsynth.losses.float32 import in_float32
 from mrsynth.losses.pixel import Loss
@@ -64,13 +65,9 @@ class ContextualTerm(FeatureTerm):
     bandwidth: float = Field(default=0.5, gt=0)
     epsilon: float = Field(default=1e-5, gt=0)
 
+    @override
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return −log CX of the feature maps.
-
-        Args:
-            inputs: not looked at.
-            features: gives the feature network; None where the loss is checked, but not computed.
-        """
+        """Return −log CX of the feature maps."""
         return Contextual(self.network(features), self.bandwidth, self.epsilon)
 
 

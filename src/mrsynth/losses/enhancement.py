@@ -8,6 +8,7 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.tensors import masked_mean
@@ -33,16 +34,9 @@ class EnhancementMAE(LossTerm):
     max_difference: float | None = Field(default=None, gt=0)
     max_pixels: int | None = Field(default=None, ge=1)
 
+    @override
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the loss, told which channel the native T1 is.
-
-        Args:
-            inputs: the contrasts of the network's channels in order; not looked at where the settings name the channel.
-            features: not looked at.
-
-        Raises:
-            RecipeError: where the settings name no channel and t1 is not among the inputs.
-        """
+        """Return the loss, told which channel the native T1 is."""
         if self.channel is not None:
             return self
         if "t1" not in inputs:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mrsynth.losses.float32 import in_float32
 from mrsynth.losses.pixel import Loss
@@ -36,13 +37,9 @@ class PatchWasserstein(LossTerm):
     solver: SolverName = "exact"
     reduction: Literal["sum", "mean"] = "sum"
 
+    @override
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the loss itself.
-
-        Args:
-            inputs: not looked at.
-            features: not looked at.
-        """
+        """Return the loss itself."""
         return self
 
     def draw_offsets(self, draw: np.random.Generator, scales: int = 1, dimensions: int = 3) -> list[Offset]:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mrsynth.losses.float32 import in_float32
 from mrsynth.losses.pixel import Loss
@@ -69,13 +70,9 @@ class PerceptualTerm(FeatureTerm):
 
     norm: Norm = "l1"
 
+    @override
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the mean distance of the feature maps.
-
-        Args:
-            inputs: not looked at.
-            features: gives the feature network; None where the loss is checked, but not computed.
-        """
+        """Return the mean distance of the feature maps."""
         return Perceptual(self.network(features), self.norm)
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mrsynth.core.tensors import Moments, Window, local_moments, ssim_from_moments, window_radius
 from mrsynth.losses.float32 import in_float32
@@ -40,13 +41,9 @@ class SliceSSIM(LossTerm):
             raise ValueError("a window has an odd edge")
         return size
 
+    @override
     def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
-        """Return the loss itself.
-
-        Args:
-            inputs: not looked at.
-            features: not looked at.
-        """
+        """Return the loss itself."""
         return self
 
     @in_float32

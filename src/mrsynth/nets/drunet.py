@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mrsynth.core.errors import ModelError
 from mrsynth.nets.protocol import Network
@@ -132,15 +133,9 @@ class DRUNet(Network):
             x = stage(torch.cat([x, skips[-number]], dim=1) if number else x)
         return self.head(twice(x))
 
+    @override
     def begin_with(self, weights: Path) -> None:
-        """Put a ResNet's weights into the encoder, as torchvision or timm store them (safetensors or a state dict).
-
-        Args:
-            weights: the file. Its classifier (fc.*) is left out, every other name and shape must fit.
-
-        Raises:
-            ModelError: names the first tensor that does not fit, or says why the file cannot be read.
-        """
+        """Put a ResNet's weights into the encoder, as torchvision or timm store them (safetensors or a state dict)."""
         kept = {name: value for name, value in read_state(weights).items() if not name.startswith("fc.")}
         own = self.encoder.state_dict()
         # timm drops the counters of batches; nothing depends on them.
@@ -165,6 +160,7 @@ class DRUNet(Network):
         """Return the encoder's last layer and the decoder's (Figure 9)."""
         return {"lowest": self.encoder.layer4, "last": self.decoder[-1]}
 
+    @override
     def image_filters(self) -> Float[Tensor, "64 7 7"]:
         """Return the first layer's filters as they act on an image of values in [0, 1] that all inputs show alike.
 

@@ -109,12 +109,6 @@ def exponential(velocity: Float[Tensor, "3 x y z"]) -> Float[Tensor, "3 x y z"]:
     return displacement
 
 
-def jacobian_determinant(displacement: Float[Tensor, "3 x y z"]) -> np.ndarray:
-    """Return the determinant of the gradient of x + displacement(x) at every point of LATTICE."""
-    rows = [np.stack(np.gradient(part, LATTICE.spacing_mm), axis=-1) for part in displacement.numpy()]
-    return np.linalg.det(np.stack(rows, axis=-2) + np.eye(3))
-
-
 def rigid(rotation_deg: Sequence[float], shift_mm: Sequence[float]) -> np.ndarray:
     """Return the 4×4 matrix that rotates about x, then y, then z (about the origin) and then shifts.
 

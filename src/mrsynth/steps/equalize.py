@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case
-from mrsynth.steps.intensity import NormaliseSettings, Numbers, change_each, invert_with, measure_each
+from mrsynth.steps.intensity import NormaliseSettings, Numbers, change_each, flat, invert_with, measure_each
 from mrsynth.steps.piecewise import Knots, map_image, merge_knots
 from mrsynth.steps.step import Step
 
@@ -40,12 +39,7 @@ def apply(case: Case, settings: EqualizeSettings) -> tuple[Case, dict[str, Any]]
     def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
         numbers = {"from": np.quantile(values, np.linspace(0, 1, settings.bins + 1)).astype(np.float64).tolist()}
         if not numbers["from"][-1] > numbers["from"][0]:
-            raise InputError(
-                f"{case.name}: {name} is constant inside the brain.",
-                found=f"{numbers['from'][0]:g} in every voxel",
-                expected="an image with contrast",
-                do="check the file and the brain mask",
-            )
+            raise flat(case, name, "is constant inside the brain", f"{numbers['from'][0]:g} in every voxel")
         return numbers
 
     found = measure_each(case, settings, measure)

@@ -76,6 +76,23 @@ def brain_of(case: Case) -> np.ndarray:
     return brain
 
 
+def flat(case: Case, name: str, what: str, found: str) -> InputError:
+    """Return the error of an image that shows nothing in the brain.
+
+    Args:
+        case: whose image it is.
+        name: its contrast.
+        what: what is wrong with it, in words.
+        found: the numbers that show it.
+    """
+    return InputError(
+        f"{case.name}: {name} {what}.",
+        found=found,
+        expected="an image with contrast",
+        do="check the file and the brain mask",
+    )
+
+
 def require_finite(case: Case, name: str) -> None:
     """Refuse an image that holds NaN or infinite values.
 

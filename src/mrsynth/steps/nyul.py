@@ -15,7 +15,7 @@ from pydantic import field_validator, model_validator
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case
-from mrsynth.steps.intensity import Contrast, NormaliseSettings, Numbers, change_each, invert_with, measure_each
+from mrsynth.steps.intensity import Contrast, NormaliseSettings, Numbers, change_each, flat, invert_with, measure_each
 from mrsynth.steps.piecewise import Knots, map_image, merge_knots
 from mrsynth.steps.step import Learn, Step
 
@@ -59,12 +59,9 @@ def _percentiles(case: Case, name: str, values: np.ndarray, settings: NyulSettin
     """Return the percentiles of brain values (n,); raises InputError where all are equal."""
     found: np.ndarray = np.percentile(values, settings.percentiles).astype(np.float64)
     if not found[-1] > found[0]:
-        raise InputError(
-            f"{case.name}: {name} has no range inside the brain.",
-            found=f"percentiles {settings.percentiles[0]:g} and {settings.percentiles[-1]:g} are both {found[0]:g}",
-            expected="an image with contrast",
-            do="check the file and the brain mask",
-        )
+        least, most = settings.percentiles[0], settings.percentiles[-1]
+        equal = f"percentiles {least:g} and {most:g} are both {found[0]:g}"
+        raise flat(case, name, "has no range inside the brain", equal)
     return found
 
 

@@ -14,6 +14,7 @@ from mrsynth.steps.intensity import (
     Numbers,
     brain_of,
     change_each,
+    flat,
     invert_with,
     measure_each,
     scaled,
@@ -62,12 +63,7 @@ def apply_zscore(case: Case, settings: ZScoreSettings) -> tuple[Case, dict[str, 
         values = values.astype(np.float64)
         mean, sd = float(values.mean()), float(values.std())
         if not sd > 1e-6 * max(abs(mean), 1e-12):
-            raise InputError(
-                f"{case.name}: {name} is constant inside the brain.",
-                found=f"mean {mean:g}, standard deviation {sd:g}",
-                expected="an image with contrast",
-                do="check the file and the brain mask",
-            )
+            raise flat(case, name, "is constant inside the brain", f"mean {mean:g}, standard deviation {sd:g}")
         return {"mean": mean, "sd": sd}
 
     found = measure_each(case, settings, measure)
@@ -90,12 +86,7 @@ def apply_unit(case: Case, settings: UnitSettings) -> tuple[Case, dict[str, Any]
         low = float(case.images[name].data.min() if lower is None else np.percentile(values, lower))
         high = float(np.percentile(values, upper))
         if not high > low:
-            raise InputError(
-                f"{case.name}: {name} has no range.",
-                found=f"{low:g} … {high:g}",
-                expected="an image with contrast",
-                do="check the file and the brain mask",
-            )
+            raise flat(case, name, "has no range", f"{low:g} … {high:g}")
         return {"low": low, "high": high}
 
     found, brain = measure_each(case, settings, measure), brain_of(case)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mrsynth.losses import build_loss
 from mrsynth.losses.games import patch_critic_loss, patch_generator_loss
@@ -52,19 +53,9 @@ class Adversarial(Supervised):
         """Of the generator, and of the critic."""
         return (self.settings.learning_rate, self.game.learning_rate)
 
+    @override
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Train critic and generator on a batch and return its image loss.
-
-        Args:
-            batch: inputs (b, c · (2n + 1), *space), of n neighbours, and target (b, 1, *space).
-            index: the batch's number in the epoch.
-
-        Returns:
-            The image loss, a scalar without a gradient.
-
-        Raises:
-            MrsynthError: a loss is not finite.
-        """
+        """Train critic and generator on a batch and return its image loss, without a gradient."""
         torch.manual_seed(self.seed_of("batch", index))
         inputs, target = self.augmented(*batch, index)
         prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)
@@ -117,12 +108,9 @@ class Adversarial(Supervised):
 class AdversarialMethod(Method[AdversarialSettings]):
     """Slices or boxes, a network and the critic it plays against."""
 
+    @override
     def module(self, features: FeatureSource | None = None) -> Adversarial:
-        """Return network and critic with the loss.
-
-        Args:
-            features: networks for the loss.
-        """
+        """Return network and critic with the loss."""
         recipe = self.recipe
         loss = build_loss(recipe.loss, recipe.task.inputs, features)
         net = self.drawn(recipe.net, "weights")

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 NAME = "WeightAverage"
 """Under which a checkpoint keeps it."""
@@ -37,28 +38,17 @@ class WeightAverage(L.Callback):
         """The name under which a checkpoint keeps the average."""
         return NAME
 
+    @override
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin with the first weights, or go on with those of a checkpoint.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained; its `net` is averaged.
-        """
+        """Begin with the first weights, or go on with those of a checkpoint."""
         weights = pl_module.net.state_dict()
         known = weights if self.average is None else self.average
         self.average = {name: known[name].detach().to(value.device).clone() for name, value in weights.items()}
 
     @torch.no_grad()
+    @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take the weights after a step of `net` into the average.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-            outputs: of the step; not used.
-            batch: not used.
-            batch_idx: the batch's number in the epoch; only one that moves `net` counts.
-        """
+        """Take the weights after a step of `net` into the average."""
         if self.average is None or not pl_module.steps_at(batch_idx):
             return
         self.steps += 1
@@ -69,24 +59,16 @@ class WeightAverage(L.Callback):
             else:
                 self.average[name].copy_(value)
 
+    @override
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Lend the average to `net`, and keep the weights.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is validated.
-        """
+        """Lend the average to `net`, and keep the weights."""
         if self.average is not None:
             self.lent = {name: value.clone() for name, value in pl_module.net.state_dict().items()}
             pl_module.net.load_state_dict(self.average)
 
+    @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Give the weights back to `net`.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that was validated.
-        """
+        """Give the weights back to `net`."""
         if self.lent is not None:
             pl_module.net.load_state_dict(self.lent)
             self.lent = None

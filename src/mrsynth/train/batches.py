@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Sampler
+from typing_extensions import override
 
 from mrsynth.core.errors import CohortError
 from mrsynth.core.image import slices_around
@@ -88,13 +89,9 @@ class SliceSet(Samples):
     def __len__(self) -> int:
         return len(self.index)
 
+    @override
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, *sample_shape) with these slices.
-
-        Args:
-            block: to fill.
-            numbers: their numbers.
-        """
+        """Fill a block (b, *sample_shape) with these slices."""
         rows = np.asarray(numbers)
         if self.memory is not None:
             places = torch.from_numpy(self.places[rows].ravel())
@@ -236,13 +233,9 @@ class Rotated(Samples):
     def __len__(self) -> int:
         return TURNS * len(self.samples)
 
+    @override
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, channels, x, x) with these samples.
-
-        Args:
-            block: to fill.
-            numbers: their numbers.
-        """
+        """Fill a block (b, channels, x, x) with these samples."""
         self.samples.fill(block, [number // TURNS for number in numbers])
         for sample, number in zip(block, numbers, strict=True):
             if turns := number % TURNS:

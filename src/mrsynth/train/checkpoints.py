@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from typing_extensions import override
 
 from mrsynth.core.errors import ModelError
 from mrsynth.core.files import atomic_file
@@ -18,40 +19,23 @@ from mrsynth.core.files import atomic_file
 class AtomicCheckpoints(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name and renames it: a full disk or a crash leaves the one before whole."""
 
+    @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint, whole or not at all.
-
-        Args:
-            checkpoint: the state that Lightning collected.
-            path: of the file.
-            storage_options: not used.
-
-        Raises:
-            OutputError: the file cannot be written, e.g. because the disk is full.
-        """
+        """Write a checkpoint, whole or not at all."""
         with atomic_file(Path(path)) as temporary:
             try:
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # torch's own writer hides the system's error
                 raise OSError(errno.ENOSPC, "no space left on device", str(path)) from error
 
+    @override
     def load_checkpoint(
         self,
         path: str | Path,
         map_location: Callable[..., Any] | None = lambda storage, _: storage,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        """Read a checkpoint, by default onto the CPU.
-
-        Args:
-            path: of the file.
-            map_location: where each tensor goes, as torch.load takes it.
-            weights_only: True runs no code in the file.
-
-        Raises:
-            ModelError: the file is damaged, refused or something else.
-            OSError: the file is not there or may not be read.
-        """
+        """Read a checkpoint, by default onto the CPU."""
         try:
             state: object = super().load_checkpoint(path, map_location, weights_only)
         except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from typing_extensions import override
 
 from mrsynth.core.errors import ModelError
 from mrsynth.core.files import atomic_file
@@ -56,25 +57,14 @@ class History(L.Callback):
         self.path, self.stages = path, stages
         self.started = time.monotonic()
 
+    @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the epoch's clock.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Start the epoch's clock."""
         self.started = time.monotonic()
 
+    @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's row, dropping rows of this and later epochs that an interrupted run left.
-
-        Args:
-            trainer: Lightning's; the row holds what it has logged.
-            pl_module: the module that is trained.
-
-        Raises:
-            ModelError: the file of the rows so far is damaged.
-        """
+        """Write the epoch's row, dropping rows of this and later epochs that an interrupted run left."""
         if not trainer.is_global_zero:
             return
         found: dict[str, Any] = trainer.callback_metrics

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
+from typing_extensions import override
 
 from mrsynth.core.errors import CohortError
 from mrsynth.core.seeds import generator
@@ -87,13 +88,9 @@ class PatchSet(Samples):
         """Return the case that a sample is taken from."""
         return self.cases[self._case(number)[0]]
 
+    @override
     def fill(self, block: np.ndarray, numbers: Sequence[int]) -> None:
-        """Fill a block (b, c + 1, x, y, z) with these boxes.
-
-        Args:
-            block: to fill.
-            numbers: their numbers.
-        """
+        """Fill a block (b, c + 1, x, y, z) with these boxes."""
         for box, number in zip(block, numbers, strict=True):
             case, start = self.draw(number)
             self._fill(box, self.cases[case], self.names, start)

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing_extensions import override
 
 from mrsynth.core.progress import CONSOLE
 
@@ -19,13 +20,9 @@ class TrainingProgress(L.Callback):
         self.task: Any = None
         self.began, self.first_epoch, self.epoch_began = time.monotonic(), 0, time.monotonic()
 
+    @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to count; epochs that were trained before a resume took no time of this one.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Begin to count; epochs that were trained before a resume took no time of this one."""
         self.began, self.first_epoch = time.monotonic(), trainer.current_epoch
         if CONSOLE.is_terminal and trainer.is_global_zero:
             columns = (
@@ -39,39 +36,24 @@ class TrainingProgress(L.Callback):
             self.task = self.bar.add_task("training", total=total, now="")
             self.bar.start()
 
+    @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the epoch's clock.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Start the epoch's clock."""
         self.epoch_began = time.monotonic()
 
+    @override
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-            outputs: of the step; not used.
-            batch: not used.
-            batch_idx: the batch's number in the epoch.
-        """
+        """Move the bar."""
         if self.bar is not None:
             done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
             what = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.bar.update(self.task, completed=done, description=what, now=self._now(trainer, batch_idx + 1))
 
+    @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's line where there is no terminal.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Write the epoch's line where there is no terminal."""
         if CONSOLE.is_terminal or not trainer.is_global_zero:
             return
         number = int(trainer.num_training_batches)
@@ -79,23 +61,14 @@ class TrainingProgress(L.Callback):
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         CONSOLE.print(f"{epoch}: {self._now(trainer, number)}; the epoch took {duration(seconds)}", soft_wrap=True)
 
+    @override
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the bar away.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that was trained.
-        """
+        """Take the bar away."""
         self._stop()
 
+    @override
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Take the bar away before the error is said.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that was trained.
-            exception: the error.
-        """
+        """Take the bar away before the error is said."""
         self._stop()
 
     def _stop(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
+from typing_extensions import override
 
 from mrsynth.recipes.sections import ScheduleSettings, TrainSettings
 from mrsynth.train.stages import Stage, stage_of
@@ -41,15 +42,9 @@ class Schedule(L.Callback):
     def __init__(self, settings: TrainSettings, stages: Sequence[Stage]) -> None:
         self.schedule, self.epochs, self.stages = settings.schedule or ScheduleSettings(), settings.epochs, stages
 
+    @override
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Set the learning rates of this batch.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained; its `rates` hold in the first stage.
-            batch: not used.
-            batch_idx: the batch's number in the epoch.
-        """
+        """Set the learning rates of this batch."""
         batches, epoch = int(trainer.num_training_batches), trainer.current_epoch
         number = stage_of(epoch, self.stages)
         first = self.stages[number - 1].from_epoch if number else 0

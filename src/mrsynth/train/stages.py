@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
+from typing_extensions import override
 
 from mrsynth.losses import build_loss
 from mrsynth.losses.pixel import Loss
@@ -66,13 +67,9 @@ class Stages(L.Callback):
     def __init__(self, stages: Sequence[Stage], best: BestModel | None, folder: Path) -> None:
         self.stages, self.best, self.folder = stages, best, folder
 
+    @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Set the losses, for training and validation, and the learning rate of all optimisers.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained; it gets the stage's loss.
-        """
+        """Set the losses, for training and validation, and the learning rate of all optimisers."""
         number = stage_of(trainer.current_epoch, self.stages)
         if number == 0:
             return
@@ -84,13 +81,9 @@ class Stages(L.Callback):
         if trainer.current_epoch == stage.from_epoch and self.best is not None:
             self.best.begin_anew()
 
+    @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the state at the end of a stage that another one follows.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Keep the state at the end of a stage that another one follows."""
         following = trainer.current_epoch + 1
         if any(stage.from_epoch == following for stage in self.stages):
             number = stage_of(trainer.current_epoch, self.stages)
@@ -109,21 +102,13 @@ class Patience(EarlyStopping):
         """Take up the count of a resumed run; the patience is this run's own, which may have been raised."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
+    @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop a resumed run that had been stopped already.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Stop a resumed run that had been stopped already."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
+    @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the epoch's validation loss, from the last stage's first epoch on.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: the module that is trained.
-        """
+        """Look at the epoch's validation loss, from the last stage's first epoch on."""
         if trainer.current_epoch >= self.first_epoch:
             super().on_train_epoch_end(trainer, pl_module)

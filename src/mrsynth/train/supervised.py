@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
@@ -106,16 +107,9 @@ class Supervised(TrainingModule):
         """Return the middle slice of each contrast, (b, c, x, y), of inputs (b, c · (2n + 1), x, y)."""
         return inputs[:, self.neighbours :: 2 * self.neighbours + 1]
 
+    @override
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Return the loss of a batch.
-
-        Args:
-            batch: inputs (b, c · (2n + 1), *space), of n neighbours, and target (b, 1, *space).
-            index: the batch's number in the epoch.
-
-        Raises:
-            MrsynthError: the loss is not finite.
-        """
+        """Return the loss of a batch: inputs (b, c · (2n + 1), *space) of n neighbours, and target (b, 1, *space)."""
         torch.manual_seed(self.seed_of("batch", index))
         samples, inputs = batch[0].shape[:2]
         there = None if self.missing is None else self.missing.draw(samples, inputs, self.seed_of("missing", index))
@@ -124,16 +118,9 @@ class Supervised(TrainingModule):
         self.log("train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=samples, sync_dist=True)
         return value
 
+    @override
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Log the validation loss, averaged over all ranks.
-
-        Args:
-            batch: inputs (b, c · (2n + 1), *space), of n neighbours, and target (b, 1, *space).
-            index: the batch's number.
-
-        Raises:
-            MrsynthError: the loss is not finite.
-        """
+        """Log the validation loss, averaged over all ranks."""
         value = self._loss(batch)
         check_finite({"val_loss": value}, self.current_epoch)
         self.log("val_loss", value, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
@@ -146,12 +133,9 @@ class Supervised(TrainingModule):
 class SupervisedMethod(Method[SupervisedSettings]):
     """Slices or boxes, one network, one loss; with modality dropout where the recipe asks for it."""
 
+    @override
     def module(self, features: FeatureSource | None = None) -> Supervised:
-        """Return the network with its loss.
-
-        Args:
-            features: networks for the loss.
-        """
+        """Return the network with its loss."""
         recipe, missing = self.recipe, self.settings.missing
         loss = build_loss(recipe.loss, recipe.task.inputs, features)
         dropout = ModalityDropout(missing.drop, missing.flags, recipe.range[0]) if missing is not None else None

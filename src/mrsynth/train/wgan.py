@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.io import PreparedCohort
@@ -101,16 +102,9 @@ class Wgan(TrainingModule):
         """Say whether the generator takes a step at a batch."""
         return (index + 1) % self.wgan.critic_steps == 0
 
+    @override
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-        """Train the critic on a batch, and the generator on each critic_steps-th batch too.
-
-        Args:
-            batch: inputs (b, 2, x, y, z), target (b, 1, x, y, z) and condition (b, 2), as `Scans` takes them.
-            index: the batch's number in the epoch.
-
-        Raises:
-            MrsynthError: a loss is not finite.
-        """
+        """Train the critic on a batch (as `Scans` takes it), and the generator on each critic_steps-th batch too."""
         scans = Scans(*self.augmented(batch[0], batch[1], index), batch[2])
         logged = self._critic_step(scans, index)
         if self.steps_at(index):
@@ -119,16 +113,9 @@ class Wgan(TrainingModule):
             shown = name in ("train_loss", "critic_gap")
             self.log(name, value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=len(scans.condition))
 
+    @override
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-        """Log val_loss; now and then leave a picture of some samples in log/samples.
-
-        Args:
-            batch: inputs, target and condition, as in training.
-            index: the batch's number; a picture shows samples of the first one.
-
-        Raises:
-            MrsynthError: the loss is not finite.
-        """
+        """Log val_loss; now and then leave a picture of some samples in log/samples."""
         scans = Scans(*batch)
         noise = self._noise(scans, torch.Generator().manual_seed(derive_seed(self.settings.seed, "validation", index)))
         synthetic = self.net(noise, scans.native, scans.standard, scans.condition)[0]
@@ -251,12 +238,9 @@ class WganMethod(Method[WganSettings]):
 
     boxes = DoseSet
 
+    @override
     def module(self, features: FeatureSource | None = None) -> Wgan:
-        """Return generator and critic with the content loss.
-
-        Args:
-            features: networks for the loss.
-        """
+        """Return generator and critic with the content loss."""
         recipe, settings = self.recipe, self.settings
         net: Any = self.drawn(recipe.net, "weights")
         shared = {"embedding": net.embedding} if settings.embedding == "shared" else {}
@@ -264,13 +248,9 @@ class WganMethod(Method[WganSettings]):
         terms = build_terms(recipe.loss, recipe.task.inputs, features)
         return Wgan(net, critic, terms, settings, recipe.train)
 
+    @override
     def try_shapes(self, net: Network, inputs: Tensor) -> Tensor:
-        """Return the finest residual that a network makes of a batch.
-
-        Args:
-            net: the generator.
-            inputs: (b, 2, x, y, z), native and standard dose.
-        """
+        """Return the finest residual that a network makes of a batch."""
         native, standard = inputs[:, :1], inputs[:, 1:2]
         found: Tensor = net(native, native, standard, inputs.new_zeros(len(inputs), len(net.told)))[0]
         return found

@@ -6,37 +6,57 @@ where the layer's own padding lies.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+
+from typing_extensions import override
 
 AXIS = 2
 """Where the rows are: the first space axis of (b, c, *space)."""
 
 
-@dataclass(frozen=True)
-class Same:
-    """A layer that acts on each row by itself."""
+class Rows(ABC):
+    """One kind of layer."""
 
+    @abstractmethod
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the same rows.
+        """Return the input rows from which some output rows follow.
 
         Args:
             start: the first output row.
             stop: the row after the last.
+
+        Returns:
+            The first input row and the row after the last.
         """
+
+    @abstractmethod
+    def ready(self, rows: int) -> int:
+        """Return how many output rows follow from the first `rows` input rows, where more will come."""
+
+
+@dataclass(frozen=True)
+class Same(Rows):
+    """A layer that acts on each row by itself."""
+
+    @override
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the same rows."""
         return start, stop
 
+    @override
     def ready(self, rows: int) -> int:
         """Return as many rows."""
         return rows
 
 
 @dataclass(frozen=True)
-class Window:
-    """A convolution or pooling.
+class Kernel(Rows):
+    """A layer that takes several rows at once.
 
     Attributes:
         kernel: its rows, with its dilation.
-        stride: rows from one output row to the next.
+        stride: rows from one output row to the next; of a transposed convolution, from one input row to the next.
         padding: rows before the first and after the last.
     """
 
@@ -44,35 +64,33 @@ class Window:
     stride: int
     padding: int
 
-    def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows under the kernel.
 
-        Args:
-            start: the first output row.
-            stop: the row after the last.
-        """
+class Window(Kernel):
+    """A convolution or pooling."""
+
+    @override
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the rows under the kernel."""
         return start * self.stride - self.padding, (stop - 1) * self.stride - self.padding + self.kernel
 
+    @override
     def ready(self, rows: int) -> int:
         """Return the rows whose kernel ends before."""
         return (rows + self.padding - self.kernel) // self.stride + 1
 
 
 @dataclass(frozen=True)
-class Repeat:
+class Repeat(Rows):
     """Nearest upsampling."""
 
     factor: int
 
+    @override
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows that are repeated.
-
-        Args:
-            start: the first output row.
-            stop: the row after the last.
-        """
+        """Return the rows that are repeated."""
         return start // self.factor, -(-stop // self.factor)
 
+    @override
     def ready(self, rows: int) -> int:
         """Return all repetitions."""
         return rows * self.factor
@@ -82,23 +100,15 @@ class Repeat:
         return start * self.factor
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(Kernel):
     """A transposed convolution: input row i adds to the output rows i·stride − padding and the next kernel − 1."""
 
-    kernel: int
-    stride: int
-    padding: int
-
+    @override
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows that add something.
-
-        Args:
-            start: the first output row.
-            stop: the row after the last.
-        """
+        """Return the rows that add something."""
         return -(-(start + self.padding - self.kernel + 1) // self.stride), (stop - 1 + self.padding) // self.stride + 1
 
+    @override
     def ready(self, rows: int) -> int:
         """Return the rows to which no later input row adds."""
         return rows * self.stride - self.padding
@@ -109,7 +119,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Repeated:
+class Repeated(Rows):
     """Padding by the border: output row r is input row r − before, or the nearest one.
 
     What it needs never reaches beyond the image.
@@ -122,23 +132,20 @@ class Repeated:
     before: int
     length: int
 
+    @override
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows that are copied, the border's at least.
-
-        Args:
-            start: the first output row.
-            stop: the row after the last.
-        """
+        """Return the rows that are copied, the border's at least."""
         first = min(max(start - self.before, 0), self.length - 1)
         return first, min(max(stop - self.before, first + 1), self.length)
 
+    @override
     def ready(self, rows: int) -> int:
         """Return the rows whose original is there."""
         return rows + self.before if rows else 0
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Rows):
     """Linear upsampling, corners not aligned: output row r lies at (r + ½) / factor − ½.
 
     Attributes:
@@ -149,16 +156,13 @@ class Linear:
     factor: int
     length: int
 
+    @override
     def needs(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows on both sides of each place.
-
-        Args:
-            start: the first output row.
-            stop: the row after the last.
-        """
+        """Return the rows on both sides of each place."""
         first, last = (self._below(row) for row in (start, stop - 1))
         return min(max(first, 0), self.length - 1), min(last + 2, self.length)
 
+    @override
     def ready(self, rows: int) -> int:
         """Return the rows whose place lies before the last row that is there, or at it."""
         most = self.factor * rows
@@ -169,8 +173,3 @@ class Linear:
     def _below(self, row: int) -> int:
         """Return the input row at or before the place of an output row, −1 before the first."""
         return (2 * row + 1 - self.factor) // (2 * self.factor)
-
-
-Rows = Same | Window | Repeat | Spread | Repeated | Linear
-"""One kind of layer. needs(start, stop): the input rows from which the output rows [start, stop) follow. ready(rows):
-how many output rows follow from the first `rows` input rows, where more will come."""
