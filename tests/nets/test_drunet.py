@@ -295,6 +295,19 @@ def test_imagenets_mean_and_sd():
         build_net("drunet", depth=18, inputs=2, imagenet=True)
 
 
+def test_a_linear_head_is_the_sigmoids_logits():
+    x = torch.rand(1, 1, 32, 32)
+    linear, bounded = (
+        build_net("drunet", generator=torch.Generator().manual_seed(0), depth=18, inputs=1, head=head).eval()
+        for head in ("linear", "sigmoid")
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(torch.sigmoid(linear(x)), bounded(x))
+        assert linear(x).abs().max() > 0
+    with pytest.raises(RecipeError, match="Network drunet"):
+        build_net("drunet", depth=18, head="tanh")
+
+
 def test_the_sigmoid_keeps_its_steps_in_half_precision():
     """bfloat16 has no number between 0.996 and 1: the sigmoid is taken in float32."""
     net = DRUNet(18, inputs=1).eval()

@@ -48,6 +48,12 @@ def test_every_system_is_valid_at_a_smaller_size(system: str, size: str):
     assert recipe.train == own.train
 
 
+def test_the_sigmoid_stands_behind_the_bce_loss_alone():
+    """The paper joins it to that loss "in one single class"; the variant `sigmoid` has it everywhere."""
+    heads = {name: load_recipe(f"li2022/{name}").net.settings["head"] for name in ("mse", "drunet34", "bce", "sigmoid")}
+    assert heads == {"mse": "linear", "drunet34": "linear", "bce": "sigmoid", "sigmoid": "sigmoid"}
+
+
 def test_losses_are_alone():
     for name in ("mse", "bce"):
         weights = {n: s["weight"] if isinstance(s, dict) else s for n, s in load_recipe(f"li2022/{name}").loss.items()}

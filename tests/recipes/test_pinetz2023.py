@@ -56,6 +56,14 @@ class TestRecipe:
         assert recipe.published is not None
         assert recipe.published.translations["t1+t1ce-t1ld"]["mae_ce_mean"] == (mae_ce, None)
 
+    def test_variants_beyond_the_paper_change_one_number_each(self):
+        plain = load_recipe("pinetz2023")
+        for variant, weight in (("np8", 8), ("np64", 64)):
+            ((found, term),) = build_terms(load_recipe(f"pinetz2023/{variant}").loss)
+            assert (found, term) == (weight, build_terms(plain.loss)[0][1])
+        image = load_recipe("pinetz2023/image")
+        assert (image.loss, image.method.model_dump()) == (plain.loss, plain.method.model_dump() | {"content": "image"})
+
     @pytest.mark.parametrize(
         ("override", "named"),
         [

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.core.progress import hush
@@ -19,6 +20,7 @@ from mrsynth.train.feature_task import CHANGES, cut_pieces, draw_pieces, piece
 from tiny import tiny_prepared
 
 QUICK = FeatureTraining(steps=120, batch_size=16, crop=24)
+GAIN = QUICK.gain
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,8 @@ def test_pieces_follow_from_their_draws(prepared) -> None:
     assert {d.contrast for d in draws} == {0, 1}
     assert {d.turns for d in draws} == {0, 1, 2, 3}
     assert {d.change for d in draws} == {0, 1, 2}
-    images, classes = cut_pieces(slices, draws, 16)
-    again, _ = cut_pieces(slices, draws, 16)
+    images, classes = cut_pieces(slices, draws, 16, GAIN)
+    again, _ = cut_pieces(slices, draws, 16, GAIN)
     assert torch.equal(images, again)
     assert images.shape == (200, 1, 16, 16)
     assert classes[:, 1].tolist() == [d.change for d in draws]
@@ -44,15 +46,16 @@ def test_a_piece_is_a_turned_brightened_part_of_its_slice() -> None:
     image = np.arange(1, 401, dtype=np.float32).reshape(20, 20) / 400
     (plain,) = draw_pieces(generator(2, "x"), 1, 1, 1)
     plain = replace(plain, change=CHANGES.index("none"), turns=0, gain=0.5)
-    cut = piece(image, plain, 8)
+    cut = piece(image, plain, 8, GAIN)
     assert np.isin(cut.round(6), image.round(6)).all()
-    np.testing.assert_allclose(piece(image, replace(plain, turns=1), 8), np.rot90(cut))
-    np.testing.assert_allclose(piece(image, replace(plain, gain=0), 8), 0.7 * cut, rtol=1e-6)
-    blurred, noisy = (piece(image, replace(plain, change=CHANGES.index(c)), 8) for c in ("blur", "noise"))
+    np.testing.assert_allclose(piece(image, replace(plain, turns=1), 8, GAIN), np.rot90(cut))
+    np.testing.assert_allclose(piece(image, replace(plain, gain=0), 8, GAIN), 0.7 * cut, rtol=1e-6)
+    np.testing.assert_array_equal(piece(image, replace(plain, gain=0), 8, (1, 1)), cut)  # brightness is left
+    blurred, noisy = (piece(image, replace(plain, change=CHANGES.index(c)), 8, GAIN) for c in ("blur", "noise"))
     assert blurred.std() < cut.std()
     assert 0.01 < (noisy - cut).std() < 0.15
-    assert piece(image, plain, 32).shape == (32, 32)
-    assert not piece(np.zeros((20, 20), np.float32), plain, 8).any()
+    assert piece(image, plain, 32, GAIN).shape == (32, 32)
+    assert not piece(np.zeros((20, 20), np.float32), plain, 8, GAIN).any()
 
 
 def test_training_answers_its_questions_and_is_kept(prepared, tmp_path: Path, capsys) -> None:
@@ -104,3 +107,23 @@ def test_the_source_of_a_recipes_losses(prepared, tmp_path: Path) -> None:
         source(FeatureSettings(network="small", layer="conv5_1", weights="trained", training=FeatureTraining(steps=1)))
     with pytest.raises(ModelError, match="cannot be read"):
         source(FeatureSettings(network="vgg16", layer="relu3_3", weights=str(tmp_path / "none.pth")))
+
+
+def test_in_units_the_maps_of_a_network_of_any_scale_are_alike(prepared, tmp_path: Path) -> None:
+    """A first layer ten times as strong makes all that follows ten times as strong (ReLU, no bias at first)."""
+    quick = QUICK.model_copy(update={"steps": 1})
+    record = train_features(prepared, "train", ["t1", "t2"], quick, tmp_path)
+    x, losses = torch.rand(1, 1, 24, 24), {}
+    for strength in (1.0, 10.0):
+        net = load_features(tmp_path / record.weights, "relu2_2")
+        for name, value in net.state_dict().items():
+            value.mul_(0 if name.endswith("bias") else strength if name == "features.0.weight" else 1)
+        save_file(net.state_dict(), tmp_path / f"{strength}.safetensors")
+        for unit in (False, True):
+            settings = FeatureSettings(
+                network="small", layer="relu2_2", weights=str(tmp_path / f"{strength}.safetensors"), unit=unit
+            )
+            losses[strength, unit] = float(feature_source(prepared, ["t1", "t2"], tmp_path)(settings)(x).mean())
+    assert losses[10.0, False] == pytest.approx(10 * losses[1.0, False], rel=1e-4)
+    assert losses[10.0, True] == pytest.approx(losses[1.0, True], rel=1e-4)
+    assert 0.1 < losses[1.0, True] < 10

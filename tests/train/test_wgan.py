@@ -14,14 +14,16 @@ from lightning.pytorch.plugins.precision.amp import MixedPrecision
 from torch import Tensor, nn
 
 from mrsynth.core.errors import CohortError, MrsynthError
+from mrsynth.core.seeds import generator
 from mrsynth.io import PreparedCohort
+from mrsynth.losses.noise import PatchWasserstein, at_scale
 from mrsynth.train.fit import FitResult, fit
 from mrsynth.train.history import read_history
 from mrsynth.train.loader import Loader
 from mrsynth.train.machine import NOISE
 from mrsynth.train.method import method_of
 from mrsynth.train.patches import DoseSet
-from mrsynth.train.wgan import Wgan
+from mrsynth.train.wgan import Scans, Wgan
 from quiet_trainer import fit_batches
 from tiny_doses import STRATA, dose_prepared, dose_recipe
 
@@ -159,6 +161,25 @@ class TestGame:
         content = heads[1]  # after the critic's image
         expected = (content - (target - inputs[:, :1])).abs().flatten(1).sum(1).mean()
         assert logged["train_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+    @pytest.mark.parametrize("loss", ["loss={}", "loss={patch_wasserstein: {weight: 0}, mae: 1}"])
+    def test_on_images_the_native_scan_is_added_to_every_scale(self, loss: str, tmp_path: Path):
+        """Differences are those of residuals; where values lie beside each other they are the image's."""
+        found = []
+        for content in ("residual", "image"):
+            wgan = module(loss, f"method.content={content}", "method.critic_steps=1", "method.weight=0")
+            found.append(train(wgan, batches(1), tmp_path)["train_loss"])
+        assert (found[0] == pytest.approx(found[1], rel=1e-5)) is ("mae" in loss)
+        heads: list[Tensor] = []
+        wgan.net.register_forward_hook(lambda *args: heads.extend(args[2]))
+        scans = Scans(*batches(1)[0])
+        wgan.net(scans.native, scans.native, scans.standard, scans.condition)
+        image = scans.native + scans.residual
+        ((weight, term),) = wgan.terms
+        if isinstance(term, PatchWasserstein):
+            whole = [head + at_scale(scans.native, scale) for scale, head in enumerate(heads)]
+            offsets = term.draw_offsets(generator(wgan.seed_of("offsets", 0)), len(heads))
+            torch.testing.assert_close(wgan._content(heads, scans, 0), weight * term(whole, image, offsets=offsets))
 
     @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
     def test_half_precision_keeps_the_penalty_in_float32(self, precision: str, tmp_path: Path):

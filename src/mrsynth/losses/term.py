@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from mrsynth.core.errors import RecipeError
@@ -17,13 +17,16 @@ from mrsynth.losses.pixel import Loss
 class FeatureTraining(Settings):
     """How the network `small` is trained on the cohort (train/feature_task.py says what it learns).
 
-    crop: edge of the square that a slice is cut to, pixels. seed: of first weights, crops and changes.
+    crop: edge of the square that a slice is cut to, pixels. gain: brightness is multiplied by a factor between these,
+    so that it does not tell the contrast and the network learns to look past it; [1, 1] leaves it. seed: of first
+    weights, crops and changes.
     """
 
     steps: int = Field(default=600, ge=1)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     crop: int = Field(default=64, ge=16)
+    gain: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.3)
     min_brain_fraction: float = Field(default=0.1, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
 
@@ -33,12 +36,15 @@ class FeatureSettings(Settings):
 
     network: vgg16 or vgg19 as ImageNet trained them, or `small`, the same kind of network in miniature. layer: conv3_3,
     relu3_3, pool3 … weights: "cache" (PyTorch's own), "download" (into it, where they are not there), the path of a
-    file, or "trained": on this cohort before the run, by `training`, and kept in the run.
+    file, or "trained": on this cohort before the run, by `training`, and kept in the run. unit: the maps are divided by
+    their mean absolute value on the cohort's training slices, so that a loss that sums them does not grow with the
+    network's own scale (Oxford's VGG-16 has a mean of about 180 at relu3_3).
     """
 
     network: Literal["vgg16", "vgg19", "small"]
     layer: str = Field(pattern=r"^((conv|relu)[1-5]_[1-4]|pool[1-5])$")
     weights: str
+    unit: bool = False
     training: FeatureTraining = FeatureTraining()
 
     @model_validator(mode="after")

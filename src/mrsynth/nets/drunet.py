@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,8 @@ from mrsynth.nets.vgg import IMAGENET_MEAN, IMAGENET_SD
 from mrsynth.nets.weights import read_state
 
 STRIDE = 32
+
+Head = Literal["sigmoid", "linear"]
 
 LEAST_SLOPE = 1e-12
 """PyTorch's binary cross entropy divides its gradient by p (1 − p), by no less than this."""
@@ -90,22 +93,28 @@ class ImageNetInput(nn.Module):
 
 
 class DRUNet(Network):
-    """Double ResNet U-Net: image (b, inputs, x, y) → (b, outputs, x, y) in (0, 1).
+    """Double ResNet U-Net: image (b, inputs, x, y) → (b, outputs, x, y), in (0, 1) where the head is a sigmoid.
 
     depth: 18, 34, 50, 101 or 152. The decoder has the encoder's numbers of blocks in reverse (3, 23, 4, 3 for 101): in
     each stage the first joins the skip (the "cate" block), the last is an up block. x and y must be multiples of 32.
     imagenet: the image comes as photographs do: one channel is repeated to three, and they are brought to ImageNet's
     mean and SD ("Training details"); three channels are neighbouring slices. `begin_with` puts ImageNet
-    weights into the encoder.
+    weights into the encoder. head: what `forward` ends with, "sigmoid" or "linear"; the paper joins the sigmoid to the
+    BCE loss alone.
     """
 
     first_weights = "he_normal"
 
-    def __init__(self, depth: int = 101, inputs: int = 3, outputs: int = 1, imagenet: bool = False) -> None:
+    def __init__(
+        self, depth: int = 101, inputs: int = 3, outputs: int = 1, imagenet: bool = False, head: Head = "sigmoid"
+    ) -> None:
         super().__init__()
+        if head not in get_args(Head):
+            raise ValueError(f"head is {head!r}, expected one of {', '.join(get_args(Head))}")
         if imagenet and inputs not in (1, 3):
             raise ValueError(f"ImageNet's mean and SD are of 3 channels: inputs must be 1 or 3, not {inputs}")
         self.inputs, self.stride, self.public_weights = inputs, STRIDE, f"resnet{depth}"
+        self.ends_in_sigmoid = head == "sigmoid"
         self.imagenet_input = ImageNetInput(inputs) if imagenet else nn.Identity()
         self.encoder = ResNetEncoder(depth, 3 if imagenet else inputs)
         blocks, bottleneck = DEPTHS[depth]
@@ -120,12 +129,14 @@ class DRUNet(Network):
         self.head = nn.Conv2d(64, outputs, 7, padding=3)
 
     def forward(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
-        """Return the image in (0, 1): the sigmoid of `logits`, in float32: in bfloat16 it has steps of 1/256 near 1."""
+        """Return the image: `logits`, or their sigmoid in float32: in bfloat16 it has steps of 1/256 near 1."""
         logits = self.logits(x)
+        if not self.ends_in_sigmoid:
+            return logits
         return sloped_sigmoid(logits.float() if logits.dtype.itemsize < 4 else logits)
 
     def logits(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b o x y"]:
-        """Return the image before the sigmoid, for a loss with logits (BCE, equation 2)."""
+        """Return the last convolution's output: what a loss with logits takes (BCE, equation 2)."""
         if x.shape[-1] % STRIDE or x.shape[-2] % STRIDE:
             raise ValueError(f"in-plane size {tuple(x.shape[-2:])} is not a multiple of {STRIDE}")
         *skips, x = self.encoder(self.imagenet_input(x))

@@ -103,8 +103,9 @@ class WganSettings(MethodSettings):
     """The Wasserstein game with gradient penalty, of a network that is told dose and field (pinetz2023, eq. 1).
 
     embedding: of dose and field, one for each network or one for both (Table 3). weight, penalty: λ_GAN and λ_GP; λ_C
-    is the weight of the recipe's `loss`. critic_steps: batches of the critic for each step of the generator.
-    learning_rate, betas: Adam's, for the critic.
+    is the weight of the recipe's `loss`. content: what that loss compares, the residuals to the native scan (as the
+    paper writes it) or the images. critic_steps: batches of the critic for each step of the generator. learning_rate,
+    betas: Adam's, for the critic.
     """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.wgan:WganMethod"
@@ -116,6 +117,7 @@ class WganSettings(MethodSettings):
     embedding: Literal["separate", "shared"]
     weight: float = Field(ge=0)
     penalty: float = Field(ge=0)
+    content: Literal["residual", "image"] = "residual"
     critic_steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0, le=1e6)
     betas: tuple[Beta, Beta]

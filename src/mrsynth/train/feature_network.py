@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ from mrsynth.train.feature_task import CHANGES, cut_pieces, draw_pieces
 
 NETWORK, LAST = "small", "relu4_2"
 IN_MEMORY_GB = 4.0
+PROBES = 16
+"""Slices on which a network's own scale is measured."""
 JUDGED = 50
 """Accuracies are those of the last this many steps: their pieces are new, their slices are those of the training."""
 
@@ -76,21 +79,50 @@ def feature_source(cohort: PreparedCohort, names: Sequence[str], out: Path) -> F
         Settings → network; it makes each network once. It raises ModelError where weights are missing or damaged, and
         RecipeError for a layer that the network does not have.
     """
-    found: dict[FeatureSettings, VGG] = {}
+    found: dict[FeatureSettings, Callable[[Tensor], Tensor]] = {}
 
-    def source(settings: FeatureSettings) -> VGG:
+    def source(settings: FeatureSettings) -> Callable[[Tensor], Tensor]:
         if settings not in found:
             try:
                 if settings.weights == "trained":
                     record = train_features(cohort, "train", names, settings.training, out)
-                    found[settings] = load_features(out / record.weights, settings.layer)
+                    net = load_features(out / record.weights, settings.layer)
                 else:
-                    found[settings] = load_vgg(settings.network, settings.layer, settings.weights)
+                    net = load_vgg(settings.network, settings.layer, settings.weights)
             except ValueError as error:
                 raise RecipeError(f"The feature network of the loss: {error}.") from error
+            found[settings] = in_units(net, activation(net, cohort, names)) if settings.unit else net
         return found[settings]
 
     return source
+
+
+def activation(net: VGG, cohort: PreparedCohort, names: Sequence[str]) -> float:
+    """Return the mean absolute value of a network's maps on `PROBES` training slices, evenly chosen, of each contrast.
+
+    Args:
+        net: the network.
+        cohort: the prepared cohort.
+        names: contrasts.
+    """
+    slices = SliceSet(cohort, "train", (names[:-1], names[-1]), FeatureTraining().min_brain_fraction, 0)
+    numbers = np.unique(np.linspace(0, len(slices) - 1, PROBES).round().astype(int)).tolist()
+    block = np.empty((len(numbers), *slices.sample_shape), np.float32)
+    slices.fill(block, numbers)
+    with torch.no_grad():
+        return float(
+            np.mean([float(net(image[None, None]).abs().mean()) for image in torch.from_numpy(block).flatten(0, 1)])
+        )
+
+
+def in_units(net: VGG, mean: float) -> Callable[[Tensor], Tensor]:
+    """Return the network with its maps divided by a number.
+
+    Args:
+        net: the network.
+        mean: the number.
+    """
+    return lambda images: net(images) / mean
 
 
 def train_features(
@@ -212,7 +244,7 @@ def _learn(slices: SliceSet, contrasts: int, settings: FeatureTraining) -> tuple
     right: list[Tensor] = []
     for _ in range(settings.steps):
         draws = draw_pieces(random, settings.batch_size, len(slices), contrasts)
-        images, truth = cut_pieces(slices, draws, settings.crop)
+        images, truth = cut_pieces(slices, draws, settings.crop, settings.gain)
         answers = head(net(images).mean((2, 3))).split(list(classes.values()), dim=1)
         loss = sum((nn.functional.cross_entropy(a, t) for a, t in zip(answers, truth.T, strict=True)), torch.zeros(()))
         optimiser.zero_grad()

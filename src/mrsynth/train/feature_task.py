@@ -24,8 +24,6 @@ BLUR_SIGMA = (0.7, 2.0)
 """Pixels."""
 NOISE_SD = (0.02, 0.1)
 """Of the range [0, 1]."""
-GAIN = (0.7, 1.3)
-"""Brightness, so that it does not tell the contrast."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +64,23 @@ def draw_pieces(random: np.random.Generator, count: int, samples: int, contrasts
     ]
 
 
-def cut_pieces(slices: SliceSet, draws: Sequence[Draw], edge: int) -> tuple[Tensor, Tensor]:
+def cut_pieces(slices: SliceSet, draws: Sequence[Draw], edge: int, gain: tuple[float, float]) -> tuple[Tensor, Tensor]:
     """Return the pieces (b, 1, edge, edge) and their classes (b, 2): contrast and change.
 
     Args:
         slices: where they are cut from.
         draws: what was drawn.
         edge: of a piece, pixels.
+        gain: brightness is multiplied by a factor between these.
     """
     block = np.empty((len(draws), *slices.sample_shape), np.float32)
     slices.fill(block, [draw.sample for draw in draws])
-    pieces = [piece(channels[draw.contrast], draw, edge) for channels, draw in zip(block, draws, strict=True)]
+    pieces = [piece(channels[draw.contrast], draw, edge, gain) for channels, draw in zip(block, draws, strict=True)]
     classes = [(draw.contrast, draw.change) for draw in draws]
     return torch.from_numpy(np.stack(pieces)[:, None]), torch.tensor(classes)
 
 
-def piece(image: np.ndarray, draw: Draw, edge: int) -> np.ndarray:
+def piece(image: np.ndarray, draw: Draw, edge: int, gain: tuple[float, float]) -> np.ndarray:
     """Return the square of a slice (x, y) around one of its voxels with signal, turned, brightened and changed.
 
     Slices smaller than the square are filled up with 0.
@@ -90,6 +89,7 @@ def piece(image: np.ndarray, draw: Draw, edge: int) -> np.ndarray:
         image: a slice.
         draw: what was drawn.
         edge: of the piece, pixels.
+        gain: brightness is multiplied by a factor between these.
     """
     image = np.pad(image, [(0, max(0, edge - n)) for n in image.shape])
     signal = np.flatnonzero(image > 0.05 * image.max())
@@ -98,7 +98,7 @@ def piece(image: np.ndarray, draw: Draw, edge: int) -> np.ndarray:
         slice(start, start + edge)
         for start in (min(max(int(c) - edge // 2, 0), n - edge) for c, n in zip(centre, image.shape, strict=True))
     )
-    cut = np.rot90(image[box], draw.turns) * np.float32(_between(GAIN, draw.gain))
+    cut = np.rot90(image[box], draw.turns) * np.float32(_between(gain, draw.gain))
     if CHANGES[draw.change] == "blur":
         cut = ndimage.gaussian_filter(cut, _between(BLUR_SIGMA, draw.amount))
     elif CHANGES[draw.change] == "noise":

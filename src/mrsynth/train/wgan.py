@@ -14,7 +14,7 @@ from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Run
 from mrsynth.losses.games import critic_loss, generator_loss, gradient_penalty
-from mrsynth.losses.noise import PatchWasserstein
+from mrsynth.losses.noise import PatchWasserstein, at_scale
 from mrsynth.losses.registry import Term, build_terms
 from mrsynth.losses.term import FeatureSource
 from mrsynth.metrics.regions import ENHANCES
@@ -172,15 +172,18 @@ class Wgan(TrainingModule):
         return logged | ({"gradient_norm": norm} if norm.isfinite() else {})
 
     def _content(self, heads: Sequence[Tensor], scans: Scans, index: int) -> Tensor:
-        """Return the content loss of the residuals of all scales: sums over the voxels, mean over samples."""
-        random = generator(self.seed_of("offsets", index))
-        value, voxels = heads[0].new_zeros((), dtype=torch.float32), scans.residual[0].numel()
+        """Return the content loss of all scales, of residuals or images: sums over the voxels, mean over samples."""
+        random, target = generator(self.seed_of("offsets", index)), scans.residual
+        if self.wgan.content == "image":
+            heads = [head + at_scale(scans.native, scale) for scale, head in enumerate(heads)]
+            target = scans.native + scans.residual
+        value, voxels = heads[0].new_zeros((), dtype=torch.float32), target[0].numel()
         for weight, term in self.terms:
             if isinstance(term, PatchWasserstein):
                 offsets = term.draw_offsets(random, len(heads))
-                value = value + weight * term(heads, scans.residual, offsets=offsets)
+                value = value + weight * term(heads, target, offsets=offsets)
             else:
-                value = value + weight * voxels * term(heads[0], scans.residual, scans.inputs)
+                value = value + weight * voxels * term(heads[0], target, scans.inputs)
         return value
 
     def _noise(self, scans: Scans, random: torch.Generator) -> Tensor:
