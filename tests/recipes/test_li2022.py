@@ -19,7 +19,7 @@ from mrsynth.reproduce.study import PublishedNumbers, load_study
 from mrsynth.steps import run_steps
 from mrsynth.steps.transform import apply_affine, mean_shift_mm
 
-SYSTEMS = [name for name in load_recipe("li2022").variants if name not in ("small", "smoke")]
+SYSTEMS = [name for name, changes in load_recipe("li2022").variants.items() if "prepare" not in changes]
 
 
 def test_the_recipe_is_as_the_paper_says():
@@ -46,6 +46,24 @@ def test_every_system_is_valid_at_a_smaller_size(system: str, size: str):
     recipe, own = load_recipe(f"li2022/{size}/{system}"), load_recipe(f"li2022/{size}")
     assert recipe.prepare == own.prepare  # one preparation for all
     assert recipe.train == own.train
+
+
+@pytest.mark.parametrize(("size", "edge"), [("pixels192", 192), ("pixels448", 448), ("head-small", 128)])
+def test_other_slices_fit_every_network_and_the_papers_feature_layer(size: str, edge: int):
+    for system in ("t2/drunet34/vgg16", "unet/vgg16", "drunet101/mse"):
+        recipe = load_recipe(f"li2022/small/{size}/{system}")
+        (shape,) = [step["resample"]["shape"] for step in recipe.prepare if "resample" in step]
+        assert shape[0] == shape[1] == edge
+        assert edge % 32 == 0
+    features = load_recipe(f"li2022/small/{size}/vgg16").loss["contextual"]["features"]  # type: ignore[index]
+    assert (features["network"], features["layer"]) == ("vgg16", "conv5_3")
+
+
+def test_the_head_mask_changes_the_mask_alone():
+    own, head = load_recipe("li2022").prepare, load_recipe("li2022/head").prepare
+    assert [step for step in own if "brain_mask" not in step] == [step for step in head if "brain_mask" not in step]
+    (mask,), (kept,) = ([step["brain_mask"] for step in steps if "brain_mask" in step] for steps in (own, head))
+    assert kept == {**mask, "keep": "head"}
 
 
 def test_the_sigmoid_stands_behind_the_bce_loss_alone():

@@ -207,6 +207,31 @@ def test_watershed_survives_noise_thick_slices_padding_and_a_burr_hole(head: Cas
     assert dice(brain(masked(Case({"ct": thick}))[0]), truth[..., ::2]) > 0.95
 
 
+def test_a_head_is_kept_with_skull_and_scalp_and_without_its_headrest(head: Case):
+    ct, settings = head.images["ct"], {"source": "watershed", "keep": "head"}
+    done, record = masked(only(head, "ct", "t1"), **settings)
+    kept, found = brain(done), done.images["ct"].data
+    assert not np.any(brain(head) & ~kept)
+    bone = ct.data > 300
+    assert (kept & bone).sum() > 0.98 * bone.sum()
+    np.testing.assert_array_equal(found[kept], ct.data[kept])
+    assert found[~kept].max() == -1024
+    assert done.images["t1"].data[kept & bone].size
+    assert record["volume_ml"] > 2500
+    board = ct.data.copy()
+    board[:, 1] = 100  # in the air behind the head, a voxel thick
+    board[:, 0] = -1024
+    assert dice(brain(masked(Case({"ct": ct.with_data(board)}), **settings)[0]), kept) > 0.97
+    given = replace(only(head, "ct"), masks={"brain": done.masks["brain"]})
+    np.testing.assert_array_equal(brain(masked(given, source="given", keep="head")[0]), kept)
+    with pytest.raises(InputError, match="given brain mask is none"):
+        masked(given, source="given")
+    with pytest.raises(InputError, match="no head found in the CT"):
+        masked(changed(only(head, "ct"), lambda data: np.full_like(data, -1024)), **settings)
+    with pytest.raises(RecipeError, match="keep: head is for source: watershed"):
+        masked(only(head, "t1"), source="deepbet", keep="head")
+
+
 @pytest.mark.parametrize("what", ["no skull", "not in HU", "nothing"])
 def test_a_ct_without_a_skull_is_refused(head: Case, what: str):
     change = {

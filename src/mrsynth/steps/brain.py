@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image
 from mrsynth.core.settings import Settings
 from mrsynth.core.types import AIR_HU
-from mrsynth.steps.brain_ct import watershed_mask
+from mrsynth.steps.brain_ct import LARGEST_HEAD_ML, head_mask, watershed_mask
 from mrsynth.steps.brain_deepbet import deepbet_mask
 from mrsynth.steps.brain_external import external_mask
 from mrsynth.steps.brain_stripped import (
@@ -42,33 +42,46 @@ class BrainMaskSettings(Settings):
     watershed where CT is the only image, else deepbet. of: the contrast it is found in, null for the best there is.
     max_fraction: a nonzero mask that fills more of the volume than this is not a brain (a stripped brain cropped to its
     bounding box fills about 0.52, an ellipsoid's share of its box). apply: whether what is not brain is taken out of
-    the images, or only the mask is made. threshold: of deepbet's probability. timeout_s: for the installed programs."""
+    the images, or only the mask is made. keep: `head` makes the mask of the whole head in a CT, skull and scalp with
+    it, which all that follows calls brain. threshold: of deepbet's probability. timeout_s: for the installed
+    programs."""
 
     source: Source
     of: Contrast | None
     max_fraction: float
     apply: bool
+    keep: Literal["brain", "head"]
     threshold: float = Field(gt=0, lt=1)
     timeout_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _heads_are_of_a_ct(self) -> BrainMaskSettings:
+        if self.keep == "head" and self.source not in ("watershed", "given"):
+            raise ValueError("keep: head is for source: watershed (a CT), or given")
+        return self
 
 
 MIN_SIGNAL = 0.5
 """A mask of the brain lies where the image shows something: at least this share of it."""
 
 
-def require_brain(case: Case) -> None:
+def require_brain(case: Case, largest_ml: float = LARGEST_BRAIN_ML) -> None:
     """Raise InputError if a case's own brain mask cannot be one: by its volume, or because it lies beside the head.
 
     In a field of view smaller than SMALL_VIEW_ML the volume says nothing.
+
+    Args:
+        case: whose mask it is.
+        largest_ml: that it may have.
     """
     mask, image = case.masks["brain"], next(iter(case.images.values()))
     inside = mask.data > 0
     volume, view = volume_ml(inside, mask), volume_ml(np.ones(inside.shape, bool), mask)
-    if inside.any() and view > SMALL_VIEW_ML and not SMALLEST_BRAIN_ML <= volume <= LARGEST_BRAIN_ML:
+    if inside.any() and view > SMALL_VIEW_ML and not SMALLEST_BRAIN_ML <= volume <= largest_ml:
         raise InputError(
             f"{case.name}: the given brain mask is none.",
             found=f"{volume:.0f} mL",
-            expected=f"{SMALLEST_BRAIN_ML:.0f} to {LARGEST_BRAIN_ML:.0f} mL",
+            expected=f"{SMALLEST_BRAIN_ML:.0f} to {largest_ml:.0f} mL",
             do="give the mask of the brain, not of a lesion or of the head; or leave the column out",
         )
     share = float(_tissue(image)[inside].mean()) if inside.any() else 1.0
@@ -121,7 +134,7 @@ def make_mask(case: Case, source: Source, settings: BrainMaskSettings) -> tuple[
             raise InputError(
                 f"{case.name}: no brain mask.", expected="a `brain` mask", do="add one, or set source to auto"
             )
-        require_brain(case)
+        require_brain(case, LARGEST_HEAD_ML if settings.keep == "head" else LARGEST_BRAIN_ML)
         return case.masks["brain"].data > 0, None
     if source == "nonzero":
         mask = nonzero_mask(case)
@@ -134,7 +147,8 @@ def make_mask(case: Case, source: Source, settings: BrainMaskSettings) -> tuple[
             )
         return mask, None
     if source == "watershed":
-        return watershed_mask(case.name, case.image("ct")), "ct"
+        find = head_mask if settings.keep == "head" else watershed_mask
+        return find(case.name, case.image("ct")), "ct"
     head = case.image(settings.of or best_head(case))
     upright, how = reorient(head, "RAS")  # as the networks learned heads
     if source == "deepbet":

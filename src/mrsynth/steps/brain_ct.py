@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from mrsynth.core.errors import InputError
 from mrsynth.core.image import Image
-from mrsynth.steps.brain_stripped import AIR_BELOW_HU, brain_region, filled_region
+from mrsynth.steps.brain_stripped import AIR_BELOW_HU, brain_region, filled_region, volume_ml
 
 BONE_ABOVE_HU = 200.0
 TISSUE_BELOW_HU = 100.0
@@ -21,6 +22,9 @@ SMALLEST_BONE_ML = 5.0
 VALLEY_MM = 8.0
 """Deeper inside than this every valley is one of its own; the optic canal and the fissures are narrower."""
 SKIN_MM = 3.0
+HEADREST_MM = 10.0
+SMALLEST_HEAD_ML, LARGEST_HEAD_ML = 100.0, 8000.0
+"""From a few slices to a head with its neck; 3 to 5 L are usual."""
 WORKING_MM = 2.0
 """Voxel size at which the watershed runs; the mask's rim is then found at full resolution."""
 
@@ -56,6 +60,35 @@ def watershed_mask(case: str, image: Image) -> np.ndarray:
         looked_at=f" of soft tissue inside bone; values from {image.data.min():g} to {image.data.max():g}",
         do="check that the file is in HU and shows the skull (mrsynth check), or give a brain mask",
     )
+
+
+def head_mask(case: str, image: Image) -> np.ndarray:
+    """Return the head in a CT, skull and scalp with it, the holes of its sinuses filled.
+
+    What is thinner than HEADREST_MM (a headrest, a tube) is left out.
+
+    Args:
+        case: its name, for messages.
+        image: in HU.
+
+    Returns:
+        bool (x, y, z).
+
+    Raises:
+        InputError: where no region has the volume of a head.
+    """
+    body = image.data > AIR_BELOW_HU
+    times = [max(1, round(HEADREST_MM / 2 / spacing)) for spacing in image.spacing_mm]
+    body = ndimage.binary_opening(body, np.ones([2 * n + 1 for n in times], bool)) & body
+    region = filled_region(body) if body.any() else body
+    if not SMALLEST_HEAD_ML <= (volume := volume_ml(region, image)) <= LARGEST_HEAD_ML:
+        raise InputError(
+            f"{case}: no head found in the CT.",
+            found=f"{volume:.0f} mL above air; values from {image.data.min():g} to {image.data.max():g}",
+            expected=f"{SMALLEST_HEAD_ML:.0f} to {LARGEST_HEAD_ML:.0f} mL",
+            do="check that the file is in HU and shows a head (mrsynth check), or set keep: brain",
+        )
+    return region
 
 
 def _inside_skull(hu: np.ndarray, spacing_mm: list[float]) -> np.ndarray:
