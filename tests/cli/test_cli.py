@@ -145,7 +145,7 @@ def test_evaluate_files(
     capfd.readouterr()
     same = ("--prediction", scan, "--reference", scan, "--range", 1000, "-o", tmp_path / "same.json")
     assert run(monkeypatch, "evaluate", *same) == 0
-    assert "psnr         volume  model          infinite" in capfd.readouterr().out
+    assert "psnr         volume  infinite" in capfd.readouterr().out
     flat = nib.Nifti1Image(np.zeros(nib.load(scan).shape, np.float32), nib.load(scan).affine)
     nib.save(flat, tmp_path / "flat.nii.gz")  # a constant prediction is a bad one, and judged; a reference is refused
     for one, other, rc in (("--prediction", "--reference", 0), ("--reference", "--prediction", 2)):

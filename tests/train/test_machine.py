@@ -10,7 +10,7 @@ import torch
 from mrsynth.core.errors import MrsynthError, RecipeError
 from mrsynth.io import PreparedCohort
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.train.machine import fast_precision, memory_in_words, settled
+from mrsynth.train.machine import fast_precision, memory_in_words, settled, trainer
 from mrsynth.train.run import train
 from tiny import TRAIN, tiny_prepared, tiny_recipe
 
@@ -42,6 +42,14 @@ def test_what_is_not_there_is_said(world: tuple[Path, PreparedCohort], asked: st
         train(recipe, prepared, folder / "run")
     assert "Traceback" not in str(error.value)
     assert not (folder / "run" / "recipe.yaml").exists()
+
+
+def test_what_the_machine_is_not_to_blame_for_is_said_as_lightning_says_it(world: tuple[Path, PreparedCohort]) -> None:
+    settings = load_recipe(str(world[0] / "tiny.yaml"), ["train.precision=32-true"]).train
+    with pytest.raises(TypeError, match="no_such_argument"):
+        trainer(settings, no_such_argument=1)
+    with pytest.raises(RecipeError, match="cannot train as the recipe asks"):
+        trainer(settings.model_copy(update={"accelerator": "foo"}), no_such_argument=1)
 
 
 @pytest.mark.parametrize(

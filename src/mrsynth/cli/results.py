@@ -40,6 +40,7 @@ def evaluate(
         Path | None, typer.Option("--model", help="With --cohort: the run that made the predictions, if it was moved.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="metrics.json; a metrics.csv goes beside it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Print every rival, region and fit.")] = False,
     workers: Processes = None,
     scheduler: Scheduler = None,
     quiet: Quiet = False,
@@ -63,7 +64,7 @@ def evaluate(
 
         path = evaluate_files(prediction, reference, mask, data_range, preset or ["default"], out)
     record = read_metrics(path)
-    for line in describe(record, path):
+    for line in describe(record, path, every):
         print(line)
     print_failed([(entry.case, entry.why) for entry in record.left_out])
 

@@ -12,10 +12,14 @@ import pandas as pd
 from mrsynth.core.errors import InputError
 from mrsynth.core.ownership import holds_only, is_record, require_ours
 from mrsynth.core.seeds import generator
-from mrsynth.io.evaluation import Evaluation, MetricsRecord, Published
+from mrsynth.drawing.labels import plain
+from mrsynth.io.evaluation import Evaluation, MetricsRecord, Published, SummaryRow
 from mrsynth.metrics import HIGHER_IS_BETTER, MetricRecord, is_metrics_table, paired_tests, summarise
-from mrsynth.metrics.stats import best_rivals, paired_with_best
+from mrsynth.metrics.stats import GROUP, best_rivals, paired_with_best
 from mrsynth.recipes.recipe import Recipe
+
+WHOLE = ("brain", "volume")
+"""The regions that stand for a whole image."""
 
 FEW_SLICES = 5
 """A similarity that is averaged over fewer slices says little of a volume."""
@@ -151,22 +155,46 @@ def cut_off(case: str, share: float) -> str | None:
     )
 
 
-def describe(record: MetricsRecord, path: Path) -> list[str]:
-    """Return the lines that `mrsynth evaluate` prints: the brain (or volume), model and baselines, and remarks.
+def describe(record: MetricsRecord, path: Path, every: bool = False) -> list[str]:
+    """Return the lines that `mrsynth evaluate` prints: what was judged, how well, and what a reader must know of it.
 
     Args:
         record: what was found.
         path: where it stands.
+        every: a line for every predictor, region and fit, in place of the model beside its rivals in the whole image.
     """
     lines = [f"{record.n_patients} patients, {record.n_cases} cases; all values in {path}"]
     for row in record.summary:
-        shown = row.region in ("brain", "volume") and row.fit == "none"
-        what = f"{row.preset:<10} {row.metric:<12} {row.region:<7} {row.predictor:<14}"
-        if shown and row.mean is None and row.n_infinite:
-            lines.append(f"{what} infinite")
-        if shown and row.mean is not None:
-            spread = "" if row.sd is None else f" ± {row.sd:.4g}"
-            lines.append(f"{what} {row.mean:.4g}{spread} (n {row.n}, range {row.data_range:g}, {row.dimension}-D)")
+        if every:
+            lines.append(f"{_place(row)} {row.predictor:<14} {row.fit:<6} {_mean(row)} {_how(row)}")
+        elif row.predictor == "model" and row.region in WHOLE and row.fit == "none":
+            lines.append(f"{_place(row)} {_mean(row):<20} {_beside(row, record.summary)}{_how(row)}")
     if record.dose_response:
         lines.append(f"{record.dose_response.in_words}; dose_response.png and .csv")
     return lines + record.remarks
+
+
+def _place(row: SummaryRow) -> str:
+    return f"{row.preset:<10} {row.metric:<12} {row.region:<7}"
+
+
+def _mean(row: SummaryRow) -> str:
+    """Return mean ± SD over patients."""
+    if row.mean is None:
+        return "infinite" if row.n_infinite else "no value"
+    return f"{row.mean:.4g}" + ("" if row.sd is None else f" ± {row.sd:.4g}")
+
+
+def _how(row: SummaryRow) -> str:
+    span = "" if row.data_range is None else f", range {row.data_range:g}"
+    return f"(n {row.n}{span}, {row.dimension}-D)"
+
+
+def _beside(model: SummaryRow, summary: Sequence[SummaryRow]) -> str:
+    """Return the identity and the best simple rival in the place of the model's row, those that there are."""
+    place = [getattr(model, name) for name in GROUP[1:]]
+    same = {row.predictor: row for row in summary if [getattr(row, name) for name in GROUP[1:]] == place}
+    best = best_rivals(pd.DataFrame([row.model_dump() for row in same.values()]))
+    rival = "" if best.empty else str(best["predictor"].iloc[0])
+    shown = [who for who in dict.fromkeys(("identity", rival)) if who in same]
+    return "".join(f"{plain(who)} {_mean(same[who])}{' (best rival)' if who == rival else ''}  " for who in shown)

@@ -43,7 +43,7 @@ def names_a_mask(words: Sequence[str], behind: int) -> bool:
     Args:
         words: The words of the name.
         behind: Where those begin that stand behind the last contrast; before it a lesion may be that of the study's
-        name.
+            name.
     """
     if says(f"{MASK}|brainmask", normalise(" ".join(words))):
         return True

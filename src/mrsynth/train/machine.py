@@ -26,6 +26,9 @@ NOISE = (
 
 ASKED = ("accelerator", "devices", "nodes", "strategy", "precision")
 
+BARE = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+"""Arguments of a trainer that is made to see whether the machine has what is asked for."""
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -50,7 +53,8 @@ def trainer(settings: TrainSettings, **more: Any) -> L.Trainer:
         more: further arguments of Lightning's.
 
     Raises:
-        RecipeError: where this machine has no such accelerator, devices, strategy or precision.
+        RecipeError: where this machine has no such accelerator, devices, strategy or precision. What Lightning has to
+            say of `more` goes through as it is.
     """
     try:
         with quiet():
@@ -63,6 +67,9 @@ def trainer(settings: TrainSettings, **more: Any) -> L.Trainer:
                 **more,
             )
     except Exception as error:  # Lightning raises of every kind: MisconfigurationException, ValueError, ImportError …
+        if more != BARE:
+            trainer(settings, **BARE)
+            raise  # the machine is not to blame
         found = ", ".join(f"train.{name}={getattr(settings, name)}" for name in ASKED)
         raise RecipeError(
             "This machine cannot train as the recipe asks.",
@@ -74,7 +81,7 @@ def trainer(settings: TrainSettings, **more: Any) -> L.Trainer:
 
 def check_machine(settings: TrainSettings) -> None:
     """Check, before anything is written, that this machine has what a training asks for; raises as `trainer` does."""
-    trainer(settings, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer(settings, **BARE)
     if settings.precision == "16-mixed" and settings.accelerator in ("cpu", "auto") and not torch.cuda.is_available():
         raise RecipeError(
             "Half precision needs a GPU.",
