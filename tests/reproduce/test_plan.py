@@ -118,3 +118,28 @@ def test_a_changed_recipe_is_named_with_what_differs(tmp_path: Path):
     (both.run / "recipe.yaml").write_text("{}")
     with pytest.raises(RecipeError, match="not a recipe of this version"):
         require_unchanged(items.values())
+
+
+def test_a_cell_may_have_seeds_of_its_own_and_jobs_of_a_stage_follow_it(tmp_path: Path):
+    data = study_data(study_recipe(tmp_path))
+    data["scales"]["smoke"]["cells"] = {"both": {"seeds": [0, 4]}}
+    data["cells"]["strong"]["seeds"] = [4]
+    data["jobs"]["early"] = {"cell": "both", "stage": 1}
+    study = load_study(write_study(tmp_path, data))
+    items = {item.label: item for item in plan_study(study, "smoke", tmp_path / "out")}
+    cells = ["both", "t1", "fill", "both.seed4", "strong.seed4"]
+    assert list(items) == [*cells, "both/no-t2", "both/filled", "both/early", "both.seed4/early"]
+    assert start(items["strong.seed4"]) == ("both.seed4", 0)
+    early = items["both.seed4/early"]
+    assert isinstance(early, Job)
+    assert early.checkpoint == tmp_path / "out" / "runs" / "both.seed4" / "checkpoints" / "stage-0.ckpt"
+
+
+@pytest.mark.parametrize(("cell", "stage", "words"), [("both", 2, "expected: 1 to 1"), ("t1", 1, "a cell with stages")])
+def test_a_job_of_a_stage_that_is_not_kept_is_told(tmp_path: Path, cell: str, stage: int, words: str):
+    data = study_data(study_recipe(tmp_path))
+    data["cells"]["t1"]["set"].append("train.stages.second=null")
+    data["jobs"]["early"] = {"cell": cell, "stage": stage}
+    study = load_study(write_study(tmp_path, data))
+    with pytest.raises(RecipeError, match=rf"job early, scale smoke(.|\n)*{words}"):
+        plan_study(study, "smoke", tmp_path / "out")

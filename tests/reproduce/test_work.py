@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import pytest
+from safetensors.torch import save
 
 from mrsynth.core.errors import CohortError, ModelError
 from mrsynth.core.jobs import Workers, run_each
 from mrsynth.core.progress import listening
 from mrsynth.io import Cohort, read_cohort
+from mrsynth.io.predictions import read_predictions
 from mrsynth.model import load_contract
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import Recipe
+from mrsynth.reproduce.halfway import FOLDER
+from mrsynth.reproduce.listing import trained
 from mrsynth.reproduce.plan import Cell, Item, Job, plan_study
 from mrsynth.reproduce.records import State
-from mrsynth.reproduce.study import load_study
+from mrsynth.reproduce.study import JobSettings, load_study
 from mrsynth.reproduce.work import StudyWork, each_once, is_done, run_cell, run_job
+from mrsynth.train.checkpoints import AtomicCheckpoints
+from mrsynth.train.fit import kept_weights
 from tiny_study import study_cohort, study_data, study_recipe, write_study
 
 
@@ -125,6 +133,33 @@ def test_a_job_is_done_again_where_it_has_changed(world: World):
     assert set(asked["weights_sha256"]) == {"both", "fill"}
     assert is_done(job.place, asked)
     assert not is_done(job.place, asked | {"presets": ["default"]})
+
+
+def test_a_job_may_judge_the_weights_at_the_end_of_a_stage(world: World):
+    """They are those with which the next stage began, and nothing of them stays but predictions and metrics."""
+    cell = world.cell("both")
+    early = Job("early", JobSettings(cell="both", stage=1), cell, {})
+    assert early.checkpoint is not None
+    kept = kept_weights(AtomicCheckpoints().load_checkpoint(early.checkpoint))
+    run_job(early, world.cohort)
+    made = read_predictions(early.place / "predictions").way.weights_sha256
+    digest = hashlib.sha256(save({name: tensor.contiguous() for name, tensor in kept.items()})).hexdigest()
+    assert made == digest != weights(cell)
+    assert {path.name for path in early.place.iterdir()} >= {"predictions", "metrics.csv", "metrics.json", "state.json"}
+    assert not (early.place / FOLDER).exists()
+    assert (early.place / "metrics.csv").read_bytes() != (cell.run / "metrics.csv").read_bytes()
+    training, whole = trained(early), cell.training
+    assert training is not None
+    assert whole is not None
+    assert [one.stage for one in whole.convergence] == [0, 1]
+    assert [one.stage for one in training.convergence] == [0]
+
+
+def test_a_state_that_is_gone_is_told(world: World, tmp_path: Path):
+    moved = replace(world.cell("both"), run=tmp_path / "both")
+    shutil.copytree(world.cell("both").run / "model", moved.run / "model")
+    with pytest.raises(ModelError, match=r"state at the end of stage 1(.|\n)*no .*stage-0.ckpt"):
+        run_job(Job("early", JobSettings(cell="both", stage=1), moved, {}), world.cohort)
 
 
 def test_a_job_whose_cell_has_no_model_says_so(world: World):

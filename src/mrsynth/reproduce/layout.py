@@ -116,7 +116,8 @@ def _of_item(item: ItemEntry) -> list[str]:
     job = item.job
     if job is None:
         return [f"first stages shared with {item.started_from}"] if item.started_from else []
-    filled = [f"test cases of {job['data']}"] if job.get("data") else []
+    filled = [f"the weights at the end of stage {job['stage']}"] if job.get("stage") else []
+    filled += [f"test cases of {job['data']}"] if job.get("data") else []
     filled += [f"{contrast} imputed by {cell}" for contrast, cell in job["imputers"].items()]
     rest = [name for name in job["without"] if name not in job["imputers"]]
     zeros = "zeros" if job["missing"] == "zeros" else "flagged as missing"

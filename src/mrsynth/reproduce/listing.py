@@ -12,7 +12,8 @@ from pathlib import Path
 import mrsynth
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.run import Run, Training
-from mrsynth.reproduce.plan import Item
+from mrsynth.reproduce.halfway import up_to
+from mrsynth.reproduce.plan import Item, Job
 from mrsynth.reproduce.records import CellChange, Changes, ItemEntry, State, StudyRecord
 from mrsynth.reproduce.study import Scale, Study
 from mrsynth.train.record import commit
@@ -131,6 +132,18 @@ def _entry(item: Item, out: Path) -> ItemEntry:
         convergence=convergence_words(training),
         **known,
     )
+
+
+def trained(item: Item) -> Training | None:
+    """Return what is known of the training that made an item's model: of a job, up to the stage that it predicts with.
+
+    Args:
+        item: a cell, a job or data.
+    """
+    training = item.maker.training
+    if training is None or not isinstance(item, Job) or item.settings.stage is None:
+        return training
+    return up_to(training, item.settings.stage)
 
 
 def convergence_words(training: Training | None) -> str:

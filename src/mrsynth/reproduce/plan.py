@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,21 +11,13 @@ from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest
 from mrsynth.io.run import Run, RunRecord, Training
 from mrsynth.recipes.recipe import Recipe, load_recipe
-from mrsynth.recipes.sections import stage_terms, stages_in_order
+from mrsynth.recipes.sections import stages_in_order
 from mrsynth.reproduce.budget import spend
 from mrsynth.reproduce.data_settings import PartSettings
+from mrsynth.reproduce.decides import decides, differences, preparation_key, stage_keys
 from mrsynth.reproduce.study import CellSettings, JobSettings, Scale, Study
 
-TRAINED = ("task", "prepare", "range", "samples", "net", "loss", "method", "train")
-"""Sections of a recipe that decide a model's weights."""
-
-LATER = ("epochs", "patience", "stages")
-"""Settings of `train` that do not matter before the last stage; the stages are compared one by one."""
-
 Kind = Literal["cell", "job", "data"]
-
-MACHINE = ("in_memory_gb", "workers", "accelerator", "devices", "nodes", "strategy")
-"""Settings of `train` that say on what it is trained, not what."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +159,12 @@ class Job:
         return self.cell.run / "jobs" / self.name
 
     @property
+    def checkpoint(self) -> Path | None:
+        """The state whose weights it predicts with; None for the cell's model."""
+        stage = self.settings.stage
+        return None if stage is None else Run(self.cell.run).checkpoints / f"stage-{stage - 1}.ckpt"
+
+    @property
     def models(self) -> tuple[Cell, ...]:
         """The cells whose models it predicts with."""
         return (self.cell, *self.imputers.values())
@@ -197,14 +193,15 @@ def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
             data.
     """
     plan = _Plan(study, scale, out)
-    for seed in plan.settings.seeds:
-        for name in study.cells:
-            if name not in plan.settings.leave_out:
-                plan.add_cell(name, seed)
-    for seed in plan.settings.seeds:
-        for name in study.jobs:
-            if name not in plan.settings.leave_out:
-                plan.add_job(name, seed)
+    of_cell = {name: study.seeds(name, scale) for name in study.cells}
+    # What is left of a state at the end of a stage is cheap: such jobs follow their cell with each of its seeds.
+    of_job = {name: plan.settings.seeds if job.stage is None else of_cell[job.cell] for name, job in study.jobs.items()}
+    every = dict.fromkeys([*plan.settings.seeds, *(seed for seeds in of_cell.values() for seed in seeds)])
+    for add, seeds_of in ((plan.add_cell, of_cell), (plan.add_job, of_job)):
+        for seed in every:
+            for name, seeds in seeds_of.items():
+                if seed in seeds and name not in plan.settings.leave_out:
+                    add(name, seed)
     return plan.items
 
 
@@ -250,7 +247,15 @@ class _Plan:
         if all((cell, seed) in self.cells for cell in needed):
             imputers = {contrast: self.cells[cell, seed] for contrast, cell in job.imputers.items()}
             data = None if job.data is None else self._dataset(job.data, seed)
-            self.items.append(Job(name, job, self.cells[job.cell, seed], imputers, data))
+            made = Job(name, job, self.cells[job.cell, seed], imputers, data)
+            stages = len(stages_in_order(made.cell.recipe.train))
+            if job.stage is not None and job.stage > stages:
+                raise RecipeError(
+                    f"Study {self.study.name}, job {name}, scale {self.scale}: cell {job.cell} keeps no such state.",
+                    found=f"stage: {job.stage}",
+                    expected=f"1 to {stages}: the stages that another follows" if stages else "a cell with stages",
+                )
+            self.items.append(made)
 
     def _dataset(self, name: str, seed: int) -> Dataset:
         """Return the data of this name; where it is to be made it is added when it is first asked for."""
@@ -320,11 +325,6 @@ def _called(item: Item) -> set[str]:
     return {item.name, item.name.rpartition(".fold-")[0] or item.name}
 
 
-def preparation_key(recipe: Recipe) -> str:
-    """Return the name of the prepared cohort that a recipe asks for: equal for equal contrasts and steps."""
-    return digest([recipe.contrasts, recipe.prepare])
-
-
 def share_stages(cell: Cell, owner: dict[str, Cell]) -> Cell:
     """Return a cell that knows from which earlier one it may start: the one with most first stages in common.
 
@@ -335,30 +335,13 @@ def share_stages(cell: Cell, owner: dict[str, Cell]) -> Cell:
         cell: the cell.
         owner: what decides the state at the end of a stage → the first cell that has it; the cell's own are added.
     """
-    keys = _stage_keys(cell)
+    keys = stage_keys(cell.recipe, [str(cell.prepared), cell.fold])
     known = [number for number, key in enumerate(keys) if key in owner]
     if known:
         cell = replace(cell, start=(owner[keys[known[-1]]], known[-1]))
     for key in keys[known[-1] + 1 if known else 0 :]:
         owner[key] = cell
     return cell
-
-
-def _stage_keys(cell: Cell) -> list[str]:
-    """Return for each stage but the last what decides the state at its end."""
-    recipe = cell.recipe
-    base = _decides(recipe.model_dump(mode="json"))
-    base["train"] = {key: value for key, value in base["train"].items() if key not in LATER}
-    stages = list(stages_in_order(recipe.train).values())
-    done = [[s.from_epoch, s.learning_rate, stage_terms(recipe.loss, s.loss)] for s in stages]
-    data = [str(cell.prepared), cell.fold]
-    return [digest([data, base, done[:number], stage.from_epoch]) for number, stage in enumerate(stages)]
-
-
-def _decides(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a recipe, as it is dumped, decides a model's weights."""
-    kept = {section: recipe[section] for section in TRAINED}
-    return {**kept, "train": {key: value for key, value in recipe["train"].items() if key not in MACHINE}}
 
 
 def require_unchanged(items: Iterable[Item]) -> None:
@@ -368,27 +351,14 @@ def require_unchanged(items: Iterable[Item]) -> None:
             continue
         try:
             before = load_recipe(str(Run(cell.run).recipe))
-            began = _flat(_decides(before.model_dump(mode="json")))
+            began = decides(before.model_dump(mode="json"))
         except (RecipeError, ValueError) as error:
             raise RecipeError(f"{Run(cell.run).recipe} is not a recipe of this version.", found=error) from error
-        now = _flat(_decides(cell.recipe.model_dump(mode="json")))
-        changed = [key for key in {**now, **began} if began.get(key) != now.get(key)]
+        changed = list(differences(began, decides(cell.recipe.model_dump(mode="json"))).items())[:5]
         if changed:
             raise RecipeError(
                 f"Cell {cell.label} was begun with another recipe than it has now.",
-                found="\n".join(f"{key}: {began.get(key)}" for key in changed[:5]),
-                expected="\n".join(f"{key}: {now.get(key)}" for key in changed[:5]),
+                found="\n".join(f"{key}: {then}" for key, (then, _) in changed),
+                expected="\n".join(f"{key}: {now}" for key, (_, now) in changed),
                 do=f"remove {cell.run} to train it anew, or give another folder with --out",
             )
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as dotted keys."""
-    if not isinstance(data, dict) or not data:
-        return {prefix: data}
-    return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
-
-
-def digest(value: Any) -> str:
-    """Return a short name for a value made of JSON's types."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -98,6 +98,7 @@ class CellChange(Part):
     data: str | None = None
     folds: int | None = None
     steps: int | None = None
+    seeds: list[int] | None = None
 
 
 class Changes(Part):

@@ -29,7 +29,8 @@ class CellSettings(Settings):
 
     recipe: in place of the study's. data: an entry of the study's `data`, on which it is trained and tested; None: on
     the whole cohort. folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with
-    its own split of the whole cohort. steps: batches to train, in place of the scale's.
+    its own split of the whole cohort. steps: batches to train, seeds: with which it is trained; in place of the
+    scale's.
     """
 
     recipe: str | None = None
@@ -38,6 +39,7 @@ class CellSettings(Settings):
     set: list[str] = Field(default_factory=list)
     folds: int | None = Field(default=None, ge=3)
     steps: int | None = Field(default=None, ge=1)
+    seeds: list[int] | None = Field(default=None, min_length=1)
 
     def names(self, name: str) -> list[str]:
         """Return the names of its trainings."""
@@ -63,11 +65,13 @@ class ScaleSettings(Settings):
 
 
 class JobSettings(Settings):
-    """Further predictions of a trained cell, of other cases or with some of its inputs left out on purpose.
+    """Further predictions of a trained cell, of other cases, with some of its inputs left out on purpose, or with the
+    weights that it had on the way.
 
     data: an entry of the study's `data`, whose test cases are predicted in place of the cell's. without: contrasts that
     are left out. missing: what stands for them, "zeros", or "refuse" where imputers make them all or the model itself
-    knows what is missing. imputers: contrast → cell whose model makes it.
+    knows what is missing. imputers: contrast → cell whose model makes it. stage: the weights at the end of this stage
+    of the cell's training, 1 for the first; it must not be the last. They are those that the next stage began with.
     """
 
     cell: str
@@ -75,11 +79,12 @@ class JobSettings(Settings):
     without: list[str] = Field(default_factory=list)
     missing: Literal["refuse", "zeros"] = "refuse"
     imputers: dict[str, str] = Field(default_factory=dict)
+    stage: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _not_the_cell_again(self) -> JobSettings:
-        if self.data is None and not self.without:
-            raise ValueError("a job says what is other than in the cell's own predictions: data or without")
+        if self.data is None and self.stage is None and not self.without:
+            raise ValueError("a job says what is other than in the cell's own predictions: data, without or stage")
         return self
 
 
@@ -176,6 +181,17 @@ class Study(Settings):
     def trainings(self) -> dict[str, list[str]]:
         """Return cell → the names of its trainings: its own, or one a fold."""
         return {name: cell.names(name) for name, cell in self.cells.items()}
+
+    def seeds(self, cell: str, scale: Scale) -> list[int]:
+        """Return the seeds with which a cell is trained at a scale.
+
+        Args:
+            cell: its name.
+            scale: one of the study's.
+        """
+        settings = self.scales[scale]
+        at_scale = settings.cells.get(cell, CellSettings()).seeds
+        return at_scale or self.cells[cell].seeds or settings.seeds
 
     def all_tables(self, scale: Scale) -> dict[str, TableSettings]:
         """Return the tables of a scale, curves as tables among them."""

@@ -25,7 +25,7 @@ from mrsynth.metrics.rivals import RIVALS
 from mrsynth.metrics.stats import PAIRED, best_rivals, independent_t
 from mrsynth.reproduce.data import select
 from mrsynth.reproduce.layout import comparisons_table, measured_table
-from mrsynth.reproduce.listing import convergence_words, has_converged
+from mrsynth.reproduce.listing import convergence_words, has_converged, trained
 from mrsynth.reproduce.plan import Cell, Job
 from mrsynth.reproduce.records import Column, ItemState, Number, Row, State, TableRecord, TestRow
 from mrsynth.reproduce.study import ColumnSettings, ComparisonSettings, PublishedNumbers, TableSettings
@@ -278,7 +278,7 @@ def _row(label: str, source: Source, table: TableSettings, results: Results) -> 
             mean = float(rival[1].mean(axis=1).mean())
             cell = cell.model_copy(update={"rival": rival[0], "rival_mean": mean})
         cells[name] = cell
-    training = item.maker.training if item is not None else None
+    training = trained(item) if item is not None else None
     return Row(
         label=label,
         source=next(iter(results.names(source)), None),

@@ -23,7 +23,9 @@ from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.report import build_report
 from mrsynth.reproduce.data import cases_of, make_images, select
-from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, digest
+from mrsynth.reproduce.decides import digest
+from mrsynth.reproduce.halfway import run_of
+from mrsynth.reproduce.plan import Cell, Dataset, Item, Job
 from mrsynth.reproduce.records import State
 from mrsynth.synthesize.impute import MissingInputs
 from mrsynth.synthesize.run import synthesize_cohort
@@ -125,14 +127,15 @@ def run_cell(cell: Cell, cohort: Cohort) -> None:
 
 
 def run_job(job: Job, cohort: Cohort) -> None:
-    """Predict test cases with a cell's model, of other data or with inputs left out, and judge that in its own folder.
+    """Predict test cases with a cell's model, of other data, with inputs left out or with the weights of an earlier
+    stage, and judge that in the job's own folder.
 
     Args:
         job: the job; nothing is done where it is finished.
         cohort: its cases.
 
     Raises:
-        ModelError: a cell that the job needs has no model.
+        ModelError: a cell that the job needs has no model, or the state at the end of the stage is not there.
         InputError: no test case could be predicted.
     """
     clock = Clock(job.label)
@@ -151,12 +154,13 @@ def run_job(job: Job, cohort: Cohort) -> None:
         without=tuple(job.settings.without),
     )
     predictions = Run(job.place).predictions
-    with clock("synthesize"):
-        made, failed = synthesize_cohort(job.cell.run, cohort, predictions, split="test", missing=missing)
-        _require_some(made, failed)
-    with clock("evaluate"):
-        path = evaluate_run(job.cell.run, cohort, predictions, presets, out=Evaluation.in_folder(job.place))
-        failed = each_once(failed, left_out(path))
+    with run_of(job) as run:
+        with clock("synthesize"):
+            made, failed = synthesize_cohort(run, cohort, predictions, split="test", missing=missing)
+            _require_some(made, failed)
+        with clock("evaluate"):
+            path = evaluate_run(run, cohort, predictions, presets, out=Evaluation.in_folder(job.place))
+            failed = each_once(failed, left_out(path))
     _write_done(job.place, asked, clock.seconds, failed)
 
 
