@@ -34,6 +34,21 @@ def test_simulating_again_keeps_what_is_there_and_makes_what_is_missing(phantoms
     assert (lost / "t2.nii.gz").read_bytes() == before
 
 
+def test_drawn_sites_are_recorded_and_take_the_place_of_usual_ones(tmp_path: Path):
+    simulate(tmp_path, 1, 5, spacing_mm=4)
+    image = tmp_path / "phantom-0000" / "t1.nii.gz"
+    usual = image.read_bytes()
+    table = simulate(tmp_path, 1, 5, spacing_mm=4, sites="drawn")
+    drawn = image.read_bytes()
+    assert drawn != usual
+    case = json.loads((tmp_path / "phantom-0000" / "case.json").read_text())
+    assert case["draws"]["protocol"]["contrasts"]["flair"]["ti_s"] > 1
+    assert read_cohort(table).rows[0].b0_tesla == case["b0_tesla"] == case["draws"]["protocol"]["b0_tesla"]
+    assert [p for p in check_cohort(read_cohort(table)) if p.severity == "error"] == []
+    simulate(tmp_path, 1, 5, spacing_mm=4)
+    assert image.read_bytes() == usual
+
+
 def test_a_file_in_the_place_of_the_cohorts_folder_is_told_before_anything_is_simulated(tmp_path: Path):
     (tmp_path / "cohort.csv").write_text("")
     with pytest.raises(OutputError, match="is no folder"):

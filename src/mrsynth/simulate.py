@@ -22,7 +22,7 @@ from mrsynth.io.nifti_stream import read_description
 from mrsynth.io.overwrite import require_place
 from mrsynth.io.sidecar import small_json, stem_of
 from mrsynth.io.synthetic import PHANTOM
-from mrsynth.phantom import Member, cohort_members
+from mrsynth.phantom import Member, Sites, cohort_members
 
 Profile = Literal["brats", "ct", "dose", "tumour"]
 
@@ -35,6 +35,7 @@ def simulate(
     profile: Profile = "brats",
     *,
     spacing_mm: float = 1.0,
+    sites: Sites = "usual",
     fractions: tuple[float, float, float] = FRACTIONS,
 ) -> Path:
     """Write a phantom cohort.
@@ -49,6 +50,7 @@ def simulate(
         seed: the same seed gives the same bytes.
         profile: which scans each phantom gets.
         spacing_mm: edge of a voxel.
+        sites: `usual`, those of the profile, or `drawn`, a scanner of each patient's own.
         fractions: shares of patients in train, val and test.
 
     Returns:
@@ -59,7 +61,7 @@ def simulate(
     """
     require_place(out, folder=True)
     table = out / "cohort.csv"
-    write_members(cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm), out)
+    write_members(cohort_members(seed, subjects, profile=profile, spacing_mm=spacing_mm, sites=sites), out)
     rows = [read_case_folder(file.parent) for file in sorted(out.glob(f"*/{CASE_FILE}"))]
     cohort = Cohort(tuple(rows)).with_splits(split_patients([row.patient for row in rows], fractions, seed))
     replace_keeping(table, partial(write_cohort, cohort))

@@ -44,6 +44,15 @@ def test_strata_that_are_given_take_turns() -> None:
     assert (further.name, further.seed, further.settings.doses) == ("b-0000_dose-0.17", members[0].seed, (0.17,))
 
 
+def test_drawn_sites_change_where_patients_are_scanned_and_nothing_else() -> None:
+    for profile in ("brats", "dose"):
+        usual, drawn = (cohort_members(3, 8, profile, 4.0, sites=sites) for sites in ("usual", "drawn"))
+        assert {member.settings.site for member in drawn} == {"drawn"}
+        for a, b in zip(usual, drawn, strict=True):
+            assert (a.name, a.seed) == (b.name, b.seed)
+            assert a.settings == b.settings.model_copy(update={"site": a.settings.site})
+
+
 def test_impossible_cohorts_are_refused() -> None:
     with pytest.raises(InputError, match="at least one"):
         next(simulate_cohort(0, 0, "brats"))

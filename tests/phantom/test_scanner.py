@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from mrsynth.core.errors import InputError
-from mrsynth.phantom.scanner import add_rician, coil_field, move, site_profile, sites, thick_slices
+from mrsynth.phantom.scanner import (
+    Protocol,
+    acquire,
+    add_rician,
+    coil_field,
+    move,
+    site_profile,
+    sites,
+    thick_slices,
+)
 from mrsynth.phantom.shape import rigid
 from mrsynth.phantom.template import Grid
 
@@ -49,6 +58,46 @@ def test_thin_slices_change_nothing_and_thick_ones_keep_the_mean() -> None:
     assert thick_slices(image, 5.0, 1.0, keep_grid=False).shape == (8, 8, 12)
     flat = np.full((4, 4, 30), 3.0, np.float32)
     np.testing.assert_allclose(thick_slices(flat, 4.0, 1.0), 3.0, rtol=1e-6)
+
+
+def acquired(image: np.ndarray, sigma: float = 0.0, **known: object) -> np.ndarray:
+    protocol = Protocol.model_validate({"sequence": "spin_echo", "tr_s": 0.5, "te_s": 0.01, "scale": 1.0, **known})
+    return acquire(image, np.ones_like(image), protocol, 1.0, sigma, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("plane", ["x", "y", "z"])
+def test_thick_slices_average_along_their_own_axis_alone(plane: str) -> None:
+    axis, other = "xyz".index(plane), ("xyz".index(plane) + 1) % 3
+    stripes = np.indices((24, 25, 26)) % 2.0
+    known = {"slice_mm": 4.0, "in_plane_mm": 0.7, "plane": plane}
+    across = acquired(1.0 + stripes[axis].astype(np.float32), **known)
+    inner = across.swapaxes(axis, 0)[5:-5]  # the outermost slices lie half outside
+    np.testing.assert_allclose(inner, 1.5, atol=0.05)  # each slice is the mean of two bright and two dark voxels
+    along = 1.0 + stripes[other].astype(np.float32)
+    np.testing.assert_allclose(acquired(along, **known), along, rtol=1e-6)
+    plate = np.zeros((24, 25, 26), np.float32)
+    plate.swapaxes(axis, 0)[12] = 1.0
+    seen = acquired(plate, **known).swapaxes(axis, 0)[:, 5, 5]
+    assert 0.08 < seen.max() < 0.3  # a plate one voxel thick fills a quarter of one slice, or an eighth of two
+    assert seen.sum() == pytest.approx(1.0, abs=0.15)
+
+
+def test_coarse_pixels_blur_in_the_plane_and_fine_ones_change_nothing() -> None:
+    image = np.random.default_rng(0).uniform(1, 2, (30, 30, 30)).astype(np.float32)
+    np.testing.assert_array_equal(acquired(image, slice_mm=1.0, in_plane_mm=0.5), image)
+    coarse = acquired(image, slice_mm=1.0, in_plane_mm=1.5)
+    assert coarse.mean() == pytest.approx(image.mean(), rel=0.01)
+    assert coarse.std() < 0.6 * image.std()
+
+
+def test_the_noise_of_an_acquired_voxel_is_one_number() -> None:
+    noise = acquired(np.full((40, 40, 40), 100.0, np.float32), 1.0, slice_mm=5.0, in_plane_mm=1.0, plane="y") - 100.0
+    likeness = [
+        np.corrcoef(noise.swapaxes(axis, 0)[:-1].ravel(), noise.swapaxes(axis, 0)[1:].ravel())[0, 1]
+        for axis in range(3)
+    ]
+    assert likeness[1] > 0.8
+    assert max(abs(likeness[0]), abs(likeness[2])) < 0.05
 
 
 def test_movement_by_whole_voxels_is_a_shift() -> None:

@@ -176,6 +176,28 @@ def test_the_same_seed_gives_the_same_bytes_and_draws_replay_through_json() -> N
     assert not np.array_equal(case.images["t1"].data, other.images["t1"].data)
 
 
+@pytest.mark.parametrize("profile", ["brats", "full"])
+def test_a_drawn_site_gives_the_same_bytes_again_and_replays_through_json(profile: str) -> None:
+    settings = SubjectSettings(profile=profile, lesion="glioma_high", site="drawn", spacing_mm=4.0)
+    case, truth = simulate_with_truth(7, settings)
+    draws = json.loads(json.dumps(case.metadata["draws"]))
+    assert draws["protocol"]["b0_tesla"] == case.metadata["b0_tesla"] == truth.table.b0_tesla
+    for twin in (simulate_subject(7, settings), replay_subject(draws)):
+        for name, image in {**case.images, **case.masks}.items():
+            assert {**twin.images, **twin.masks}[name].data.tobytes() == image.data.tobytes(), name
+    assert not np.array_equal(case.images["t2"].data, simulate_subject(8, settings).images["t2"].data)
+
+
+def test_drawn_images_order_the_tissues() -> None:
+    for seed in range(3):
+        case, truth = simulate_with_truth(seed, SubjectSettings(lesion="none", site="drawn", spacing_mm=3.0))
+        names = ("white", "grey", "ventricles")
+        value = {c: {t: median_in(truth.clean[c], truth, t) for t in names} for c in case.images}
+        assert value["t1"]["white"] > value["t1"]["grey"] > value["t1"]["ventricles"]
+        assert value["t2"]["white"] < value["t2"]["grey"] < value["t2"]["ventricles"]
+        assert value["flair"]["ventricles"] < 0.5 * value["flair"]["white"]
+
+
 def test_anatomy_does_not_depend_on_the_contrasts_that_are_made() -> None:
     _, few = made("brats")
     _, dose = made("dose")

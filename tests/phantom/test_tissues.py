@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -95,3 +97,21 @@ def test_a_persons_factors_are_small_and_keep_the_fluids_alike() -> None:
     assert np.abs(own.t1_s / table.t1_s - 1).max() < 0.15
     assert own.t1_s[own.index("csf")] == own.t1_s[own.index("ventricles")]
     assert not np.array_equal(own.t1_s, table.t1_s)
+
+
+def test_between_and_below_the_tables_fields_times_follow_a_power_law() -> None:
+    low, high, one, between = (tissue_table(b0) for b0 in (1.5, 3.0, 1.0, math.sqrt(1.5 * 3.0)))
+    for name in ("pd", "t1_s", "t2_s", "t2star_s"):
+        a, b, c = (getattr(table, name) for table in (low, between, high))
+        np.testing.assert_allclose(b, np.sqrt(a * c), rtol=1e-12)
+    white, grey, fluid = (one.index(name) for name in ("white", "grey", "csf"))
+    assert one.t1_s[white] < low.t1_s[white]
+    assert one.t1_s[white] < one.t1_s[grey] < one.t1_s[fluid] == low.t1_s[fluid]
+    assert (one.t2star_s <= one.t2_s).all()
+    for r_one, r_low in zip(
+        relaxivity_l_mmol_s("gadobutrol", 1.0), relaxivity_l_mmol_s("gadobutrol", 1.5), strict=True
+    ):
+        assert r_one == pytest.approx(r_low, rel=0.1)
+    for beyond in (0.2, 3.1):
+        with pytest.raises(InputError, match="field strength"):
+            tissue_table(beyond)

@@ -24,6 +24,13 @@ class PhantomProfile(StrEnum):
     tumour = "tumour"
 
 
+class PhantomSites(StrEnum):
+    """Where the phantoms are scanned."""
+
+    usual = "usual"
+    drawn = "drawn"
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("demo"),
@@ -45,6 +52,10 @@ def simulate(
         PhantomProfile, typer.Option("--profile", help="Which scans each subject gets.")
     ] = PhantomProfile.brats,
     spacing: Annotated[float, typer.Option("--spacing", min=1, max=4, help="Voxel size in mm.")] = 1.0,
+    sites: Annotated[
+        PhantomSites,
+        typer.Option("--sites", help="Scanners: the profile's usual sites, or one drawn for each subject."),
+    ] = PhantomSites.usual,
     quiet: Quiet = False,
 ) -> None:
     """Make a cohort of digital brain phantoms with known truth, as NIfTI files and a cohort table."""
@@ -52,7 +63,7 @@ def simulate(
     from mrsynth.io import read_cohort
     from mrsynth.simulate import simulate as run
 
-    table = run(out, subjects, seed, profile.value, spacing_mm=spacing)
+    table = run(out, subjects, seed, profile.value, spacing_mm=spacing, sites=sites.value)
     held = len({row.patient for row in read_cohort(table).rows})
     more = f", {subjects} of them asked for now" if held != subjects else ""
     print(f"{counted(held, 'subject')} in {out}{more}; the cohort table is {table}.")

@@ -9,6 +9,7 @@ from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case
 from mrsynth.core.seeds import derive_seed, generator
 from mrsynth.phantom.draw import Profile, SubjectSettings
+from mrsynth.phantom.protocols import DRAWN, Sites
 from mrsynth.phantom.scanner import USUAL_SITES
 from mrsynth.phantom.subject import simulate_subject
 
@@ -58,7 +59,9 @@ class Member:
         return replace(self, settings=settings, name=f"{self.name}_dose-{dose:g}")
 
 
-def simulate_cohort(seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0) -> Iterator[Case]:
+def simulate_cohort(
+    seed: int, subjects: int, profile: Profile, spacing_mm: float = 1.0, *, sites: Sites = "usual"
+) -> Iterator[Case]:
     """Yield the cases phantom-0000, phantom-0001, …
 
     Args:
@@ -66,11 +69,12 @@ def simulate_cohort(seed: int, subjects: int, profile: Profile, spacing_mm: floa
         subjects: how many.
         profile: which scans each one gets.
         spacing_mm: edge of the voxels.
+        sites: `usual`, those of the profile, or `drawn`, a scanner of each patient's own.
 
     Raises:
         InputError: where there is no such profile or no subject.
     """
-    return (member.simulate() for member in cohort_members(seed, subjects, profile, spacing_mm))
+    return (member.simulate() for member in cohort_members(seed, subjects, profile, spacing_mm, sites=sites))
 
 
 def cohort_members(
@@ -79,6 +83,7 @@ def cohort_members(
     profile: Profile,
     spacing_mm: float = 1.0,
     *,
+    sites: Sites = "usual",
     strata: Sequence[Stratum] = (),
     prefix: str = "phantom",
 ) -> list[Member]:
@@ -89,6 +94,7 @@ def cohort_members(
         subjects: how many.
         profile: which scans each one gets.
         spacing_mm: edge of the voxels.
+        sites: as of `simulate_cohort`; drawn ones take the place of those in the strata.
         strata: site and low dose of the patients, in turn, in place of the profile's.
         prefix: of the patients' names, which are also their folders'.
 
@@ -102,7 +108,7 @@ def cohort_members(
     return [
         Member(
             derive_seed(seed, "subject", index),
-            patient_settings(seed, index, profile, spacing_mm, strata),
+            patient_settings(seed, index, profile, spacing_mm, strata, sites),
             f"{prefix}-{index:04d}",
         )
         for index in range(subjects)
@@ -110,7 +116,12 @@ def cohort_members(
 
 
 def patient_settings(
-    seed: int, index: int, profile: Profile, spacing_mm: float, strata: Sequence[Stratum] = ()
+    seed: int,
+    index: int,
+    profile: Profile,
+    spacing_mm: float,
+    strata: Sequence[Stratum] = (),
+    sites: Sites = "usual",
 ) -> SubjectSettings:
     """Draw the kind of lesion, the site and the low dose of one patient of a cohort.
 
@@ -120,6 +131,7 @@ def patient_settings(
         profile: which scans each patient gets.
         spacing_mm: edge of the voxels.
         strata: as of `cohort_members`.
+        sites: as of `cohort_members`.
     """
     rng = generator(seed, "cohort", index)
     kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
@@ -127,6 +139,8 @@ def patient_settings(
     site, dose = str(rng.choice(SITES.get(profile, USUAL_SITES))), float(rng.choice(LOW_DOSES))
     if strata := strata or (DOSE_STRATA if profile == "dose" else ()):
         site, dose = strata[index % len(strata)]
+    if sites == "drawn":
+        site = DRAWN
     return SubjectSettings.model_validate(
         {"profile": profile, "spacing_mm": spacing_mm, "lesion": lesion, "site": site, "doses": (dose,)}
     )

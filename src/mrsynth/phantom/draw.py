@@ -13,6 +13,7 @@ from mrsynth.core.types import b_of
 from mrsynth.phantom.anatomy import template_anatomy
 from mrsynth.phantom.kinetics import draw_kinetics
 from mrsynth.phantom.lesions import KINDS, draw_lesions
+from mrsynth.phantom.protocols import DRAWN, draw_site
 from mrsynth.phantom.scanner import USUAL_SITES, SiteProfile, site_profile
 from mrsynth.phantom.shape import MEAN_SCALE, draw_shape
 from mrsynth.phantom.tissues import draw_jitter
@@ -36,10 +37,10 @@ class SubjectSettings(Settings):
     """What to simulate.
 
     profile: which contrasts (see PROFILES); spacing_mm: 1 is the full resolution, 2 is quick; lesion: a kind of
-    `KINDS` or "random"; site: a site's name or "random"; doses: of t1ld, as fractions of the full dose; stripped:
-    only the brain on BraTS's grid (by default in the profiles STRIPPED) or the whole head; registered: False leaves
-    the patient's movement between contrasts in; variation: how far the shape departs from the template (0 none, 1 a
-    population).
+    `KINDS` or "random"; site: a site's name, "random", or "drawn" for a scanner of the patient's own; doses: of t1ld,
+    as fractions of the full dose; stripped: only the brain on BraTS's grid (by default in the profiles STRIPPED) or the
+    whole head; registered: False leaves the patient's movement between contrasts in; variation: how far the shape
+    departs from the template (0 none, 1 a population).
     """
 
     profile: Profile = "brats"
@@ -78,7 +79,8 @@ def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict
     shape = draw_shape(generator(seed, "shape"), atrophy, tilt_deg)
     shape["strength"] *= settings.variation
     shape["scale"] = [MEAN_SCALE + (s - MEAN_SCALE) * settings.variation for s in shape["scale"]]
-    protocol = site_profile(site)
+    protocol = draw_site(generator(seed, "site")) if site == DRAWN else site_profile(site)
+    own = {"protocol": protocol.model_dump(mode="json", exclude_none=True)} if site == DRAWN else {}
     lesions = draw_lesions(generator(seed, "lesions"), kind, template_anatomy())
     kinetics = {"kinetics": draw_kinetics(generator(seed, "kinetics"), lesions)} if settings.profile == "dose" else {}
     return {
@@ -86,13 +88,14 @@ def draw_subject(seed: int, settings: SubjectSettings, name: str | None) -> dict
         "seed": int(seed),
         "name": name or f"phantom-{seed:04d}",
         "site": site,
+        **own,
         "age_years": round(age_years, 1),
         "lesion": kind,
         "lesions": lesions,
         **kinetics,
         "shape": shape,
         "fields_seed": derive_seed(seed, "fields"),
-        "jitter": draw_jitter(generator(seed, "tissues"), 0.03),
+        "jitter": draw_jitter(generator(seed, "tissues"), protocol.tissue_spread),
         "coil_seed": derive_seed(seed, "coil"),
         "scans": {scan: _draw_scan(seed, scan, settings, protocol) for scan in _scan_names(settings)},
     }
@@ -113,7 +116,7 @@ def _scan_names(settings: SubjectSettings) -> list[str]:
 def _draw_scan(seed: int, scan: str, settings: SubjectSettings, site: SiteProfile) -> dict[str, Any]:
     """Draw what happens to one scan: strength of the coil field, noise, gain, and how the head lies relative to t1."""
     rng = generator(seed, "scan", scan)
-    turn_deg, shift_mm = (0.15, 0.15) if settings.registered else (1.5, 2.0)
+    turn_deg, shift_mm = (site.rotation_deg, site.shift_mm) if settings.registered else (1.5, 2.0)
     still = scan == "t1"
     gain = float(np.exp(rng.normal(0.0, 0.015)))
     return {

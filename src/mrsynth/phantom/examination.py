@@ -18,14 +18,13 @@ from mrsynth.phantom.composition import Composition, compose, random_fields
 from mrsynth.phantom.draw import PROFILES, SubjectSettings, dose_name
 from mrsynth.phantom.kinetics import low_dose_factor
 from mrsynth.phantom.lesions import apply_lesions, lesion_labels, nearest_lesion
+from mrsynth.phantom.protocols import site_of
 from mrsynth.phantom.scanner import (
     Protocol,
-    add_rician,
+    acquire,
     coil_field,
     ct_noise_hu,
     move,
-    site_profile,
-    thick_slices,
     tissue_signals,
 )
 from mrsynth.phantom.shape import build_shape, rigid
@@ -64,7 +63,7 @@ class Examination:
     def __init__(self, draws: Mapping[str, Any]) -> None:
         self.draws = draws
         self.settings = parse(SubjectSettings, draws["settings"], "simulated subject")
-        self.site = site_profile(draws["site"])
+        self.site = site_of(draws)
         self.stripped = self.settings.skull_stripped
         self.full_grid = (BRATS_GRID if self.stripped else HEAD_GRID).resampled(self.settings.spacing_mm)
         self.box, self.grid = _computed_part(self.full_grid, self.stripped)
@@ -110,7 +109,8 @@ class Examination:
         if scan == "ct":
             return self._finish(self._ct(), "ct")
         b_s_mm2 = b_of(scan)
-        protocol = self.site.contrasts["t1" if scan.startswith("t1") else scan if b_s_mm2 is None else "dwi"]
+        usual = "t1" if scan.startswith("t1") else scan if b_s_mm2 is None else "dwi"
+        protocol = self.site.contrasts[scan if scan in self.site.contrasts else usual]
         table = with_agent(self.table, self.site.agent, dose) if dose else self.table
         own = self._own_kinetics(protocol, dose) if dose and scan.startswith("t1ld") else None
         data = self._scan(scan, protocol, tissue_signals(protocol, table, b_s_mm2), own)
@@ -174,9 +174,8 @@ class Examination:
         self.movement[scan] = rigid(draw["rotation_deg"], draw["shift_mm"])
         self.field[scan] = coil_field(self.draws["coil_seed"], draw["bias"], self.grid)
         moved = move(clean, self.movement[scan], self.grid)
-        sliced = thick_slices(moved, protocol.slice_mm, self.grid.spacing_mm)
         rng = generator(draw["noise_seed"], "" if b_s_mm2 is None else f"b{b_s_mm2}")
-        return add_rician(sliced * self.field[scan], draw["noise"] * scale, rng)
+        return acquire(moved, self.field[scan], protocol, self.grid.spacing_mm, draw["noise"] * scale, rng)
 
     def _adc(self) -> np.ndarray:
         """Return the log-linear ADC (mm²/s) of the noisy b = 0 and b images; 0 in air."""

@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.seeds import generator
-from mrsynth.core.settings import Settings, nearest, parse
+from mrsynth.core.settings import Plane, Settings, nearest, parse
 from mrsynth.phantom import signals
 from mrsynth.phantom.template import Grid
 from mrsynth.phantom.tissues import TissueTable
@@ -26,15 +26,24 @@ CT_NOISE_HU = 6.0
 USUAL_SITES = ("site-A", "site-B")
 """Where patients are scanned if nothing else is asked for. The others of assets/sites.yaml are for studies of dose."""
 
+PLANES = "xyz"
+"""The axis that a stack of slices is counted along, in the order of the image's axes."""
+
 
 class Protocol(Settings):
-    """One contrast's sequence, times in seconds. slice_mm: slice thickness along z; scale: white matter's value."""
+    """One contrast's sequence, times in seconds.
 
-    sequence: Literal["mprage", "spoiled_gradient_echo", "fast_spin_echo", "flair", "dwi"]
+    slice_mm: slice thickness along the axis `plane`; scale: white matter's value; in_plane_mm: edge of the pixels.
+    Where it is None, noise is added on the image's grid, else in the voxels that were acquired.
+    """
+
+    sequence: Literal["mprage", "spoiled_gradient_echo", "spin_echo", "fast_spin_echo", "flair", "dwi"]
     tr_s: float
     te_s: float
     slice_mm: float
     scale: float
+    in_plane_mm: float | None = None
+    plane: Plane = "z"
     ti_s: float | None = None
     flip_deg: float | None = None
     spacing_s: float | None = None
@@ -43,12 +52,20 @@ class Protocol(Settings):
 
 
 class SiteProfile(Settings):
-    """One scanner. bias: standard deviation of the coil field's log; noise: relative to white matter, a channel."""
+    """One scanner.
+
+    bias: standard deviation of the coil field's log; noise: relative to white matter, a channel; rotation_deg and
+    shift_mm: standard deviations of what registration leaves between contrasts, each axis; tissue_spread: of the log of
+    a person's tissue times.
+    """
 
     b0_tesla: float
     agent: str
     bias: float
     noise: float
+    rotation_deg: float = 0.15
+    shift_mm: float = 0.15
+    tissue_spread: float = 0.03
     contrasts: dict[str, Protocol]
 
 
@@ -86,16 +103,15 @@ def tissue_signals(protocol: Protocol, table: TissueTable, b_s_mm2: float | None
     Returns:
         (tissues,), where fully relaxed cerebrospinal fluid gives 1.
     """
-    values = {key: value for key, value in protocol.model_dump().items() if value is not None}
-    for other in ("sequence", "slice_mm", "scale"):
-        values.pop(other)
+    others = {"sequence", "slice_mm", "in_plane_mm", "plane", "scale"}
+    values = protocol.model_dump(exclude=others, exclude_none=True)
     if protocol.sequence == "mprage":
         train = signals.Train(values.pop("pulses"), values.pop("spacing_s"), values.pop("flip_deg"))
         return signals.mprage(table.pd, table.t1_s, table.t2star_s, train=train, **values)
     if protocol.sequence == "spoiled_gradient_echo":
         return signals.spoiled_gradient_echo(table.pd, table.t1_s, table.t2star_s, **values)
     table = replace(table, pd=table.pd * table.flow)
-    if protocol.sequence == "fast_spin_echo":
+    if protocol.sequence in ("spin_echo", "fast_spin_echo"):
         return signals.fast_spin_echo(table.pd, table.t1_s, table.t2_s, **values)
     if protocol.sequence == "flair":
         return signals.flair(table.pd, table.t1_s, table.t2_s, **values)
@@ -160,6 +176,34 @@ def thick_slices(image: np.ndarray, slice_mm: float, spacing_mm: float, keep_gri
     centres = np.linspace(0.0, image.shape[2] - 1.0, count)
     slices = _along_z(blurred, centres)
     return _along_z(slices, np.linspace(0.0, count - 1.0, image.shape[2])) if keep_grid else slices
+
+
+def acquire(
+    image: np.ndarray, field: np.ndarray, protocol: Protocol, spacing_mm: float, sigma: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return what a protocol makes of an ideal image: coil field, slices and pixels, Rician noise, on the same grid.
+
+    Args:
+        image: (x, y, z), without noise.
+        field: the coil's, of the image's shape.
+        protocol: whose slices and pixels; those finer than the grid leave it as it is.
+        spacing_mm: edge of the image's voxels.
+        sigma: standard deviation of the noise in each channel, in the image's unit.
+        rng: the generator of random numbers.
+    """
+    if protocol.in_plane_mm is None:
+        return add_rician(thick_slices(image, protocol.slice_mm, spacing_mm) * field, sigma, rng)
+    acquired = image * field
+    for axis, plane in enumerate(PLANES):
+        edge_mm = protocol.slice_mm if plane == protocol.plane else protocol.in_plane_mm
+        turned = thick_slices(acquired.swapaxes(axis, 2), edge_mm, spacing_mm, keep_grid=False)
+        acquired = turned.swapaxes(axis, 2)
+    seen = add_rician(acquired, sigma, rng)
+    for axis, count in enumerate(image.shape):
+        if seen.shape[axis] != count:
+            at = np.linspace(0.0, seen.shape[axis] - 1.0, count)
+            seen = _along_z(seen.swapaxes(axis, 2), at).swapaxes(axis, 2)
+    return np.ascontiguousarray(seen)
 
 
 def move(image: np.ndarray, matrix: np.ndarray, grid: Grid) -> np.ndarray:

@@ -5,6 +5,7 @@ The numbers live in assets/tissues.yaml, each beside its source; nothing here re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,6 +25,9 @@ tissue).
 
 FIELDS_TESLA: tuple[float, ...] = (1.5, 3.0)
 """Field strengths of the table."""
+
+LOWEST_TESLA = 1.0
+"""Down to here, and between the table's fields, times follow the power law through its two values (rooney2007)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +71,12 @@ def tissue_names() -> tuple[str, ...]:
 
 @cache
 def tissue_table(b0_tesla: float) -> TissueTable:
-    """Return the table at 1.5 or 3 T; raises InputError for another field."""
+    """Return the table at a field from 1 to 3 T; raises InputError for another one."""
     tissues = raw_table()["tissues"]
     columns = {
         name: np.array([_number(row.get(name, [1.0, ""]), b0_tesla) for row in tissues.values()]) for name in PARAMETERS
     }
+    columns["t2star_s"] = np.minimum(columns["t2star_s"], columns["t2_s"])  # below the table's fields they would cross
     return TissueTable(tuple(tissues), b0_tesla, **columns)
 
 
@@ -150,12 +155,15 @@ def with_jitter(table: TissueTable, jitter: Mapping[str, list[float]]) -> Tissue
 
 def _number(entry: Any, b0_tesla: float) -> float:
     """Return an entry's number: [value, source], or one such pair for each field."""
-    if isinstance(entry, dict):
-        if b0_tesla not in entry:
-            raise InputError(
-                "No tissue parameters for this field strength.",
-                found=f"{b0_tesla} T",
-                expected=" or ".join(map(str, FIELDS_TESLA)),
-            )
-        entry = entry[b0_tesla]
-    return float(entry[0])
+    if not LOWEST_TESLA <= b0_tesla <= FIELDS_TESLA[1]:
+        raise InputError(
+            "No tissue parameters for this field strength.",
+            found=f"{b0_tesla} T",
+            expected=f"{LOWEST_TESLA} to {FIELDS_TESLA[1]} T",
+        )
+    if not isinstance(entry, dict):
+        return float(entry[0])
+    if b0_tesla in entry:
+        return float(entry[b0_tesla][0])
+    low, high = (float(entry[field][0]) for field in FIELDS_TESLA)
+    return low * (high / low) ** (math.log(b0_tesla / FIELDS_TESLA[0]) / math.log(FIELDS_TESLA[1] / FIELDS_TESLA[0]))
