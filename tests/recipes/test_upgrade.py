@@ -31,7 +31,11 @@ def earlier(name: str, **sections: Any) -> dict[str, Any]:
     return {**NULLS, **data, "variants": {}, **sections}
 
 
-@pytest.mark.parametrize("name", list(list_recipes()))
+YOUNGER = {"anycontrast"}
+"""Recipes that were never written in the earlier form."""
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name not in YOUNGER])
 def test_every_recipe_as_it_was_written_means_the_same(name: str, tmp_path: Path):
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(earlier(name)))
     assert load_recipe(str(tmp_path / "old.yaml")) == load_recipe(name).model_copy(update={"variants": {}})

@@ -10,7 +10,7 @@ from typing_extensions import override
 from mrsynth.core.errors import ModelError, MrsynthError
 from mrsynth.core.records import Limits, Part, Record
 from mrsynth.core.settings import PredictSettings
-from mrsynth.core.types import is_contrast
+from mrsynth.core.types import contrast_name, is_contrast
 from mrsynth.io.run import Began, Sha256, Training
 
 FORMAT_OF_BEFORE = 2
@@ -62,6 +62,20 @@ class InputSeen(Part):
     correlation: dict[str, Span]
 
 
+class Calibration(Part):
+    """How far a model may be wrong, found by cross-validation (split conformal prediction).
+
+    Attributes:
+        coverage: the share of voxels whose error is at most the interval's half width.
+        patients: on how many it was found, none of whom the network had seen.
+        factor: contrast that is made → for 1, 2, … inputs, what the network's scale of the error is multiplied by.
+    """
+
+    coverage: float = Field(gt=0, lt=1)
+    patients: int = Field(ge=1)
+    factor: dict[str, list[Positive]]
+
+
 class Contract(Record):
     """What a model was trained on and expects: everything that synthesis needs.
 
@@ -70,6 +84,10 @@ class Contract(Record):
 
     Attributes:
         patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices.
+        contrasts: of a model that makes any contrast from any others, all of them in the order of its channels;
+            `inputs` and `target` are one of its tasks (`for_target`). Empty for other models.
+        refused: translation (t1-t1ce) → why the model is not to be used for it.
+        calibration: of the error that it says of itself, None where it says none.
         flags: whether each input is followed by a channel that is 1 where the input is there and 0 where it is missing.
         voxels_mm: least and greatest edges of the training cases' voxels as the network saw them (None: not known).
         neighbours: slices on each side that a 2-D network sees too.
@@ -94,6 +112,9 @@ class Contract(Record):
     net: str
     net_settings: dict[str, Any]
     patch: list[Annotated[int, Field(ge=1)] | None] | None = Field(min_length=3, max_length=3)
+    contrasts: list[str] = Field(default=[], max_length=MAX_INPUTS)
+    refused: dict[str, str] = Field(default={})
+    calibration: Calibration | None = None
     flags: bool
     voxels_mm: tuple[Edges, Edges] | None = None
     neighbours: int = Field(default=0, ge=0, le=64)
@@ -107,7 +128,7 @@ class Contract(Record):
     training: Training = Training()
     weights_sha256: Sha256
 
-    @field_validator("inputs", "target")
+    @field_validator("inputs", "target", "contrasts")
     @classmethod
     def _contrasts(cls, names: Any) -> Any:
         """Names become parts of files' names and keys of cases."""
@@ -128,6 +149,26 @@ class Contract(Record):
         known = {key: training.pop(key) for key in Began.model_fields if key in training}
         began = {"data_fingerprint": "", "started": "", **known}
         return {**content, "began": began, "training": training}
+
+    def for_target(self, target: str | None) -> Contract:
+        """Return the contract of the task that makes a contrast.
+
+        Args:
+            target: the contrast, in any spelling; None for the one that the contract names.
+
+        Raises:
+            ModelError: where the model does not make it.
+        """
+        if target is None:
+            return self
+        made = self.contrasts or [self.target]
+        if (name := contrast_name(target)) not in made:
+            raise ModelError(
+                f"This model does not make {name}.", found=f"it makes {', '.join(made)}", do="name another --target"
+            )
+        if name == self.target:
+            return self
+        return self.model_copy(update={"target": name, "inputs": [other for other in made if other != name]})
 
     def patients_seen(self) -> set[str]:
         """Return the patients of training and validation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -9,7 +10,7 @@ from typing_extensions import override
 
 from mrsynth.core.errors import CohortError, MrsynthError
 from mrsynth.core.records import Part, Record
-from mrsynth.core.types import MASKS, is_contrast
+from mrsynth.core.types import MASKS, b_of, is_contrast
 
 MAX_VOXELS = 1 << 28
 """Voxels of a prepared image, at most: a CT of 512 × 512 × 1024. More is refused before memory is taken."""
@@ -86,6 +87,13 @@ class CaseRecord(Record):
     def grid(self) -> Geometry:
         """The grid that all images share."""
         return next(iter(self.images.values()))
+
+    def lacking(self, contrasts: Iterable[str]) -> list[str]:
+        """Return the contrasts that the case does not have: their arrays are background (`prepare`, where a recipe
+        allows it)."""
+        fitted = any(b_of(name) is not None for name in self.inputs)
+        there = {*self.inputs, *(["adc"] if fitted else [])}
+        return [name for name in contrasts if self.inputs and name not in there]
 
     @field_validator("history")
     @classmethod

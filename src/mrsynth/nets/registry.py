@@ -12,6 +12,7 @@ from torch import nn
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest
+from mrsynth.nets.anycontrast import AnyContrast
 from mrsynth.nets.cascade import Cascade
 from mrsynth.nets.critic import Critic
 from mrsynth.nets.critic_patch import PatchCritic
@@ -49,6 +50,7 @@ NETS: dict[str, Callable[..., Network]] = {
     "critic": Critic,
     "unet25d": UNet25d,  # pasumarthi2021
     "drunet": DRUNet,  # li2022
+    "anycontrast": AnyContrast,
     "ensemble": _ensemble,
 }
 

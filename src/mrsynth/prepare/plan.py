@@ -13,7 +13,8 @@ from mrsynth.core.yaml import parse_yaml, read_yaml_text
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.steps import complete_steps
-from mrsynth.steps.needs import contrasts_to_read
+from mrsynth.steps.absent import steps_without
+from mrsynth.steps.needs import contrasts_to_read, is_at_hand
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,19 @@ class Plan:
         steps: with all settings.
         contrasts: those that every prepared case has.
         asked: the steps before any of them learned from the training cases.
+        may_lack: whether a case may lack some of the contrasts; one it must have.
     """
 
     name: str
     steps: list[dict[str, dict[str, Any]]]
     contrasts: list[str]
     asked: list[dict[str, dict[str, Any]]]
+    may_lack: bool = False
 
     @classmethod
     def of_recipe(cls, recipe: Recipe) -> Plan:
         """Return the plan of a recipe."""
-        return cls(recipe.name, recipe.prepare, recipe.contrasts, recipe.prepare)
+        return cls(recipe.name, recipe.prepare, recipe.contrasts, recipe.prepare, recipe.method.MAY_LACK)
 
     @classmethod
     def of_steps(cls, text: str, cohort: Cohort, contrasts: Sequence[str] = ()) -> Plan:
@@ -70,7 +73,20 @@ class Plan:
 
     def to_read(self, row: CaseRow) -> list[str]:
         """Return the contrasts to read of a case."""
-        return contrasts_to_read(row.files, self.contrasts, self.steps)
+        lacking = self.lacking(row)
+        wanted = [name for name in self.contrasts if name not in lacking] or self.contrasts
+        return contrasts_to_read(row.files, wanted, self.steps)
+
+    def lacking(self, row: CaseRow) -> list[str]:
+        """Return the contrasts that a case may do without and has not."""
+        if not self.may_lack:
+            return []
+        return [name for name in self.contrasts if not is_at_hand(row.files, name, self.steps)]
+
+    def steps_for(self, row: CaseRow) -> list[dict[str, dict[str, Any]]]:
+        """Return the steps as they run on a case: without what concerns contrasts that it lacks."""
+        lacking = self.lacking(row)
+        return steps_without(self.steps, lacking, lacking) if lacking else self.steps
 
 
 def _listed(text: str) -> list[Any]:

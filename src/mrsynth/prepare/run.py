@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from mrsynth.core.errors import CohortError, InputError
 from mrsynth.core.image import Case
@@ -66,7 +68,7 @@ class CaseWork:
             return "unchanged", fingerprint
         prepared, records, snapshots = self._run(row)
         remove_own(pictures, FACTS, PICTURES)  # killed after the next line, a case must not be left with older ones
-        self.cohort.write_case(row, prepared, records, fingerprint, inputs)
+        self.cohort.write_case(row, self._filled(prepared), records, fingerprint, inputs)
         snapshots.write(self.cohort.folder, prepared, records)
         return "made", fingerprint
 
@@ -84,8 +86,15 @@ class CaseWork:
             say(step)
             snapshots.after(step, now)
 
-        prepared, records = run_steps(case, self.plan.steps, watch=watch)
+        prepared, records = run_steps(case, self.plan.steps_for(row), watch=watch)
         return prepared, records, snapshots
+
+    def _filled(self, prepared: Case) -> Case:
+        """Return a case with background for each contrast that it lacks."""
+        lacking = [name for name in self.plan.contrasts if name not in prepared.images]
+        like = next(iter(prepared.images.values()))
+        empty = {name: like.with_data(np.zeros_like(like.data), name) for name in lacking}
+        return replace(prepared, images={**prepared.images, **empty})
 
 
 @one_writer("prepare")

@@ -159,10 +159,54 @@ class WganSettings(MethodSettings):
             )
 
 
+class AnyContrastSettings(MethodSettings):
+    """One network for every non-empty subset of the contrasts and every other one (recipe anycontrast).
+
+    contrasts: those that go in and come out, in the order of the network's channels. keep: the probability with which
+    each contrast of a sample that is not the target goes in; one at least does. mirror: whether heads are mirrored at
+    random. crop: voxels of the box that is cut from each batch's slices at random, null for none. enhancing: how much
+    more an error weighs where T1ce, the target, lies more than `delta` above T1. error: weight of the likelihood of the
+    error, by which its scale is learned. weight_decay: AdamW's.
+    """
+
+    TRAINED_BY: ClassVar[str] = "mrsynth.train.anycontrast:AnyContrastMethod"
+    MAY_LACK: ClassVar[bool] = True
+
+    kind: Literal["any_contrast"]
+    contrasts: tuple[str, ...] = Field(min_length=2, max_length=6)
+    keep: float = Field(gt=0, le=1)
+    mirror: bool
+    crop: tuple[int, int] | None
+    enhancing: float = Field(ge=0)
+    delta: float = Field(gt=0)
+    error: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, le=1)
+
+    @property
+    def exchangeable(self) -> tuple[str, ...]:
+        """All contrasts."""
+        return self.contrasts
+
+    def channels(self, images: int) -> int:
+        """Return two channels a contrast and slice: the image and its role; the target's are among them."""
+        return 2 * len(self.contrasts) * (images // (len(self.contrasts) - 1))
+
+    def check(self, recipe: Recipe) -> None:
+        """Check that the task is one of those that are trained, of slices, by the network that is told its role."""
+        task = {*recipe.task.inputs, recipe.task.target}
+        if task != set(self.contrasts) or recipe.net.name != "anycontrast" or recipe.samples.patch is not None:
+            raise RecipeError(
+                f"Recipe {recipe.name}: task, network and samples do not fit the way of training any_contrast.",
+                found=f"{recipe.translation}, network {recipe.net.name}, samples.patch {recipe.samples.patch}",
+                expected=f"{' and '.join(self.contrasts)} in inputs and target, network anycontrast, slices",
+            )
+
+
 METHODS: dict[str, type[MethodSettings]] = {
     "supervised": SupervisedSettings,
     "adversarial": AdversarialSettings,
     "wgan": WganSettings,
+    "any_contrast": AnyContrastSettings,
 }
 """The table of ways of training: kind → settings."""
 

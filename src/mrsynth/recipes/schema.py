@@ -39,13 +39,20 @@ class MethodSettings(Settings):
     Attributes:
         TRAINED_BY: the class that trains so, "module:class", a `train.method.Method`: recipes are read without it.
         TELLS: what the network is told beside the images (`Network.told`).
+        MAY_LACK: whether a case may lack contrasts; their prepared arrays are background.
         kind: the word by which a recipe asks for it.
     """
 
     TRAINED_BY: ClassVar[str]
     TELLS: ClassVar[tuple[str, ...]] = ()
+    MAY_LACK: ClassVar[bool] = False
 
     kind: str
+
+    @property
+    def exchangeable(self) -> tuple[str, ...]:
+        """The contrasts of which any is made from any others; none where inputs and target are fixed."""
+        return ()
 
     def channels(self, images: int) -> int:
         """Return the channels of the network's input.

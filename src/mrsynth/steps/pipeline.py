@@ -18,6 +18,7 @@ from mrsynth.steps.adc import ADC
 from mrsynth.steps.bias import N4
 from mrsynth.steps.brain import BRAIN_MASK
 from mrsynth.steps.crop import DROP_EMPTY_SLICES, FIELD_OF_VIEW, PAD_OR_CROP
+from mrsynth.steps.curve import CURVE
 from mrsynth.steps.equalize import EQUALIZE
 from mrsynth.steps.nyul import NYUL
 from mrsynth.steps.radiometric import RADIOMETRIC
@@ -25,7 +26,7 @@ from mrsynth.steps.register import REGISTER
 from mrsynth.steps.reorient import REORIENT
 from mrsynth.steps.resample import RESAMPLE
 from mrsynth.steps.resize import RESIZE
-from mrsynth.steps.scale import Q95, UNIT, ZSCORE
+from mrsynth.steps.scale import Q95, ROBUST, UNIT, ZSCORE
 from mrsynth.steps.step import Record, Step
 from mrsynth.steps.window import CLIP, CT_WINDOW, WINDOW
 
@@ -34,11 +35,13 @@ STEPS: Mapping[str, Step] = {
     "brain_mask": BRAIN_MASK,
     "n4": N4,
     "zscore": ZSCORE,
+    "robust": ROBUST,
     "unit": UNIT,
     "q95": Q95,
     "nyul": NYUL,
     "equalize": EQUALIZE,
     "radiometric": RADIOMETRIC,
+    "curve": CURVE,
     "window": WINDOW,
     "ct_window": CT_WINDOW,
     "clip": CLIP,

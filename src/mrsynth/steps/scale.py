@@ -1,4 +1,5 @@
-"""Scales measured in the brain: z-score, the unit range between two percentiles, the 95th percentile. All affine."""
+"""Scales measured in the brain: z-score, the robust score, the unit range between two percentiles, the 95th percentile.
+All affine."""
 
 from __future__ import annotations
 
@@ -25,6 +26,11 @@ from mrsynth.steps.step import Step
 
 class ZScoreSettings(NormaliseSettings):
     """Mean and standard deviation are those of the brain."""
+
+
+class RobustSettings(NormaliseSettings):
+    """Middle and spread are those of the brain: the median, and a quarter of the 2nd to the 98th percentile, which of a
+    Gaussian is 1.03 standard deviations. A lesion or a hot vessel moves neither."""
 
 
 class UnitSettings(NormaliseSettings):
@@ -68,6 +74,33 @@ def apply_zscore(case: Case, settings: ZScoreSettings) -> tuple[Case, dict[str, 
 
     found = measure_each(case, settings, measure)
     return change_each(case, found, lambda image, n: scaled(image, n["mean"], n["sd"])), {"images": found}
+
+
+def apply_robust(case: Case, settings: RobustSettings) -> tuple[Case, dict[str, Any]]:
+    """Give each image a median of zero and a robust spread of one over its brain voxels: the scale that one scan alone
+    allows, whichever scanner made it.
+
+    Args:
+        case: with a brain mask.
+        settings: of the step.
+
+    Returns:
+        The case and its record.
+    """
+
+    def measure(case: Case, name: str, values: np.ndarray) -> Numbers:
+        low, middle, high = (float(q) for q in np.percentile(values, (2, 50, 98)))
+        if not high - low > 1e-6 * max(abs(middle), 1e-12):
+            raise InputError(
+                f"{case.name}: {name} has no contrast inside the brain.",
+                found=f"{low:g} … {high:g} from the 2nd to the 98th percentile",
+                expected="an image with contrast",
+                do="check the file and the brain mask",
+            )
+        return {"middle": middle, "spread": (high - low) / 4}
+
+    found = measure_each(case, settings, measure)
+    return change_each(case, found, lambda image, n: scaled(image, n["middle"], n["spread"])), {"images": found}
 
 
 def apply_unit(case: Case, settings: UnitSettings) -> tuple[Case, dict[str, Any]]:
@@ -149,6 +182,9 @@ def apply_q95(case: Case, settings: Q95Settings) -> tuple[Case, dict[str, Any]]:
 
 ZSCORE = Step(
     ZScoreSettings, "intensity", apply_zscore, invert_with(lambda image, n: unscaled(image, n["mean"], n["sd"]))
+)
+ROBUST = Step(
+    RobustSettings, "intensity", apply_robust, invert_with(lambda image, n: unscaled(image, n["middle"], n["spread"]))
 )
 UNIT = Step(UnitSettings, "intensity", apply_unit, invert_with(from_unit))
 Q95 = Step(Q95Settings, "intensity", apply_q95, invert_with(lambda image, n: unscaled(image, 0, n["scale"])))

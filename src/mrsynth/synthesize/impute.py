@@ -171,7 +171,8 @@ def network_inputs(model: Contract, images: Mapping[str, np.ndarray]) -> list[np
     """Return the channels of a model's network.
 
     A missing image is the low end of the model's range, which is the background in a prepared image (0 in [0, 1]). A
-    model with flags gets after each image a channel of 1 where it is there, of 0 where not.
+    model with flags gets after each image a channel of 1 where it is there, of 0 where not; one that makes any contrast
+    also gets a channel of background for the one it is to make, and −1 after it.
 
     Args:
         model: names the inputs, in the order of the channels.
@@ -186,9 +187,10 @@ def network_inputs(model: Contract, images: Mapping[str, np.ndarray]) -> list[np
         return np.broadcast_to(np.float32(value), shape)  # takes no memory
 
     channels: list[np.ndarray] = []
-    for name in model.inputs:
-        channels.append(images[name] if name in images else constant(model.range[0]))
-        channels += [constant(name in images)] if model.flags else []
+    for name in model.contrasts or model.inputs:
+        there = name in images and name in model.inputs
+        channels.append(images[name] if there else constant(model.range[0]))
+        channels += [constant(-1 if name == model.target else there)] if model.flags else []
     return channels
 
 

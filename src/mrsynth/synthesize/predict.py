@@ -72,10 +72,10 @@ class Ready:
 class Synthesizer:
     """synthesizer(case) → Image.
 
-    net: any callable (b, c, x, y) → (b, 1, x, y), or with boxes (b, c, x, y, z) where contract.patch is set; contract:
-    what it was trained under; inference: how volumes are predicted; missing, imputers: what fills the gaps of a case
-    that lacks an input (see `impute`), imputers by the contrast that they make; allow_unlike: whether inputs are taken
-    that are unlike those of the training. Raises ModelError for an imputer whose images are prepared in another way.
+    net: any callable (b, c, x, y) → (b, 1, x, y), or (b, c, x, y, z) where contract.patch is set; contract: what it was
+    trained under; inference: how volumes are predicted; missing, imputers: what fills the gaps of a case (`impute`), by
+    the contrast that they make; allow_unlike: whether inputs are taken that are unlike those of the training. Raises
+    ModelError for an imputer whose images are prepared in another way.
     """
 
     def __init__(
@@ -89,9 +89,8 @@ class Synthesizer:
         imputers: Mapping[str, Imputer] | None = None,
         allow_unlike: bool = False,
     ) -> None:
-        self.allow_unlike = allow_unlike
         self.net, self.contract, self.device = net, contract, device
-        self.inference, self.missing = inference or Inference(), missing
+        self.inference, self.missing, self.allow_unlike = inference or Inference(), missing, allow_unlike
         self.imputers = dict(imputers or {})
         for name, imputer in self.imputers.items():
             require_same_space(contract, name, imputer.contract, imputer.run)
@@ -346,6 +345,7 @@ def load_model(
     inference: Inference | None = None,
     missing: MissingInputs = REFUSE,
     allow_unlike: bool = False,
+    target: str | None = None,
 ) -> Synthesizer:
     """Load a run folder's model.
 
@@ -356,14 +356,15 @@ def load_model(
         missing: what to do where inputs are missing. The imputers that RUN/imputers.yaml names are used too, unless
             zeros were asked for.
         allow_unlike: whether inputs are taken that are unlike those of the training.
+        target: what to make, of a model that makes several contrasts.
 
     Raises:
-        ModelError: where a model is missing, altered or does not fit.
+        ModelError: where a model is missing, altered or does not fit, or does not make the target.
         RecipeError: for a device or an engine that is not there.
     """
     run = Path(run)
     device = _require_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    contract = load_contract(run)
+    contract = load_contract(run).for_target(target)
     named = {**(read_imputers(run) if missing.policy == "refuse" else {}), **missing.imputers}
     imputers = {contrast_name(name): _imputer(Path(other), device) for name, other in named.items()}
     net = _load_net(run, contract, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def contract_of(recipe: Recipe, prepared: PreparedCohort) -> dict[str, Any]:
         "predict": recipe.predict,
         "steps": prepared.steps,
         "range": recipe.range,
-        "intensity": median_intensity(prepared, recipe.task.target),
+        "intensity": median_intensity(prepared, recipe.method.exchangeable or [recipe.task.target]),
         "seen": inputs_seen(recipe, prepared),
         **method_of(recipe).contract(prepared),
     }
@@ -115,35 +116,39 @@ def inputs_seen(recipe: Recipe, prepared: PreparedCohort) -> dict[str, InputSeen
         recipe: the recipe.
         prepared: the cohort.
     """
-    measured = []
+    measured, known = [], recipe.method.exchangeable or recipe.task.inputs
     for case in prepared.cases("train"):
-        images = {name: np.asarray(prepared.array(case, name)) for name in recipe.task.inputs}
+        lacking = prepared.record(case).lacking(known)
+        images = {name: np.asarray(prepared.array(case, name)) for name in known if name not in lacking}
         measured.append(measure(images, np.asarray(prepared.array(case, "brain")) > 0))
     return seen_in(measured)
 
 
-def median_intensity(prepared: PreparedCohort, target: str) -> list[dict[str, Any]]:
-    """Return each intensity step's record of the target with the median over the training cases for each number (of
+def median_intensity(prepared: PreparedCohort, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """Return each intensity step's record of the targets with the median over the training cases for each number (of
     lists of numbers, for each of their places).
 
     Args:
         prepared: the cohort.
-        target: the contrast.
+        targets: the contrasts; cases that lack one of them count for none.
 
     Returns:
-        The records; steps that did nothing to the target, or something that belongs to one scan alone (a bias field),
-        are left out.
+        The records; steps that did nothing to the targets, or something that belongs to one scan alone (a bias field,
+        a curve), are left out.
     """
-    records = [prepared.record(case).history for case in prepared.cases("train")]
+    cases = [prepared.record(case) for case in prepared.cases("train")]
+    records = [case.history for case in cases if not case.lacking(targets)]
     medians = []
-    for step, first in enumerate(records[0]):
-        found = [record[step].get("images", {}).get(target, {}) for record in records]
-        try:
-            middle = {key: np.median([f[key] for f in found], axis=0).tolist() for key in found[0]}
-        except TypeError:  # text: a bias field
-            continue
-        if middle:
-            medians.append({**first, "images": {target: middle}})
+    for step, first in enumerate(records[0] if records else []):
+        middle: dict[str, dict[str, Any]] = {}
+        for target in targets:
+            found = [record[step].get("images", {}).get(target, {}) for record in records]
+            try:
+                middle[target] = {key: np.median([f[key] for f in found], axis=0).tolist() for key in found[0]}
+            except (TypeError, ValueError):  # text: a bias field; lists of several lengths: a curve
+                middle[target] = {}
+        if any(middle.values()):
+            medians.append({**first, "images": middle})
     return medians
 
 

@@ -26,7 +26,8 @@ def write_baselines(recipe: Recipe, prepared: PreparedCohort, path: Path) -> Non
     Raises:
         OutputError: where the file cannot be written.
     """
-    cases = prepared.cases("train")
+    needed = [*recipe.task.inputs, recipe.task.target]
+    cases = [case for case in prepared.cases("train") if not prepared.record(case).lacking(needed)]
     fit = RivalFit(recipe.task.target, len(cases), point_loss(recipe))
     for case in track(cases, "rivals", len(cases)):
         fit.update(_read(prepared, case, recipe))
