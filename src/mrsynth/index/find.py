@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mrsynth.core.errors import InputError
 from mrsynth.index.corrections import Found, cases_of, correct, without_unsafe_names
 from mrsynth.index.labels import assume_conventions
-from mrsynth.index.layouts import find_images, left_out, require_images
+from mrsynth.index.layouts import find_cases, find_images, left_out, require_images
 from mrsynth.io.cohort import FRACTIONS, CaseRow, Cohort, parse_number, parse_split, require_sound, split_patients
 from mrsynth.io.labels import COLUMN, convention_of
 from mrsynth.io.locator import absolute
@@ -75,6 +76,26 @@ def index_folder(
     cohort = IndexedCohort(tuple(rows), (), tuple(left_out(intake)), intake.found, (*intake.told, *told))
     require_sound(cohort, str(folder))
     return cohort
+
+
+def find_case(folder: Path) -> CaseRow:
+    """Return the row of the one case in a folder, for `io.read_case`.
+
+    Args:
+        folder: of one examination.
+
+    Raises:
+        InputError: where it holds several cases, or none.
+    """
+    cases, _ = find_cases(folder)
+    if len(cases) > 1:
+        raise InputError(
+            f"{folder}: holds more than one case.",
+            found=", ".join(case.case for case in cases[:5]),
+            expected="the folder of one case",
+            do="give a row of the cohort table (mrsynth index)",
+        )
+    return CaseRow(cases[0].patient, cases[0].case, "", cases[0].files)
 
 
 def _text(value: object) -> str:
