@@ -41,6 +41,7 @@ BENCHMARKS = (
     "prepare",
     "prepare_steps",
     "readers",
+    "index",
     "intensity",
     "synthesize",
     "full_head",

@@ -60,11 +60,13 @@ def list_files(folder: Path) -> tuple[list[Path], list[Ignored]]:
         real = os.path.realpath(place)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
+            here = Path(place)
+            spaced = any(part != part.strip() for part in here.relative_to(folder).parts)
             for name in sorted(names):
-                path = Path(place, name)
                 if name.startswith("."):
                     continue
-                if problem := _unreadable(path, folder):
+                path = here / name
+                if problem := _unreadable(path, spaced or name != name.strip()):
                     ignored.append(problem)
                 else:
                     files.append(path)
@@ -72,11 +74,16 @@ def list_files(folder: Path) -> tuple[list[Path], list[Ignored]]:
     return files, ignored
 
 
-def _unreadable(path: Path, folder: Path) -> Ignored | None:
-    """Return why a file cannot be an image of a table, None where it can."""
+def _unreadable(path: Path, spaced: bool) -> Ignored | None:
+    """Return why a file cannot be an image of a table, None where it can.
+
+    Args:
+        path: the file.
+        spaced: whether its name, or that of a folder on the way to it, begins or ends with a space.
+    """
     if not _is_text(str(path)):
         return Ignored(_shown(path), "its name is not UTF-8: rename it")
-    if any(part != part.strip() for part in path.relative_to(folder).parts):
+    if spaced:
         return Ignored(path, "its name, or that of its folder, begins or ends with a space: rename it")
     try:
         mode = path.stat().st_mode

@@ -125,7 +125,7 @@ def _private(top: Dataset, group: int, part: int, creator: str) -> float | None:
 
 def _private_value(top: Dataset, group: int, part: int, creator: str) -> object:
     try:
-        if not any(block in top.keys() for block in _blocks(group)):  # noqa: SIM118  the keys are a dict's
+        if top.keys().isdisjoint(_blocks(group)):
             return None
         return top.private_block(group, creator)[part].value
     except Exception:  # no such block or element; or a value that its VR cannot hold
@@ -140,6 +140,8 @@ def _blocks(group: int) -> tuple[BaseTag, ...]:
 
 def _floats(value: object) -> tuple[float, ...]:
     r"""Return the numbers of a private value; as UN it is text with \\ between numbers, or binary."""
+    if value is None:
+        return ()
     try:
         if isinstance(value, bytes):
             if re.fullmatch(rb"[-+.\deE\\ \0]+", value):

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-import numpy as np
 import pydicom
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -29,6 +31,9 @@ INFLATED_BYTES, INFLATED_RATIO = 1 << 25, 64
 MANY_PIXELS, PACKED_RATIO = 1 << 22, 2000
 """A compressed file that claims more than so many pixels holds a byte at least for so many of theirs."""
 
+SOON = 1 << 15
+"""Bytes of a file within which most headers end."""
+
 MODALITIES = ("MR", "CT", "PT", "")
 """What may be a volume of a head; "" where an anonymiser took the tag away."""
 
@@ -38,6 +43,13 @@ _FLOAT_PIXELS = {b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\x7f\xe0\x00\x08", 
 _PLAIN = re.compile(r"1\.2\.840\.10008\.1\.2(\.[12])?")
 _SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?")
 _DIRECTORY = "1.2.840.10008.1.3.10"
+_SEVERAL = (list, tuple, MultiValue)
+_WORDS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UI"})
+_DIGITS = {
+    "IS": re.compile(rb" *[-+]?\d{1,9} *(\\ *[-+]?\d{1,9} *)*"),
+    "DS": re.compile(rb" *[-+]?\d+(\.\d*)?(e[-+]?\d+)? *(\\ *[-+]?\d+(\.\d*)?(e[-+]?\d+)? *)*", re.I),
+}
+"""How numbers are written that pydicom keeps as they stand."""
 
 
 class Tags(Protocol):
@@ -113,9 +125,7 @@ def read_header(path: Path) -> Header:
     """Read a file up to its pixels; call it inside `quiet`. Raises Damaged, whatever is wrong with the file."""
     try:
         with opened(path) as file:
-            tags = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            place = file.tell()
-            mark = file.read(4)
+            tags, place, mark = _read(file)
             stored = file.seek(0, io.SEEK_END) - place
     except Damaged:
         raise
@@ -129,6 +139,22 @@ def read_header(path: Path) -> Header:
     if not len(tags):
         raise Damaged("damaged (no element can be read)")
     return Header(tags, syntax, pixels, stored)
+
+
+def _read(file: BinaryIO) -> tuple[Dataset, int, bytes]:
+    """Return what stands before the pixels, where these begin, and the bytes there. Most files say so in the first
+    bytes, which are read from memory: pydicom asks for its place in the file at every element."""
+    start = io.BytesIO(file.read(SOON))
+    try:
+        tags = pydicom.dcmread(start, stop_before_pixels=True, force=True)
+        place, mark = start.tell(), start.read(4)
+        if len(mark) == 4:
+            return tags, place, mark
+    except Exception:  # whatever cut bytes do to pydicom
+        pass
+    file.seek(0)
+    tags = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    return tags, file.tell(), file.read(4)
 
 
 def not_an_image(header: Header) -> str | None:
@@ -188,7 +214,11 @@ def text(tags: Tags, keyword: str) -> str:
         keyword: a keyword of the standard.
     """
     value = _value(tags, keyword)
-    parts = value if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.replace("\0", "").strip()
+    parts = value if isinstance(value, _SEVERAL) else [value]
     return "\\".join("" if part is None else str(part).replace("\0", "").strip() for part in parts)
 
 
@@ -201,12 +231,12 @@ def numbers(tags: Tags, keyword: str, count: int) -> tuple[float, ...] | None:
         count: how many numbers it must have.
     """
     value = _value(tags, keyword)
-    parts = list(value) if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
+    parts = list(value) if isinstance(value, _SEVERAL) else [value]
     try:
         found = tuple(float(cast(str, part)) for part in parts)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if len(found) == count and all(np.isfinite(found)) else None
+    return found if len(found) == count and all(map(isfinite, found)) else None
 
 
 def number(tags: Tags, keyword: str) -> float | None:
@@ -217,13 +247,15 @@ def number(tags: Tags, keyword: str) -> float | None:
         keyword: a keyword of the standard.
     """
     value = _value(tags, keyword)
-    if isinstance(value, list | tuple | pydicom.multival.MultiValue):
+    if value is None:
+        return None
+    if not isinstance(value, str) and isinstance(value, _SEVERAL):
         value = value[0] if len(value) else None
     try:
         found = float(cast(str, value))
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if np.isfinite(found) else None
+    return found if isfinite(found) else None
 
 
 def _value(tags: Tags, keyword: str) -> object:
@@ -236,18 +268,39 @@ def _value(tags: Tags, keyword: str) -> object:
 def value_of(tags: Dataset, keyword: str) -> object:
     """Return a data set's value of a keyword, None where it is missing; several times as fast as `Dataset.get`.
 
+    What pydicom has not converted yet is plain text here, several values a list, where that says the same.
+
     Args:
         tags: The data set.
         keyword: A keyword of the standard.
     """
-    tag = _tag(keyword)
-    return tags[tag].value if tag is not None and tag in tags.keys() else None  # noqa: SIM118  the keys are a dict's
+    tag, kind = _tag(keyword)
+    element = None if tag is None else tags.get_item(tag, keep_deferred=True)
+    if element is None:
+        return None
+    if not isinstance(element, RawDataElement):
+        return element.value
+    plain = _plain(element.value, element.VR or kind, element.is_little_endian) if element.value else None
+    return tags[element.tag].value if plain is None else plain
+
+
+def _plain(value: bytes, kind: str, little_endian: bool) -> object:
+    """Return a stored value of a kind (VR) that needs no knowledge of character sets; None for all others."""
+    if kind == "US" and len(value) == 2:
+        return int.from_bytes(value, "little" if little_endian else "big")
+    if not (kind in _WORDS or (kind in _DIGITS and _DIGITS[kind].fullmatch(value))):
+        return None
+    if not value.isascii() or b"\x1b" in value:
+        return None
+    said = value.decode("ascii").rstrip("\0 ")
+    return said if "\\" not in said else said.split("\\")
 
 
 @cache
-def _tag(keyword: str) -> BaseTag | None:
+def _tag(keyword: str) -> tuple[BaseTag | None, str]:
+    """Return a keyword's tag and its kind of value (VR), None and "" where the standard has no such keyword."""
     number = tag_for_keyword(keyword)
-    return None if number is None else BaseTag(number)
+    return (None, "") if number is None else (BaseTag(number), dictionary_VR(number))
 
 
 def _short(error: Exception) -> str:
