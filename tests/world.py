@@ -12,10 +12,13 @@ from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.report import build_report
+from mrsynth.reproduce.demo import demo
+from mrsynth.reproduce.run import reproduce
 from mrsynth.simulate import simulate
 from mrsynth.synthesize.run import synthesize_cohort, synthesize_files
 from mrsynth.train.run import train
 from tiny import tiny_recipe, tiny_scans
+from tiny_study import write_study
 
 
 def recipe_of(folder: Path) -> Recipe:
@@ -46,6 +49,15 @@ def do_report(folder: Path) -> None:
     build_report(folder / "run")
 
 
+def do_reproduce(folder: Path) -> None:
+    done = reproduce(str(folder / "study.yaml"), "smoke", folder / "study", folder / "cohort.csv")
+    assert done.failed == ()
+
+
+def do_demo(folder: Path) -> None:
+    demo(folder / "demo")
+
+
 VERBS: dict[str, Callable[[Path], None]] = {
     "simulate": do_simulate,
     "prepare": do_prepare,
@@ -56,6 +68,9 @@ VERBS: dict[str, Callable[[Path], None]] = {
 }
 """In the order in which each needs those before it."""
 
+WHOLE: dict[str, Callable[[Path], None]] = {"reproduce": do_reproduce, "demo": do_demo}
+"""Those that do several of these."""
+
 OUTPUTS = {
     "simulate": "phantoms",
     "prepare": "prepared",
@@ -63,14 +78,27 @@ OUTPUTS = {
     "synthesize": "run/predictions",
     "evaluate": "run",
     "report": "run",
+    "reproduce": "study",
+    "demo": "demo",
 }
 """The folder that each writes into."""
 
 
 def make_inputs(folder: Path) -> Path:
-    """Write the scans, their table and the recipe."""
+    """Write the scans, their table, the recipe and a study of one cell."""
     index(tiny_scans(folder / "scans"), folder / "cohort.csv")
-    tiny_recipe(folder)
+    recipe = tiny_recipe(folder)
+    small = ["train.epochs=1", "train.accelerator=cpu", "train.workers=0"]
+    columns = {"PSNR": {"preset": "osman2022", "metric": "psnr", "region": "volume"}}
+    study = {
+        "name": "one",
+        "title": "One cell",
+        "recipe": str(recipe),
+        "scales": {"smoke": {"phantoms": None, "seeds": [0], "variants": [], "set": small}},
+        "cells": {"only": {}},
+        "tables": {"table1": {"title": "Table 1", "rows": {"Only": "only"}, "columns": columns}},
+    }
+    write_study(folder, study)
     return folder
 
 

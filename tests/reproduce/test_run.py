@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mrsynth.core.errors import CohortError, RecipeError
+from mrsynth.core.errors import CohortError, OutputError, RecipeError
 from mrsynth.reproduce.run import reproduce
 from tiny_study import study_cohort, study_data, study_recipe, write_study
 
@@ -84,3 +84,23 @@ def test_what_cannot_be_run_says_why(given: dict[str, Any], tmp_path: Path):
     table.write_text(given["cohort"].read_text().replace(",test,", ",train,"))
     with pytest.raises(CohortError, match=r"a study needs cases(.|\n)*no case in test"):
         reproduce(study, "smoke", tmp_path / "out", table)
+
+
+@pytest.mark.parametrize("name", ["study.html", "tables/mine.md", "figures/mine.png", "runs/notes.txt", "prepared/x"])
+def test_what_no_study_left_is_neither_written_over_nor_taken_for_its_own(
+    given: dict[str, Any], tmp_path: Path, name: str
+):
+    study, out = write_study(tmp_path, given["data"]), tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name.split('/')[0]}: is there already"):
+        reproduce(study, "smoke", out, given["cohort"])
+    assert [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()] == [name]
+
+
+def test_a_study_writes_through_no_link(given: dict[str, Any], tmp_path: Path):
+    study, out = write_study(tmp_path, given["data"]), tmp_path / "out"
+    out.mkdir()
+    (out / "runs").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match="runs: is a link"):
+        reproduce(study, "smoke", out, given["cohort"])

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from mrsynth.core.progress import hush
-from world import OUTPUTS, VERBS
+from world import OUTPUTS, VERBS, WHOLE
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.utime", "shutil.rmtree"}
 
@@ -47,7 +47,7 @@ def trial(world: Path, verb: str, count: int) -> str:
             try:
                 if killed:
                     kill_at(count, str(copy / OUTPUTS[verb]))
-                VERBS[verb](copy)
+                {**VERBS, **WHOLE}[verb](copy)
                 os._exit(0)
             except BaseException as error:  # seen by the parent as the exit code
                 print(f"{count} failed: {type(error).__name__}: {error}", flush=True)

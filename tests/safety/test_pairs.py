@@ -16,7 +16,9 @@ from mrsynth.core.errors import OutputError
 from mrsynth.core.locks import LOCK, writing, writing_file
 from mrsynth.io import read_cohort
 from mrsynth.synthesize.run import synthesize_cohort
-from world import OUTPUTS, VERBS
+from world import OUTPUTS, VERBS, WHOLE
+
+ALL = {**VERBS, **WHOLE}
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +52,14 @@ def another(lock: AbstractContextManager[None]) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("first", VERBS)
-@pytest.mark.parametrize("second", ["simulate", "prepare", "train", "evaluate"])
+@pytest.mark.parametrize("first", ALL)
+@pytest.mark.parametrize("second", ["simulate", "prepare", "train", "evaluate", *WHOLE])
 def test_of_two_writers_the_second_is_refused_and_nothing_is_lost(place: Path, first: str, second: str):
     folder = place / OUTPUTS[second]
     before = held(folder)
     refused = pytest.raises(OutputError, match=f"is being written by mrsynth {first}")
     with another(writing(folder, first)), refused:
-        VERBS[second](place)
+        ALL[second](place)
     assert held(folder) == before
 
 
@@ -69,7 +71,7 @@ def test_of_two_reports_on_one_page_the_second_is_refused(place: Path):
     assert held(place / "run") == before
 
 
-@pytest.mark.parametrize("first", VERBS)
+@pytest.mark.parametrize("first", ALL)
 @pytest.mark.parametrize("second", ["synthesize", "report"])
 def test_pages_and_predictions_are_added_while_others_write_beside_them(place: Path, first: str, second: str):
     before = held(place / "run")

@@ -64,6 +64,9 @@ from mrsynth.report.tables import (
 PICTURES = 13
 """Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
 
+is_page = begins_with(PAGE_MARK, "mrsynth report</title>")
+"""Says whether a file is a page that a report may replace."""
+
 
 def build_report(
     run: Path, pictures: int = PICTURES, *, evaluation: Path | None = None, out: Path | None = None
@@ -85,7 +88,6 @@ def build_report(
         MrsynthError: for a file that cannot be understood, or where the page cannot be written.
     """
     where = out or (Run(run).report if evaluation is None else Evaluation(evaluation).report)
-    is_page = begins_with(PAGE_MARK, "mrsynth report</title>")
     require_ours(where.parent, {where.name: is_page}, "give another name with -o")
     folder = read_run(run, evaluation)
     with writing_file(where, "report"):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mrsynth.core.files import atomic_file
 from mrsynth.core.locks import one_writer
+from mrsynth.core.ownership import Test, require_ours
 from mrsynth.core.progress import remark
 from mrsynth.evaluate.run import evaluate_run
 from mrsynth.io import PreparedCohort, read_cohort
 from mrsynth.io.run import Run
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import load_recipe
-from mrsynth.report import build_report
+from mrsynth.report import build_report, is_page
 from mrsynth.simulate import simulate
 from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.train.run import train
@@ -32,7 +34,12 @@ def demo(out: Path) -> Path:
 
     Returns:
         The page, out/report.html.
+
+    Raises:
+        OutputError: another process writes into the folder, or something that is not ours is in the way.
     """
+    own: dict[str, Test] = {name: (lambda _: True) for name in ("phantoms", "prepared", "run")}  # their verbs know
+    require_ours(out, own | {"report.html": is_page}, "name another folder with --out")
     recipe = load_recipe(RECIPE, SETTINGS)
     run = out / "run"
 
@@ -50,5 +57,6 @@ def demo(out: Path) -> Path:
     remark("[bold]5/5  report")
     page = build_report(run)
     target = out / "report.html"
-    target.write_bytes(page.read_bytes())
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(page.read_bytes())
     return target

@@ -9,6 +9,7 @@ from pathlib import Path
 from mrsynth.core.errors import CohortError, MrsynthError, OutputError, RecipeError
 from mrsynth.core.jobs import Failure, Workers, run_each
 from mrsynth.core.locks import one_writer
+from mrsynth.core.ownership import Test, require_ours
 from mrsynth.core.progress import CONSOLE, CaseProgress, listening, remark
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.prepare.plan import Plan
@@ -18,7 +19,7 @@ from mrsynth.reproduce.listing import header_lines, write_study_record
 from mrsynth.reproduce.phantoms import make_phantoms
 from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, choose, plan_study, require_unchanged
 from mrsynth.reproduce.plates import picture_study
-from mrsynth.reproduce.records import CurveAxis, StudyRecord
+from mrsynth.reproduce.records import CurveAxis, Figures, StudyRecord
 from mrsynth.reproduce.study import Scale, Study, load_study
 from mrsynth.reproduce.tables import Results, build_table, write_table
 from mrsynth.reproduce.work import StudyWork, write_failed
@@ -65,7 +66,8 @@ def reproduce(
             the scale has no phantoms (`paper`) and no cohort is given.
         CohortError: the cohort has no case in one of the splits, the folder holds other phantoms, or tables_only finds
             no study there.
-        OutputError: another process writes into the folder, or a file cannot be written; a full disk stops all cells.
+        OutputError: another process writes into the folder, something that no study left is in the way, or a file
+            cannot be written; a full disk stops all cells.
     """
     study, out, workers = load_study(name), out.absolute(), workers or Workers()
     if scale not in study.scales:
@@ -73,6 +75,7 @@ def reproduce(
     before = StudyRecord.read(out / StudyRecord.FILE) if (out / StudyRecord.FILE).exists() else None
     _require_scale(before, scale, out)
     items = plan_study(study, scale, out)
+    _require_own(out, items, begun=before is not None)
     wanted = choose(items, only)
     failed: list[tuple[str, str]] = []
     if tables_only:
@@ -100,6 +103,21 @@ def _require_scale(before: StudyRecord | None, scale: Scale, out: Path) -> None:
             expected=scale,
             do="name another folder with --out",
         )
+
+
+def _require_own(out: Path, items: Sequence[Item], begun: bool) -> None:
+    """Raise OutputError where a study would write over what no study left, or through a link.
+
+    Args:
+        out: the study's folder.
+        items: its cells, jobs and data.
+        begun: whether its study.json is there: it is the first that a study writes.
+    """
+    places = [folder for item in items for folder in (item.place, item.maker.run, item.maker.prepared)]
+    names = {"study.html", "tables", Path(Figures.FILE).parts[0]} | {p.relative_to(out).parts[0] for p in places}
+    own: dict[str, Test] = {name: (lambda _: begun) for name in sorted(names)}
+    own["phantoms"] = lambda _: True  # simulate knows its own
+    require_ours(out, own, "name another folder with --out")
 
 
 def _known_cohort(out: Path, record: StudyRecord | None) -> Path:
