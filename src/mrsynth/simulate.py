@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,11 @@ from mrsynth.core.ownership import holds_only, replace_keeping, require_ours
 from mrsynth.core.progress import track
 from mrsynth.core.types import in_order
 from mrsynth.io import CaseRow, Cohort, write_cohort, write_image
-from mrsynth.io.case import CASE_FILE, read_case_file
+from mrsynth.io.case import CASE_FILE, read_case_file, write_case_file
 from mrsynth.io.cohort import FRACTIONS, split_patients
 from mrsynth.io.nifti_stream import read_description
 from mrsynth.io.overwrite import require_place
-from mrsynth.io.sidecar import small_json, stem_of
+from mrsynth.io.sidecar import stem_of
 from mrsynth.io.synthetic import PHANTOM
 from mrsynth.phantom import Member, Sites, cohort_members
 
@@ -90,9 +89,9 @@ def is_there(member: Member, folder: Path) -> bool:
         member: the patient.
         folder: the case folder; its case.json is read.
     """
-    draws = small_json(folder / CASE_FILE).get("draws")
+    draws = read_case_file(folder)[0].get("draws", {})
     wanted = member.settings.model_dump(mode="json")
-    return isinstance(draws, dict) and draws.get("seed") == member.seed and draws.get("settings") == wanted
+    return draws.get("seed") == member.seed and draws.get("settings") == wanted
 
 
 def write_case_folder(case: Case, folder: Path) -> None:
@@ -109,7 +108,7 @@ def write_case_folder(case: Case, folder: Path) -> None:
     with atomic_folder(folder) as temporary:
         for name, image in {**case.images, **case.masks}.items():
             write_image(image, temporary / f"{name}.nii.gz", description=f"SYNTHETIC {name} by mrsynth simulate")
-        (temporary / CASE_FILE).write_text(json.dumps(dict(case.metadata), indent=1) + "\n", encoding="utf-8")
+        write_case_file(temporary, case.metadata)
 
 
 def _is_phantom(folder: Path) -> bool:
@@ -117,7 +116,7 @@ def _is_phantom(folder: Path) -> bool:
     if not holds_only("*.nii.gz", CASE_FILE)(folder):
         return False
     images = [path for path in folder.glob("*.nii.gz") if path.stat().st_size > 0]
-    told = "draws" in small_json(folder / CASE_FILE)
+    told = "draws" in read_case_file(folder)[0]
     return all(_says_phantom(path) for path in images) and (told or not (folder / CASE_FILE).exists())
 
 
@@ -135,13 +134,13 @@ def read_case_folder(folder: Path) -> CaseRow:
         folder: the case folder.
 
     Raises:
-        InputError: case.json is damaged, or names no patient or no case.
+        InputError: case.json is damaged, or names no patient, no case or nothing that was drawn.
     """
     known, problem = read_case_file(folder)
-    if problem is not None or not all(isinstance(known.get(name), str) for name in ("patient", "case")):
+    if problem is not None or not {"patient", "case", "draws"} <= set(known):
         raise InputError(
             f"{folder / CASE_FILE}: is not what mrsynth simulate wrote.",
-            found=problem.reason if problem is not None else "no patient or no case",
+            found=problem.reason if problem is not None else "no patient, no case or nothing that was drawn",
             do=f"remove {folder.name}, and run mrsynth simulate again",
         )
     files = {stem_of(path): path for path in folder.glob("*.nii.gz")}

@@ -9,6 +9,7 @@ import pytest
 from mrsynth.core.errors import InputError
 from mrsynth.index.find import find_case
 from mrsynth.io import CaseRow, read_case
+from mrsynth.io.case import read_case_file, write_case_file
 from mrsynth.steps import run_steps
 from nifti_factory import LPS, RAS, ramp, save
 
@@ -83,3 +84,33 @@ def test_several_cases_in_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "b" / "t1.nii")
     with pytest.raises(InputError, match="more than one case"):
         read_case(find_case(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"dose": 5}, "dose: "),
+        ({"b0_tesla": "three"}, "b0_tesla: "),
+        ({"patient": ["p"]}, "patient: "),
+        ({"draws": 3}, "draws: "),
+        ({str(number): 1 for number in range(2000)}, "more than 1000 keys"),
+        ({"mrsynth": {"record": "run", "version": 1}}, "a record of another kind"),
+        ({"mrsynth": {"record": "case", "version": 99}}, "version 99"),
+    ],
+)
+def test_a_case_file_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path, content: dict, told: str) -> None:
+    (tmp_path / "case.json").write_text(json.dumps(content))
+    known, problem = read_case_file(tmp_path)
+    assert known == {}
+    assert problem is not None
+    assert told in problem.reason
+    assert "correct" in problem.reason or "update" in problem.reason
+
+
+def test_a_case_file_without_a_header_says_the_same_as_one_with_it(tmp_path: Path) -> None:
+    said = {"patient": 7, "case": "c", "dose": "0.1", "site": "07", "draws": {"seed": 1}}
+    (tmp_path / "case.json").write_text(json.dumps(said))
+    by_hand = read_case_file(tmp_path)
+    write_case_file(tmp_path, {**said, "patient": "7", "dose": 0.1})
+    assert json.loads((tmp_path / "case.json").read_text())["mrsynth"] == {"record": "case", "version": 1}
+    assert read_case_file(tmp_path) == by_hand == ({**said, "patient": "7", "dose": 0.1}, None)
