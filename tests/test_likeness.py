@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrsynth.core.errors import InputError
+from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.image import Case
 from mrsynth.io.contract import Contract, InputSeen
-from mrsynth.likeness import differences, measure, seen_in
+from mrsynth.likeness import differences, inputs_at_hand, measure, seen_in, unlike
 from mrsynth.steps import run_steps
 from mrsynth.synthesize import Synthesizer
 from small_cases import brain_case
@@ -97,3 +97,23 @@ def test_synthesis_refuses_beyond_the_limit_and_says_so_where_it_is_allowed(seen
 def test_a_contract_keeps_what_was_seen(seen: dict[str, InputSeen], tmp_path: Path):
     contract(seen).write(tmp_path / "contract.json")
     assert Contract.read(tmp_path / "contract.json").seen == seen
+
+
+def test_a_case_as_it_was_read_is_judged_as_synthesis_judges_it(seen: dict[str, InputSeen]):
+    case = brain_case(seed=5)
+    assert unlike(contract(seen), case) == []
+    swapped = with_image(case, "t1", -case.images["t1"].data)
+    found = tuple(one.text for one in unlike(contract(seen), swapped))
+    assert found
+    assert found == Synthesizer(lambda x: x, contract(seen), allow_unlike=True).ready(swapped).remarks
+
+
+def test_a_case_without_an_input_has_nothing_to_compare(seen: dict[str, InputSeen]):
+    case = brain_case(seed=5, contrasts=("t2",))
+    assert inputs_at_hand(contract(seen), case.images) == []
+    assert unlike(contract(seen), case) == []
+
+
+def test_a_contract_that_does_not_say_what_was_seen_is_told(seen: dict[str, InputSeen]):
+    with pytest.raises(ModelError, match="does not say what its training's images were like"):
+        unlike(contract(seen).model_copy(update={"seen": None}), brain_case(seed=5))

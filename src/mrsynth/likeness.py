@@ -1,4 +1,4 @@
-"""Whether the inputs of a model are like those that it was trained on: measured at training, compared at synthesis.
+"""Whether the inputs of a model are like those that it was trained on: measured at training, compared by whoever asks.
 
 Everything is measured of prepared images, inside the brain: what the network sees. Where a preparation takes out a
 difference (a z-score any scale), that difference does no harm and is not told.
@@ -7,12 +7,18 @@ difference (a z-score any scale), that difference does no harm and is not told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
-from mrsynth.io.contract import InputSeen, Span
+from mrsynth.core.errors import ModelError
+from mrsynth.core.image import Case
+from mrsynth.core.types import CONTRASTS
+from mrsynth.io.contract import Contract, InputSeen, Span
+from mrsynth.steps import run_steps
+from mrsynth.steps.absent import steps_without
+from mrsynth.steps.needs import contrasts_to_read, is_at_hand
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 """Of the values in the brain. The greatest value is left out: one voxel decides it."""
@@ -137,6 +143,58 @@ def differences(seen: Mapping[str, InputSeen], images: Mapping[str, np.ndarray],
                     )
                     found.append(Difference(text, off > CORRELATION_REFUSED))
     return found
+
+
+def inputs_at_hand(contract: Contract, names: Iterable[str]) -> list[str]:
+    """Return a model's inputs (of one that makes each of its contrasts of the others, all of these) that a case has, or
+    can be given by the model's preparation.
+
+    Args:
+        contract: of the model.
+        names: contrasts and masks of the case.
+    """
+    held = set(names)
+    known = contract.contrasts or contract.inputs
+    return [name for name in known if is_at_hand(held, name, contract.steps)]
+
+
+def unlike(contract: Contract, case: Case) -> list[Difference]:
+    """Prepare a case as a model asks, and say what is unlike the model's training.
+
+    Args:
+        contract: of the model.
+        case: as it was read; of its images the model's inputs are looked at, of its masks the brain's.
+
+    Returns:
+        What is unlike, nothing where all is alike or the case has none of the inputs.
+
+    Raises:
+        InputError: where the case cannot be prepared so.
+        ModelError: as `seen_by` does.
+    """
+    seen, inputs = seen_by(contract), inputs_at_hand(contract, case.images)
+    if not inputs:
+        return []
+    lacking = [name for name in CONTRASTS if name not in inputs]
+    steps = steps_without(contract.steps, lacking, [name for name in lacking if name in seen])
+    read = contrasts_to_read(case.images, inputs, steps)
+    masks = {name: mask for name, mask in case.masks.items() if name == "brain"}
+    prepared, _ = run_steps(replace(case, images={n: case.images[n] for n in read}, masks=masks), steps)
+    if "brain" not in prepared.masks:
+        return []
+    images = {name: prepared.images[name].data for name in inputs}
+    return differences(seen, images, prepared.masks["brain"].data > 0)
+
+
+def seen_by(contract: Contract) -> Mapping[str, InputSeen]:
+    """Return what a model's inputs were like in its training; raises ModelError where its contract does not say."""
+    if contract.seen is None:
+        raise ModelError(
+            f"The model {contract.recipe} does not say what its training's images were like.",
+            found="a contract from before that was measured",
+            do="train it again, or leave the model out",
+        )
+    return contract.seen
 
 
 def _of_values(name: str, now: Measures, then: InputSeen) -> list[Difference]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mrsynth.core.errors import InputError, RecipeError
+from mrsynth.core.errors import InputError, ModelError, RecipeError
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, write_image
+from mrsynth.io.contract import Contract
+from mrsynth.likeness import measure, seen_in
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.steps import parse_steps
 from mrsynth.steps.needs import contrasts_to_read
 from small_cases import brain_case
+from tiny import STEPS, trained
 
 
 def row(*names: str, case: str = "a", split: str = "train") -> CaseRow:
@@ -145,3 +149,33 @@ def test_a_broken_training_case_stops_no_other_and_teaches_nothing(cohort: Cohor
     assert prepare(alone, plan, tmp_path / "b").cohort.steps == done.cohort.steps
     with pytest.raises(InputError, match="c0: t1 has no range"):
         prepare(cohort, plan, tmp_path / "c", stop_at_first=True)
+
+
+def test_a_model_prepares_as_its_training_was_and_flags_what_is_unlike_it(tmp_path: Path):
+    rows = []
+    for seed, name in enumerate("abcd"):
+        case = brain_case(seed=seed)
+        files = {contrast: tmp_path / f"{name}_{contrast}.nii.gz" for contrast in ("t1", "t2")}
+        for contrast, path in files.items():
+            write_image(case.images[contrast], path)
+        rows.append(CaseRow(name, name, "train", files))
+    trained_on = prepare(Cohort(tuple(rows)), Plan.of_steps(str(STEPS), Cohort(tuple(rows))), tmp_path / "p").cohort
+    images = [
+        ({"t1": np.asarray(trained_on.array(n, "t1"))}, np.asarray(trained_on.array(n, "brain")) > 0) for n in "abcd"
+    ]
+    known = {"recipe": "tiny", "inputs": ["t1"], "target": "t2", "net": "unet2d", "net_settings": {}, "patch": None}
+    rest = {"flags": False, "steps": trained_on.steps, "range": (0, 1), "intensity": [], "weights_sha256": "0" * 64}
+    model = Contract.model_validate({**known, **rest, **trained(), "seen": seen_in(measure(*i) for i in images)})
+    hot = brain_case(seed=0).images["t1"]
+    hot.data[np.unravel_index(np.argmax(hot.data), hot.data.shape)] *= 30
+    write_image(hot, tmp_path / "hot.nii.gz")
+    odd = [replace(rows[0], files={"t1": tmp_path / "hot.nii.gz"}), rows[1]]
+    plan = Plan.of_model(model, Cohort(tuple(odd)))
+    assert (plan.contrasts, plan.name) == (["t1"], "tiny")
+    assert Plan.of_model(model, Cohort(tuple(rows))).contrasts == ["t1", "t2"]
+    assert Plan.of_model(model, Cohort(tuple(rows))).steps == trained_on.steps
+    done = prepare(Cohort(tuple(odd)), plan, tmp_path / "q", like=model)
+    assert list(done.unlike) == ["a"]
+    assert "Unlike the training of tiny: t1 has other values" in done.page.read_text()
+    with pytest.raises(ModelError, match="does not say"):
+        prepare(Cohort(tuple(odd)), plan, tmp_path / "q", like=model.model_copy(update={"seen": None}))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mrsynth.cli.failures import print_failed
+from mrsynth.cli.failures import print_failed, shown
 from mrsynth.cli.options import CohortFile, Overrides, Quiet, only_with
 from mrsynth.core.errors import InputError
 
@@ -108,11 +108,17 @@ def index(
 
 
 @app.command()
-def check(cohort: CohortFile, quiet: Quiet = False) -> None:
+def check(
+    cohort: CohortFile,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A run: say, too, what is unlike the images it was trained on.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
     """Report every problem of a cohort in words; exit code 1 where there is an error."""
     from mrsynth.check.run import check as run
 
-    lines, errors = run(cohort)
+    lines, errors = run(cohort, model)
     for line in lines:
         print(line)
     raise typer.Exit(1 if errors else 0)
@@ -127,6 +133,10 @@ def prepare(
         str | None,
         typer.Option("--steps", help="Steps instead of a recipe's: 'register, resample, brain_mask', or a YAML file."),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", help="A run instead: prepare as for its training, and flag what is unlike that."),
+    ] = None,
     contrasts: Annotated[str, typer.Option("--contrasts", help="With --steps: t1,t2 …; all by default.")] = "",
     overrides: Overrides = None,
     workers: Annotated[
@@ -138,25 +148,32 @@ def prepare(
     stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first broken case.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recipe's preparation, or single steps, over a cohort. Run it again to go on after an interruption."""
+    """Run the preparation of a recipe or a run, or single steps, over a cohort. Run it again to go on."""
     from mrsynth.core.jobs import Workers
     from mrsynth.core.text import counted
     from mrsynth.io import read_cohort
+    from mrsynth.model import load_contract
     from mrsynth.prepare.plan import Plan
     from mrsynth.prepare.run import prepare as run
     from mrsynth.recipes.recipe import load_recipe
 
-    if (recipe is None) == (steps is None):
-        raise InputError("Give either --recipe or --steps.", do="mrsynth recipes list shows the recipes")
-    table = read_cohort(cohort)
-    if recipe is not None:
+    if sum(given is not None for given in (recipe, steps, like)) != 1:
+        raise InputError("Give one of --recipe, --steps and --like.", do="mrsynth recipes list shows the recipes")
+    table, contract = read_cohort(cohort), None if like is None else load_contract(like)
+    if steps is None:
         only_with("--steps", {"--contrasts": contrasts or None})
+    if recipe is None:
+        only_with("--recipe", {"--set": overrides})
+    if contract is not None:
+        plan = Plan.of_model(contract, table)
+    elif recipe is not None:
         plan = Plan.of_recipe(load_recipe(recipe, overrides or ()))
     else:
-        only_with("--recipe", {"--set": overrides})
         plan = Plan.of_steps(steps or "", table, [name for name in contrasts.split(",") if name])
-    done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first)
+    done = run(table, plan, out, workers=Workers(workers, scheduler), stop_at_first=stop_at_first, like=contract)
     up_to_date = f"{len(done.unchanged)} up to date, {len(done.failed)} failed"
     print(f"{counted(len(done.made), 'case')} prepared, {up_to_date}: {out}")
+    for case, told in done.unlike.items():
+        print(shown(f"{case}: {' '.join(told)}"))
     print(f"Look at {done.page} in a browser.")
     print_failed(done.failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ OUTLINE_COLOUR = (70, 220, 170)
 JPEG_QUALITY = 82
 
 
-def build_qc(folder: Path) -> Path:
+def build_qc(folder: Path, more: Mapping[str, Sequence[str]] | None = None) -> Path:
     """Write PREPARED/qc.html from the snapshots in PREPARED/qc.
 
     Args:
         folder: PREPARED.
+        more: case → further sentences about what is unlikely.
 
     Returns:
         The path of the page.
@@ -37,7 +39,7 @@ def build_qc(folder: Path) -> Path:
         OutputError: the page cannot be written.
     """
     cohort = PreparedCohort.open(folder)
-    cases = [_case(cohort, name) for name in cohort.cases()]
+    cases = [_case(cohort, name, (more or {}).get(name, ())) for name in cohort.cases()]
     cases.sort(key=lambda case: -len(case["flags"]))
     html = render(
         "qc.html.j2",
@@ -56,13 +58,13 @@ def build_qc(folder: Path) -> Path:
     return path
 
 
-def _case(cohort: PreparedCohort, name: str) -> dict[str, Any]:
-    """Return what the template shows of a case."""
+def _case(cohort: PreparedCohort, name: str, more: Sequence[str]) -> dict[str, Any]:
+    """Return what the template shows of a case. more: sentences beside those of its facts."""
     row = cohort.rows[name]
-    shown: dict[str, Any] = {"name": name, "patient": row.patient, "split": row.split, "flags": [], "contrasts": []}
+    shown: dict[str, Any] = {"name": name, "patient": row.patient, "split": row.split, "contrasts": []}
     qc = read_qc(pictures_of(cohort.folder, row.folder))
     if qc is None:
-        return {**shown, "flags": ["No pictures were kept of this case."], "steps": []}
+        return {**shown, "flags": ["No pictures were kept of this case.", *more], "steps": []}
     contrasts = []
     for contrast in qc.facts.contrasts:
         lines = _histogram_lines(qc.facts.histograms.get(contrast, Histograms()))
@@ -73,7 +75,7 @@ def _case(cohort: PreparedCohort, name: str) -> dict[str, Any]:
         prefix = f"step/{number}/{step}/"
         pictures = [(key.removeprefix(prefix), _jpeg(p)) for key, p in qc.pictures.items() if key.startswith(prefix)]
         steps.append({"name": step, "pictures": pictures})
-    return {**shown, "flags": qc.facts.flags, "contrasts": contrasts, "steps": steps}
+    return {**shown, "flags": [*more, *qc.facts.flags], "contrasts": contrasts, "steps": steps}
 
 
 def _final(qc: Qc, contrast: str, plane: str) -> str:

@@ -11,6 +11,7 @@ from mrsynth.core.errors import RecipeError
 from mrsynth.core.types import b_of, contrast_name
 from mrsynth.core.yaml import parse_yaml, read_yaml_text
 from mrsynth.io import CaseRow, Cohort
+from mrsynth.io.contract import Contract
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.steps import complete_steps
 from mrsynth.steps.absent import steps_without
@@ -22,7 +23,7 @@ class Plan:
     """What is done to each case.
 
     Attributes:
-        name: of the recipe, or "steps".
+        name: of the recipe (of a model, its recipe's), or "steps".
         steps: with all settings.
         contrasts: those that every prepared case has.
         asked: the steps before any of them learned from the training cases.
@@ -66,6 +67,24 @@ class Plan:
                 do="name those to prepare: --contrasts t1,t2",
             )
         return cls("steps", steps, chosen, steps)
+
+    @classmethod
+    def of_model(cls, contract: Contract, cohort: Cohort) -> Plan:
+        """Return the plan by which a model's training cases were prepared, with what its steps learned from them.
+
+        Args:
+            contract: of the model.
+            cohort: the cases that will be prepared; where one lacks the target, the inputs alone are.
+        """
+        if contract.contrasts:
+            return cls(contract.recipe, contract.steps, contract.contrasts, contract.steps, may_lack=True)
+        target = [contract.target]
+        if not all(is_at_hand(row.files, contract.target, contract.steps) for row in cohort.rows):
+            target = []
+        contrasts = [*contract.inputs, *target]
+        steps = contract.steps if target else steps_without(contract.steps, [contract.target])
+        steps = complete_steps(steps)
+        return cls(contract.recipe, steps, contrasts, steps)
 
     def learned(self, steps: list[dict[str, dict[str, Any]]]) -> Plan:
         """Return the plan with steps that have learned."""

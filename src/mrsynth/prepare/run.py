@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,8 +17,10 @@ from mrsynth.core.locks import one_writer
 from mrsynth.core.ownership import remove_own
 from mrsynth.core.progress import CaseProgress, listening, say, working_on
 from mrsynth.io import CaseRow, Cohort, PreparedCohort, read_case
+from mrsynth.io.contract import Contract
 from mrsynth.io.prepared import case_fingerprint
 from mrsynth.io.prepared_inputs import describe_inputs
+from mrsynth.likeness import differences, seen_by
 from mrsynth.prepare.facts import FACTS, PICTURES, has_pictures, pictures_of
 from mrsynth.prepare.page import build_qc
 from mrsynth.prepare.pictures import Snapshots
@@ -31,13 +33,14 @@ from mrsynth.steps.step import Record
 @dataclass(frozen=True)
 class Prepared:
     """What a preparation did: cases made, cases that were up to date, (case, why) that could not be prepared, and the
-    page to look at."""
+    page to look at. unlike: case → what is unlike the training of the model that it was compared with."""
 
     cohort: PreparedCohort
     made: tuple[str, ...]
     unchanged: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     page: Path
+    unlike: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def prepare(
     *,
     workers: Workers | None = None,
     stop_at_first: bool = False,
+    like: Contract | None = None,
 ) -> Prepared:
     """Run a recipe's (or any) steps over every case of a cohort.
 
@@ -117,15 +121,19 @@ def prepare(
         out: the folder of the prepared cohort.
         workers: where the cases are worked on; here, one after the other, by default.
         stop_at_first: end the run at the first broken case; what is done stays and is not redone.
+        like: a model with whose training each prepared case is compared; the plan is that model's (`Plan.of_model`).
 
     Returns:
         What was made and what failed, with the page to look at.
 
     Raises:
+        ModelError: where `like` does not say what its training's images were like.
         CohortError: where no case could be prepared.
         InputError: of the first broken case, with stop_at_first.
         OutputError: where the folder is another command's, or cannot be written.
     """
+    if like is not None:
+        seen_by(like)
     asked = Plan.of_recipe(plan) if isinstance(plan, Recipe) else plan
     learned = _learned(asked, cohort, stop_at_first)
     prepared = PreparedCohort.create(
@@ -136,7 +144,22 @@ def prepare(
         raise CohortError("No case could be prepared.", found="\n".join(why for _, why in failed))
     prepared.finish([row.case for row in cohort.rows], failed)
     _remove_old(out / "qc", {row.folder for row in prepared.rows.values()})
-    return Prepared(prepared, tuple(done["made"]), tuple(done["unchanged"]), tuple(failed), build_qc(out))
+    unlike = {} if like is None else _unlike(prepared, like)
+    page = build_qc(out, unlike)
+    return Prepared(prepared, tuple(done["made"]), tuple(done["unchanged"]), tuple(failed), page, unlike)
+
+
+def _unlike(prepared: PreparedCohort, like: Contract) -> dict[str, list[str]]:
+    """Return case → what is unlike a model's training, of the cases of which something is."""
+    found = {}
+    known = like.contrasts or like.inputs
+    for case in prepared.cases():
+        lacking = prepared.record(case).lacking(known)
+        images = {name: np.asarray(prepared.array(case, name)) for name in known if name not in lacking}
+        told = differences(seen_by(like), images, np.asarray(prepared.array(case, "brain")) > 0)
+        if told:
+            found[case] = [f"Unlike the training of {like.recipe}: {one.text}" for one in told]
+    return found
 
 
 def _learned(asked: Plan, cohort: Cohort, stop_at_first: bool) -> Plan:
