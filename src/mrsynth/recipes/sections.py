@@ -115,7 +115,8 @@ class TrainSettings(Settings):
     accelerator, devices, nodes, strategy: as Lightning names them; precision too, or auto: bfloat16 where the processor
     or GPU computes in it, else float32. channels_last: memory layout, faster on most devices. schedule: of the learning
     rate, null for a constant one. average: decay a step of a moving average of the weights, which is validated and
-    saved in their place; null for none. log: where its numbers go; csv is always written.
+    saved in their place; null for none. log: where its numbers go; csv is always written. validation: whether
+    validation cases choose the epoch; otherwise they train too, for all epochs, and the last weights are kept.
     """
 
     epochs: int = Field(ge=1, le=10**7)
@@ -136,6 +137,7 @@ class TrainSettings(Settings):
     strategy: str
     schedule: ScheduleSettings | None = None
     average: float | None = Field(default=None, gt=0, lt=1)
+    validation: bool = True
     log: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = ("csv", "tensorboard")
 
 

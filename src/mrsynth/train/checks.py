@@ -36,6 +36,7 @@ TRAINED = tuple(
         "precision",
         "schedule",
         "average",
+        "validation",
     )
 )
 """What of `train` must be the same in all parts of a run (a checkpoint's learning rate and betas would win over others,

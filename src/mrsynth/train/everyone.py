@@ -13,7 +13,7 @@ from mrsynth.model import Contract
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import StageSettings
 from mrsynth.train.checks import SECTIONS, TRAINED, differing
-from mrsynth.train.folds import everyone_trains
+from mrsynth.train.folds import HELD_OUT, everyone_trains
 from mrsynth.train.run import train
 
 
@@ -55,7 +55,7 @@ def as_long_as(recipe: Recipe, folds: list[Training]) -> Recipe:
 
     Args:
         recipe: the recipe.
-        folds: the records of all folds; each case trained in all of them but two.
+        folds: the records of all folds; each case trained in all of them but one or two (`HELD_OUT`).
     """
     train = recipe.train
 
@@ -63,7 +63,11 @@ def as_long_as(recipe: Recipe, folds: list[Training]) -> Recipe:
         return math.ceil(min(samples, train.samples_per_epoch or math.inf) / train.batch_size)
 
     boxes = folds[0].samples.kind == "boxes"  # as many an epoch, however many cases
-    everything = folds[0].samples.train if boxes else sum(f.samples.train for f in folds) / (len(folds) - 2)
+    everything = (
+        folds[0].samples.train
+        if boxes
+        else sum(f.samples.train for f in folds) / (len(folds) - HELD_OUT[train.validation])
+    )
     steps = statistics.median((f.best_epoch + 1) * steps_per_epoch(f.samples.train) for f in folds)
     ratio = steps_per_epoch(statistics.median(f.samples.train for f in folds)) / steps_per_epoch(everything)
     epochs = max(1, round(steps / steps_per_epoch(everything)))
@@ -80,7 +84,7 @@ def _read_folds(folder: Path, recipe: Recipe) -> list[Training]:
     runs = sorted(folder.glob("fold-*"), key=lambda run: (len(run.name), run.name))
     found = [RunRecord.read(Run(run).record).training for run in runs if Run(run).record.is_file()]
     finished = [training for training in found if training is not None]
-    if len(finished) < 3 or len(finished) < len(runs):
+    if len(finished) <= HELD_OUT[recipe.train.validation] or len(finished) < len(runs):
         raise ModelError(
             f"{folder} does not hold the runs of all folds.",
             found=f"{len(finished)} finished of {len(runs)}",

@@ -19,29 +19,35 @@ from mrsynth.train.record import card, contract_of, scans_seen
 from mrsynth.train.rivals import write_baselines
 from mrsynth.train.run import train
 
+HELD_OUT = {True: 2, False: 1}
+"""Whether there is a validation split → how many folds do not train."""
 
-def fold_splits(patients: Sequence[str], folds: int, seed: int) -> list[dict[str, str]]:
+
+def fold_splits(patients: Sequence[str], folds: int, seed: int, validate: bool = True) -> list[dict[str, str]]:
     """Return patient → split for each fold.
 
-    Every patient is in the test split of exactly one fold; the next fold's patients choose the epoch (val), all others
-    train. Folds differ by at most one patient.
+    Every patient is in the test split of exactly one fold; the next fold's patients choose the epoch (val), where there
+    is validation, all others train. Folds differ by at most one patient.
 
     Args:
         patients: all of them.
         folds: how many.
         seed: of the order in which they are dealt.
+        validate: whether there is a validation split.
 
     Raises:
-        CohortError: for fewer than 3 folds (train, val and test need one each) or fewer patients than folds.
+        CohortError: for fewer than 3 folds (2 without validation: each split needs one) or fewer patients than folds.
     """
-    if not 3 <= folds <= len(patients):
+    least = HELD_OUT[validate] + 1
+    if not least <= folds <= len(patients):
+        chooses = "one chooses the epoch, " if validate else ""
         raise CohortError(
             f"{len(patients)} patients cannot be put into {folds} folds.",
-            expected="from 3 folds (one tests, one chooses the epoch, the others train) to one a patient",
+            expected=f"from {least} folds (one tests, {chooses}the others train) to one a patient",
         )
     order = generator(seed, "folds").permutation(sorted(patients))
     fold_of = {str(patient): number % folds for number, patient in enumerate(order)}
-    names = {0: "test", 1: "val"}
+    names = {0: "test", 1: "val"} if validate else {0: "test"}
     return [{p: names.get((f - fold) % folds, "train") for p, f in fold_of.items()} for fold in range(folds)]
 
 
@@ -66,7 +72,7 @@ def split_folds(recipe: Recipe, prepared: PreparedCohort, folds: int) -> list[di
             expected="steps that look at one case alone, so that no test patient was seen",
             do="prepare the cohort without them, or with what they learn given in the recipe",
         )
-    return fold_splits(prepared.patients(), folds, recipe.train.seed)
+    return fold_splits(prepared.patients(), folds, recipe.train.seed, recipe.train.validation)
 
 
 @one_writer("train", unless=is_helper)

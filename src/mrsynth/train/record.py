@@ -188,7 +188,8 @@ def card(recipe: Recipe, began: Began, training: Training, net: Network) -> str:
     if training.members:
         outcome = f"the mean of {len(training.members)} networks, one a fold of cross-validation"
     elif training.best_val_loss is None:
-        outcome = f"without a validation split, for the steps that {began.steps_from} found"
+        found = f", for the steps that {began.steps_from} found" if began.steps_from else ""
+        outcome = f"without a validation split{found}"
     else:
         outcome = f"best validation loss {training.best_val_loss:.6g} in epoch {training.best_epoch}"
     lines = [

@@ -24,6 +24,17 @@ from mrsynth.train.rivals import write_baselines
 from mrsynth.train.stages import build_stages
 
 
+def without_validation(prepared: PreparedCohort) -> PreparedCohort:
+    """Return a cohort whose validation cases train too.
+
+    Args:
+        prepared: the cohort.
+    """
+    return prepared.with_splits(
+        {row.patient: "train" if row.split == "val" else row.split for row in prepared.rows.values()}
+    )
+
+
 @one_writer("train", unless=is_helper)
 def train(
     recipe: Recipe,
@@ -61,6 +72,7 @@ def train(
     """
     run, beginning = Run(out), Beginning(resume, start, weights_from, steps_from)
     require_place(out, folder=True)
+    prepared = prepared if recipe.train.validation else without_validation(prepared)
     recipe = check_run(recipe, prepared, run, resume)
     check_machine(recipe.train)
     check_prepared(recipe, prepared)
@@ -70,7 +82,7 @@ def train(
         check_weights(recipe, weights_from)
     method = method_of(recipe)
     with memory_in_words(recipe.train):
-        samples = method.samples(prepared, beginning.validated)
+        samples = method.samples(prepared, beginning.validated and recipe.train.validation)
         check_samples(method, samples[0])
         began = begin(recipe, prepared, run, beginning)
         features = run_features(recipe, prepared, run)
