@@ -1,0 +1,66 @@
+"""The cross-validated table of anycontrast, on tiny cases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.cross_validated import RATIOS, auc, calibration, covered, every_task, quantile
+
+from benchmarks import cross_validated
+from mrsynth.io.contract import Calibration
+from mrsynth.train.folds import train_folds
+from tiny_contrasts import contrasts_prepared, contrasts_recipe
+
+
+def test_each_unseen_case_is_judged_once_in_every_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = contrasts_prepared(tmp_path)
+    train_folds(contrasts_recipe("train.epochs=1"), prepared, tmp_path / "folds", 2)
+    monkeypatch.setattr(cross_validated, "TASKS", (("t1", "t2"), ("t1", "flair")))
+    words = ["cv", str(tmp_path / "prepared"), str(tmp_path / "folds"), "-o", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    cross_validated.main()
+    known = json.loads((tmp_path / "out" / "cases.json").read_text("utf-8"))
+    assert sum(key.endswith(" t1-t2") for key in known) == 5
+    assert sum(key.endswith(" t1-flair") for key in known) == 4  # one case has no FLAIR
+    assert {"model", "mix", "identity", "table_mean", "filter"} <= set(known["case-0 t1-t2"]["scores"])
+    printed = capsys.readouterr().out
+    assert "| t1-t2 | 5 | model |" in printed
+    Calibration.model_validate(json.loads((tmp_path / "out" / "calibration.json").read_text("utf-8")))
+    before = (tmp_path / "out" / "cases.json").read_text("utf-8")
+    monkeypatch.setattr(cross_validated, "every_task", lambda _: [("t1", "t2"), ("t2+flair", "t1")])
+    monkeypatch.setattr("sys.argv", [*words, "--all-tasks"])
+    cross_validated.main()
+    after = json.loads((tmp_path / "out" / "cases.json").read_text("utf-8"))
+    assert {key: after[key] for key in json.loads(before)} == json.loads(before)
+    assert {key.rsplit(" ", 1)[1] for key in after} == {"t1-t2", "t1-flair", "t2+flair-t1"}
+
+
+def test_every_subset_makes_every_other_contrast() -> None:
+    assert len(every_task(["t1", "t1ce", "t2", "flair"])) == 28
+    assert ("t1+t2", "flair") in every_task(["t1", "t2", "flair"])
+
+
+def test_intervals_of_the_calibration_hold_what_they_promise() -> None:
+    """Errors of a Laplace distribution whose scale the network knows: 90 % lie within 2.30 scales."""
+    rng = np.random.default_rng(0)
+    draw = lambda: np.histogram(np.abs(rng.laplace(size=20_000)), RATIOS)[0]  # noqa: E731
+    known = {
+        f"case-{n} t1-t2": {"patient": f"p{n}", "ratios": {"brain": draw().tolist()}, "scores": {}} for n in range(8)
+    }
+    found = calibration(known)
+    assert found["patients"] == 8
+    assert found["factor"]["t2"][0] == pytest.approx(np.log(10), rel=0.03)
+    assert covered(draw(), found["factor"]["t2"][0]) == pytest.approx(0.9, abs=0.01)
+    assert quantile([draw()], 0.5) == pytest.approx(np.log(2), rel=0.03)
+
+
+def test_the_area_under_the_curve_is_that_of_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    score, positive = rng.integers(0, 5, 60).astype(float), rng.random(60) < 0.3
+    pairs = score[positive][:, None] - score[~positive][None, :]
+    assert auc(score, positive) == pytest.approx(float(np.mean((pairs > 0) + 0.5 * (pairs == 0))))
