@@ -12,7 +12,8 @@ from benchmarks.synthesize import untrained_run
 from mrsynth.core.jobs import Workers
 from mrsynth.io import CaseRow, Cohort, read_cohort
 from mrsynth.simulate import simulate
-from mrsynth.synthesize.run import Place, synthesize_cohort
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_cohort
 
 CASES, DRAWN, TWO = sized((200, 10, 2), (1, 1, 1))
 """DRAWN phantoms of 4 mm stand in CASES rows, so that most of the time is not the phantoms'."""

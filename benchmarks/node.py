@@ -19,7 +19,8 @@ from mrsynth.node.queue import Queue, digest
 from mrsynth.node.receive import Receiver
 from mrsynth.node.run import Node
 from mrsynth.node.settings import NodeSettings
-from mrsynth.synthesize.run import Place, synthesize_files
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_files
 from mrsynth.synthesize.write import Formats
 
 IMAGES = sized((256, 256, 100), (16, 16, 4))

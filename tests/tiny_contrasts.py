@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from mrsynth.io import CaseRow, Cohort, PreparedCohort
+from mrsynth.model import save_model
+from mrsynth.nets import build_net
+from mrsynth.nets.anycontrast import AnyContrast
 from mrsynth.prepare.run import prepare
 from mrsynth.recipes.recipe import Recipe, load_recipe
+from mrsynth.steps import complete_steps
 from small_cases import brain_case
-from tiny import write_scan
+from tiny import trained, write_scan
 
 CONTRASTS = ("t1", "t2", "flair")
 SPLITS = ("train", "train", "train", "val", "test")
@@ -55,3 +61,33 @@ def contrasts_prepared(folder: Path) -> PreparedCohort:
     """The balls, prepared."""
     prepare(contrasts_cohort(folder / "scans"), contrasts_recipe(), folder / "prepared")
     return PreparedCohort.open(folder / "prepared")
+
+
+STEPS: list[dict[str, dict[str, object]]] = [
+    {"brain_mask": {"source": "auto"}},
+    {"field_of_view": {"size_mm": [280, 320]}},
+    {"robust": {}},
+    {"window": {"low": -5, "high": 10}},
+]
+
+
+def save_any_run(folder: Path, **more: object) -> Path:
+    """Save a run of any contrast from any others whose network was not trained; more: of its contract."""
+    settings = {"contrasts": len(CONTRASTS), "slices": 3, "widths": [8, 16]}
+    torch.manual_seed(0)
+    net = build_net("anycontrast", **settings)
+    assert isinstance(net, AnyContrast)
+    with torch.no_grad():
+        net.mix.normal_(0, 0.2)
+        net.leave.weight.normal_(0, 0.05)
+    contract = {"recipe": "anycontrast", "inputs": ["t1", "flair"], "target": "t2", "net": "anycontrast"}
+    rest = {"net_settings": settings, "patch": None, "neighbours": 1, "flags": True, "contrasts": list(CONTRASTS)}
+    known = {"steps": complete_steps(STEPS), "range": [0, 1], "intensity": [], **trained()}
+    save_model(folder / "model", net.state_dict(), {**contract, **rest, **known, **more}, "# card\n")
+    return folder
+
+
+def scans_of(folder: Path, *contrasts: str) -> dict[str, Path]:
+    """Scans of one head."""
+    images = brain_case(contrasts=contrasts, seed=1).images
+    return {name: write_scan(image.data, folder / f"{name}.nii.gz") for name, image in images.items()}

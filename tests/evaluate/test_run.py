@@ -34,7 +34,8 @@ from mrsynth.recipes.recipe import dump_recipe, load_recipe
 from mrsynth.report import build_report
 from mrsynth.steps import complete_steps, run_steps
 from mrsynth.synthesize import MissingInputs
-from mrsynth.synthesize.run import Place, synthesize_cohort
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.synthesize.write import write_prediction
 from small_cases import brain_case
 from tiny import STEPS, trained

@@ -21,7 +21,8 @@ from mrsynth.prepare.run import Prepared, prepare
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.steps.alignment import misalignment
 from mrsynth.synthesize import load_model
-from mrsynth.synthesize.run import Place, synthesize_cohort
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.train.run import train
 
 STEPS = """[register: {leave_below_mm: 0}, resample: {order: cubic}, brain_mask: {source: given}, n4: {iterations: [5]},

@@ -13,7 +13,7 @@ from mrsynth.model import Contract
 from mrsynth.steps import run_on_grid_of, run_steps
 from mrsynth.synthesize import MissingInputs, Synthesizer
 from mrsynth.synthesize.impute import Imputer
-from mrsynth.synthesize.predict import require_units
+from mrsynth.synthesize.require import require_units
 from small_cases import brain_case
 from tiny import STEPS, trained
 

@@ -17,7 +17,8 @@ from mrsynth.index.find import index_folder
 from mrsynth.io import CaseRow, Cohort, read_image
 from mrsynth.io.predictions import read_predictions
 from mrsynth.io.synthetic import why_synthetic
-from mrsynth.synthesize.run import Place, synthesize_cohort, synthesize_files
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_cohort, synthesize_files
 from mrsynth.synthesize.write import Formats
 from tiny import write_scan
 from tiny_run import dicom_study, save_run

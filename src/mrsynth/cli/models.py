@@ -127,6 +127,10 @@ def synthesize(
     inputs: Inputs = None,
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Predict every case of this table.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="With --cohort: only train, val or test.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="A contrast to make, of a model of several; all: each not given. Repeatable."),
+    ] = None,
     like: Annotated[
         str | None, typer.Option("--like", help="The input whose grid the result gets; the first there is by default.")
     ] = None,
@@ -165,6 +169,9 @@ def synthesize(
     allow_unlike: Annotated[
         bool, typer.Option("--allow-unlike", help="Take inputs that are unlike those of the training, and say so.")
     ] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Make what the model's contract refuses, and say so.")
+    ] = False,
     file_format: Annotated[
         Format | None,
         typer.Option("--format", help="Both, where the scan is DICOM and -o a folder, else NIfTI; bids: a derivative."),
@@ -179,6 +186,7 @@ def synthesize(
     from mrsynth.io import read_cohort
     from mrsynth.synthesize import Doses, MissingInputs
     from mrsynth.synthesize import run as stage
+    from mrsynth.synthesize.place import Place
     from mrsynth.synthesize.write import Formats
     from mrsynth.volume.predict import Inference
 
@@ -186,7 +194,7 @@ def synthesize(
         raise InputError("Give either --input (one or more) or --cohort.")
     formats = Formats(file_format.value if file_format else None, enhanced, jpeg_ls)
     spread = Workers(workers or 1, scheduler)
-    place = stage.Place(like, units.value, device, formats, allow_unlike, spread)
+    place = Place(like, units.value, device, formats, allow_unlike, anyway, tuple(target or ()), spread)
     gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
     if compile_net and engine is not EngineName.torch:
         raise InputError(f"--compile is torch's; it does not go with --engine {engine.value}.", do="leave one out")

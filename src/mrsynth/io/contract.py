@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -139,6 +140,16 @@ class Contract(Record):
             raise ValueError("one of them stands there twice")
         return names
 
+    @field_validator("refused")
+    @classmethod
+    def _translations(cls, refused: dict[str, str]) -> dict[str, str]:
+        """A translation that is misspelt would be refused to nobody."""
+        for translation in refused:
+            inputs, _, target = translation.rpartition("-")
+            if wrong := [name for name in (*inputs.split("+"), target) if not is_contrast(name)]:
+                raise ValueError(f"{translation!r} is no translation: {wrong[0]!r} is not a contrast")
+        return refused
+
     @classmethod
     @override
     def upgraded(cls, content: dict[str, Any], version: int) -> dict[str, Any] | None:
@@ -161,7 +172,7 @@ class Contract(Record):
         """
         if target is None:
             return self
-        made = self.contrasts or [self.target]
+        made = self.makes()
         if (name := contrast_name(target)) not in made:
             raise ModelError(
                 f"This model does not make {name}.", found=f"it makes {', '.join(made)}", do="name another --target"
@@ -169,6 +180,22 @@ class Contract(Record):
         if name == self.target:
             return self
         return self.model_copy(update={"target": name, "inputs": [other for other in made if other != name]})
+
+    def makes(self) -> list[str]:
+        """Return the contrasts that the model makes."""
+        return self.contrasts or [self.target]
+
+    def why_refused(self, inputs: Collection[str]) -> str | None:
+        """Return why the model is not to be used to make its target from these inputs, None where it may be.
+
+        Args:
+            inputs: contrasts, in any order.
+        """
+        for translation, why in self.refused.items():
+            given, _, made = translation.rpartition("-")
+            if made == self.target and set(given.split("+")) == set(inputs):
+                return why
+        return None
 
     def patients_seen(self) -> set[str]:
         """Return the patients of training and validation."""

@@ -17,7 +17,8 @@ from mrsynth.io.locator import split_locator
 from mrsynth.model import load_contract
 from mrsynth.node.queue import Result
 from mrsynth.node.settings import NodeSettings
-from mrsynth.synthesize.run import Place, synthesize_files
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_files
 from mrsynth.synthesize.write import Formats, dicom_folder
 
 

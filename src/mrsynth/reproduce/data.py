@@ -18,7 +18,8 @@ from mrsynth.model import load_contract
 from mrsynth.reproduce.data_settings import PartSettings, Where
 from mrsynth.reproduce.plan import Cell, Dataset
 from mrsynth.synthesize import Doses
-from mrsynth.synthesize.run import Place, synthesize_cohort
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_cohort
 
 TOLERANCE = 0.05
 """Numbers that differ by less, relative, are the same: scanners of 3 T also write 2.894."""

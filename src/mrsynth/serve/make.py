@@ -24,7 +24,8 @@ from mrsynth.model import load_contract
 from mrsynth.serve.visits import Visit
 from mrsynth.synthesize import REFUSE, Doses
 from mrsynth.synthesize.impute import read_imputers, supply_of
-from mrsynth.synthesize.run import Place, synthesize_files
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.run import synthesize_files
 
 CASE = "image"
 """What the viewer calls the one case of a visit: its files are named by it, so no word of a stranger."""

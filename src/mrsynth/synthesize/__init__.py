@@ -2,7 +2,8 @@
 
 from mrsynth.synthesize.dose import Doses
 from mrsynth.synthesize.impute import REFUSE, MissingInputs
-from mrsynth.synthesize.predict import Synthesizer, Units, load_model
+from mrsynth.synthesize.predict import Synthesizer, load_model
+from mrsynth.synthesize.require import Units
 from mrsynth.synthesize.spread import spread
 from mrsynth.volume.predict import Inference
 

@@ -6,14 +6,55 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 import mrsynth
 from mrsynth.core.errors import InputError
-from mrsynth.core.files import absolute, safe_name
+from mrsynth.core.files import absolute, printable, safe_name
+from mrsynth.core.progress import remark
 from mrsynth.io import CaseRow, bids_out
 from mrsynth.io.predictions import Dosage, InferenceWay, MissingWay, Origin, Seen, Way
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.synthesize import Doses, Synthesizer, Units
 from mrsynth.synthesize.impute import Supply
+from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.predict import Ready
+from mrsynth.synthesize.require import taken, why_refused
+from mrsynth.synthesize.write import Made
+
+
+def made_by(synthesizer: Synthesizer, supply: Supply, place: Place, dosage: Dosage | None) -> Made:
+    """Return what the header says of an image.
+
+    Args:
+        synthesizer: that makes it.
+        supply: where its inputs come from.
+        place: what is asked for.
+        dosage: of a model with doses.
+    """
+    return Made(synthesizer.contract, tuple(taken(synthesizer.contract, supply)), place.units == "range", dosage)
+
+
+def remarks_of(synthesizer: Synthesizer, ready: Ready) -> list[str]:
+    """Return what a reader must know of an image, a sentence each.
+
+    Args:
+        synthesizer: that makes it.
+        ready: the case.
+    """
+    refused = why_refused(synthesizer.contract, ready.supply)
+    return [*([] if refused is None else [refused]), *ready.remarks]
+
+
+def say_remarks(case: str, remarks: Sequence[str]) -> None:
+    """Say remarks on the console.
+
+    Args:
+        case: what they are about.
+        remarks: sentences.
+    """
+    for text in remarks:
+        remark(escape(f"{printable(case)}: {text}"))
 
 
 def provenance(synthesizer: Synthesizer, run: Path, like: str | None, units: Units) -> dict[str, Any]:

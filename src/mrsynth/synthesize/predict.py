@@ -7,7 +7,6 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
 from mrsynth.steps import invert_steps, run_steps, split_at_geometry
 from mrsynth.steps.absent import steps_without
-from mrsynth.steps.intensity import PHYSICAL
 from mrsynth.steps.pipeline import Kind
 from mrsynth.steps.step import Record
 from mrsynth.synthesize.dose import AtDose, noise
@@ -36,13 +34,9 @@ from mrsynth.synthesize.impute import (
     require_same_space,
     supply_of,
 )
+from mrsynth.synthesize.require import Units, require_allowed, require_units, require_voxels
 from mrsynth.volume.predict import Inference, predict_volume
 from mrsynth.volume.runtimes import chosen
-
-VOXEL_TOLERANCE = 1.25
-"""Heads differ by about as much in size."""
-
-Units = Literal["range", "input", "training"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +68,8 @@ class Synthesizer:
 
     net: any callable (b, c, x, y) → (b, 1, x, y), or (b, c, x, y, z) where contract.patch is set; contract: what it was
     trained under; inference: how volumes are predicted; missing, imputers: what fills the gaps of a case (`impute`), by
-    the contrast that they make; allow_unlike: whether inputs are taken that are unlike those of the training. Raises
-    ModelError for an imputer whose images are prepared in another way.
+    the contrast that they make; allow_unlike: whether inputs are taken that are unlike those of the training; anyway:
+    whether it makes what its contract refuses. Raises ModelError for an imputer whose images are prepared otherwise.
     """
 
     def __init__(
@@ -88,9 +82,11 @@ class Synthesizer:
         missing: MissingInputs = REFUSE,
         imputers: Mapping[str, Imputer] | None = None,
         allow_unlike: bool = False,
+        anyway: bool = False,
     ) -> None:
         self.net, self.contract, self.device = net, contract, device
-        self.inference, self.missing, self.allow_unlike = inference or Inference(), missing, allow_unlike
+        self.inference, self.missing = inference or Inference(), missing
+        self.allow_unlike, self.anyway = allow_unlike, anyway
         self.imputers = dict(imputers or {})
         for name, imputer in self.imputers.items():
             require_same_space(contract, name, imputer.contract, imputer.run)
@@ -155,7 +151,7 @@ class Synthesizer:
             masks={name: mask for name, mask in case.masks.items() if name == "brain"},
         )
         lacking = [name for name in CONTRASTS if name not in supply.real]
-        gaps = [name for name in self.contract.inputs if name in lacking]
+        gaps = [name for name in self.contract.contrasts or self.contract.inputs if name in lacking]
         on_native_grid, elsewhere = split_at_geometry(steps_without(self.contract.steps, lacking, gaps))
         native, before = run_steps(case, on_native_grid)
         prepared, after = run_steps(native, elsewhere)
@@ -211,9 +207,13 @@ class Synthesizer:
             raise InputError(f"This model {makes} at a dose that it is told.", do="give a dosage (--dose 0.1 --b0 3)")
 
     def supply(self, names: Iterable[str]) -> Supply:
-        """Return where the inputs come from in a case with such images; raises InputError where they are too few."""
+        """Return where the inputs come from in a case with such images; raises InputError where they are too few, or
+        the model is not to be used on them."""
         contracts = {name: imputer.contract for name, imputer in self.imputers.items()}
-        return supply_of(self.contract, names, self.missing, contracts)
+        found = supply_of(self.contract, names, self.missing, contracts)
+        if not self.anyway:
+            require_allowed(self.contract, found)
+        return found
 
     def place(self, supply: Supply, like: str | None) -> str:
         """Return the image on whose own grid the result comes back: `like`, by default the first input that is there.
@@ -230,6 +230,12 @@ class Synthesizer:
             raise InputError(f"The model takes no input {like}.", found=taken, do="--like one of these")
         like = like or next(name for name in self.contract.inputs if name in supply.real)
         return like if like in supply.read else next(name for name in supply.read if b_of(name) is not None)
+
+    def making(self, target: str) -> Synthesizer:
+        """Return a synthesizer of another contrast that the same network makes; raises ModelError where it does not."""
+        changed = copy(self)
+        changed.contract = self.contract.for_target(target)
+        return changed
 
     def with_given_brain(self) -> Synthesizer:
         """Return a synthesizer that takes the brain mask that a case has, and looks for none."""
@@ -288,47 +294,6 @@ class Synthesizer:
         return invert_steps(image, self.contract.intensity)
 
 
-def require_units(units: Units, like: str, target: str) -> None:
-    """Raise InputError where the target would take its units from an image of another kind: T1 in Hounsfield units.
-
-    Args:
-        units: that were asked for.
-        like: the contrast whose units "input" means.
-        target: the contrast of the synthetic image.
-    """
-    kind = "adc" if b_of(like) is not None else like
-    if units == "input" and kind != target and {kind, target} & set(PHYSICAL):
-        raise InputError(
-            f"The units of a {like} say nothing of a {target}.",
-            found="--units input",
-            do="take --units training or range",
-        )
-
-
-def require_voxels(contract: Contract, case: str, prepared: Image) -> None:
-    """Raise InputError where the voxels that the network would see are more than VOXEL_TOLERANCE off the trained ones.
-
-    Args:
-        contract: of the model. Of a network of axial slices the edges within the slice are looked at.
-        case: its name, for the message.
-        prepared: an image as the network sees it.
-    """
-    if contract.voxels_mm is None:
-        return
-    least, greatest = contract.voxels_mm
-    seen = 2 if contract.patch is None and contract.predict.planes == ("z",) else 3
-    edges = list(zip(prepared.spacing_mm, least, greatest, strict=True))[:seen]
-    if all(low / VOXEL_TOLERANCE <= edge <= high * VOXEL_TOLERANCE for edge, low, high in edges):
-        return
-    found, *trained = (" × ".join(f"{mm:.3g}" for mm in sizes) for sizes in zip(*edges, strict=True))
-    raise InputError(
-        f"{case}: its voxels are not of the size that the model was trained on; what it shows would be scaled.",
-        found=f"{found} mm",
-        expected=f"{' to '.join(dict.fromkeys(trained))} mm, at most {VOXEL_TOLERANCE:g} times less or more",
-        do="resample the scans first, all of them to one grid, or train with the step `resample`",
-    )
-
-
 def _back(image: Image, records: Sequence[Record], kinds: Sequence[Kind], like: str) -> Image:
     """Take an image back to the place (and units) of one that was read; a diffusion image is the ADC once it is
     fitted."""
@@ -346,6 +311,7 @@ def load_model(
     missing: MissingInputs = REFUSE,
     allow_unlike: bool = False,
     target: str | None = None,
+    anyway: bool = False,
 ) -> Synthesizer:
     """Load a run folder's model.
 
@@ -357,6 +323,7 @@ def load_model(
             zeros were asked for.
         allow_unlike: whether inputs are taken that are unlike those of the training.
         target: what to make, of a model that makes several contrasts.
+        anyway: whether it makes what its contract refuses.
 
     Raises:
         ModelError: where a model is missing, altered or does not fit, or does not make the target.
@@ -371,9 +338,8 @@ def load_model(
     inference = inference or Inference()
     engine = chosen(inference.engine, contract.patch, torch.device(device).type, inference.precision)
     inference = inference.model_copy(update={"engine": engine})
-    return Synthesizer(
-        net, contract, device, inference=inference, missing=missing, imputers=imputers, allow_unlike=allow_unlike
-    )
+    leave = {"allow_unlike": allow_unlike, "anyway": anyway}
+    return Synthesizer(net, contract, device, inference=inference, missing=missing, imputers=imputers, **leave)
 
 
 def _require_device(name: str) -> str:

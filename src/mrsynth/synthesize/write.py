@@ -69,6 +69,23 @@ class Formats:
 NIFTI_OR_BOTH = Formats()
 
 
+@dataclass(frozen=True)
+class Made:
+    """What an image's header says of it.
+
+    Attributes:
+        contract: of the model, at its target.
+        inputs: the contrasts that it was given.
+        in_range: whether values are in the contract's range, the same for all images of the model.
+        dosage: that was asked for, of a model with doses.
+    """
+
+    contract: Contract
+    inputs: tuple[str, ...]
+    in_range: bool
+    dosage: Dosage | None = None
+
+
 def require_free(path: Path, formats: Formats) -> None:
     """Refuse a place where the DICOM series of an image cannot be written, before the image is computed.
 
@@ -103,9 +120,7 @@ def is_written(path: Path, formats: Formats) -> bool:
     return (not formats.nifti or path.exists()) and (not formats.dicom or dicom_folder(path).is_dir())
 
 
-def write_result(
-    image: Image, path: Path, like: Path, formats: Formats, contract: Contract, dosage: Dosage | None, in_range: bool
-) -> None:
+def write_result(image: Image, path: Path, like: Path, formats: Formats, made: Made) -> None:
     """Write a prediction.
 
     Args:
@@ -113,22 +128,20 @@ def write_result(
         path: of the NIfTI file; a DICOM series goes to `dicom_folder(path)`.
         like: the scan.
         formats: see `Formats.of`.
-        contract: of the model.
-        dosage: that was asked for, of a model with doses.
-        in_range: whether values are in the contract's range, the same for all images of the model.
+        made: what the header says.
     """
     if formats.nifti:
-        write_prediction(image, path, dosage)
+        write_prediction(image, path, made.dosage)
     if formats.dicom:
         from mrsynth.io.dicom.sheet import Maker  # pydicom
         from mrsynth.io.dicom.write import write_dicom
 
         maker = Maker(
-            contract.recipe,
-            contract.weights_sha256,
-            tuple(contract.inputs),
-            contract.range if in_range else None,
-            "" if dosage is None else dosage.words(),
+            made.contract.recipe,
+            made.contract.weights_sha256,
+            made.inputs,
+            made.contract.range if made.in_range else None,
+            "" if made.dosage is None else made.dosage.words(),
         )
         options = {"multi_frame": formats.enhanced, "compress": formats.jpeg_ls}
         write_dicom(image, like, dicom_folder(path), maker, **options)
