@@ -53,6 +53,16 @@ def test_drawn_sites_change_where_patients_are_scanned_and_nothing_else() -> Non
             assert a.settings == b.settings.model_copy(update={"site": a.settings.site})
 
 
+def test_lesions_that_are_given_take_turns_and_change_nothing_else() -> None:
+    given = cohort_members(0, 3, "ct", 4.0, strata=[("site-C15", 0.1)], lesions=["none", "metastases"])
+    assert [m.settings.lesion for m in given] == ["none", "metastases", "none"]
+    drawn = cohort_members(0, 3, "ct", 4.0, strata=[("site-C15", 0.1)])
+    assert all(
+        a.settings.model_copy(update={"lesion": b.settings.lesion}) == b.settings and a.seed == b.seed
+        for a, b in zip(given, drawn, strict=True)
+    )
+
+
 def test_impossible_cohorts_are_refused() -> None:
     with pytest.raises(InputError, match="at least one"):
         next(simulate_cohort(0, 0, "brats"))

@@ -85,6 +85,17 @@ def test_contrasts_order_the_tissues_as_a_radiologist_expects(site: str) -> None
     assert dwi[grey] > 2 * dwi[fluid]
 
 
+def test_3d_sequences_order_the_tissues_too() -> None:
+    """li2022's scanner: MPRAGE and SPACE."""
+    profile = sites()["site-C15"]
+    table = tissue_table(profile.b0_tesla)
+    white, grey, fluid = (table.index(name) for name in ("white", "grey", "csf"))
+    t1, t2 = (tissue_signals(profile.contrasts[name], table) for name in ("t1", "t2"))
+    assert t1[white] > t1[grey] > t1[fluid]
+    assert t2[white] < t2[grey] < t2[fluid]
+    assert {protocol.slice_mm for protocol in profile.contrasts.values()} == {0}
+
+
 def test_the_adc_of_noise_free_images_is_the_map_that_was_simulated() -> None:
     adc = np.random.default_rng(0).uniform(0.3e-3, 3e-3, (5, 6, 7))
     b = np.array([0.0, 500.0, 1000.0])

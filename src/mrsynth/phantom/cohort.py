@@ -85,6 +85,7 @@ def cohort_members(
     *,
     sites: Sites = "usual",
     strata: Sequence[Stratum] = (),
+    lesions: Sequence[str] = (),
     prefix: str = "phantom",
 ) -> list[Member]:
     """Return who is in a cohort.
@@ -96,6 +97,7 @@ def cohort_members(
         spacing_mm: edge of the voxels.
         sites: as of `simulate_cohort`; drawn ones take the place of those in the strata.
         strata: site and low dose of the patients, in turn, in place of the profile's.
+        lesions: their kinds, in turn, in place of the profile's mixture.
         prefix: of the patients' names, which are also their folders'.
 
     Raises:
@@ -108,7 +110,7 @@ def cohort_members(
     return [
         Member(
             derive_seed(seed, "subject", index),
-            patient_settings(seed, index, profile, spacing_mm, strata, sites),
+            patient_settings(seed, index, profile, spacing_mm, strata, sites, lesions),
             f"{prefix}-{index:04d}",
         )
         for index in range(subjects)
@@ -122,6 +124,7 @@ def patient_settings(
     spacing_mm: float,
     strata: Sequence[Stratum] = (),
     sites: Sites = "usual",
+    lesions: Sequence[str] = (),
 ) -> SubjectSettings:
     """Draw the kind of lesion, the site and the low dose of one patient of a cohort.
 
@@ -132,6 +135,7 @@ def patient_settings(
         spacing_mm: edge of the voxels.
         strata: as of `cohort_members`.
         sites: as of `cohort_members`.
+        lesions: as of `cohort_members`.
     """
     rng = generator(seed, "cohort", index)
     kinds, weights = zip(*MIXTURE[profile].items(), strict=True)
@@ -141,6 +145,7 @@ def patient_settings(
         site, dose = strata[index % len(strata)]
     if sites == "drawn":
         site = DRAWN
+    lesion = lesions[index % len(lesions)] if lesions else lesion
     return SubjectSettings.model_validate(
         {"profile": profile, "spacing_mm": spacing_mm, "lesion": lesion, "site": site, "doses": (dose,)}
     )

@@ -16,12 +16,13 @@ Split = Literal["train", "val", "test"]
 
 class GroupSettings(Settings):
     """A group of phantoms. train, val, test: how many patients; strata: site and low dose of its patients, in turn, in
-    place of the profile's."""
+    place of the profile's; lesions: their kinds, in turn, in place of the profile's mixture."""
 
     train: int = Field(ge=1)
     val: int = Field(ge=1)
     test: int = Field(ge=1)
     strata: list[tuple[str, float]] = Field(default_factory=list)
+    lesions: list[str] = Field(default_factory=list)
 
 
 class PhantomSettings(GroupSettings):

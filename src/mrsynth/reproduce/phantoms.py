@@ -7,7 +7,6 @@ OUT/phantoms/cohort.csv                  with the column `group`, where there ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mrsynth.core.seeds import derive_seed
 from mrsynth.index.find import index_folder
 from mrsynth.io import Cohort, read_cohort, write_cohort
 from mrsynth.phantom import Member, cohort_members
-from mrsynth.reproduce.data_settings import PhantomSettings
+from mrsynth.reproduce.data_settings import GroupSettings, PhantomSettings
 from mrsynth.simulate import simulate, write_members
 
 SERIES = "series"
@@ -80,7 +79,7 @@ def _groups(phantoms: PhantomSettings, first: str, out: Path) -> tuple[Path, int
     places: dict[str, Place] = {}
     for group, settings in {first: phantoms, **phantoms.also}.items():
         for split, count in (("train", settings.train), ("val", settings.val), ("test", settings.test)):
-            own = _members(phantoms, settings.strata, f"{group}-{split}", count)
+            own = _members(phantoms, settings, f"{group}-{split}", count)
             places |= {member.name: (member.name, split, group) for member in own}
             members += own
     for member in [m for m in members if places[m.name][1:] == ("test", first)]:
@@ -101,7 +100,15 @@ def _groups(phantoms: PhantomSettings, first: str, out: Path) -> tuple[Path, int
     return out / "cohort.csv", len(members)
 
 
-def _members(phantoms: PhantomSettings, strata: Sequence[tuple[str, float]], name: str, count: int) -> list[Member]:
-    """Return the patients of a split of a group, named after it: they have the strata in turn from the first on."""
-    seed = derive_seed(phantoms.seed, name)
-    return cohort_members(seed, count, phantoms.profile, phantoms.spacing_mm, strata=strata, prefix=name)
+def _members(phantoms: PhantomSettings, group: GroupSettings, name: str, count: int) -> list[Member]:
+    """Return the patients of a split of a group, named after it: they have strata and lesions in turn from the first
+    on."""
+    return cohort_members(
+        derive_seed(phantoms.seed, name),
+        count,
+        phantoms.profile,
+        phantoms.spacing_mm,
+        strata=group.strata,
+        lesions=group.lesions,
+        prefix=name,
+    )
