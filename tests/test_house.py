@@ -26,7 +26,7 @@ TOPICS: dict[str, set[str]] = {
     "nets": {"chen2022_nets", "table_iv"},
     "node": {"hostile"},
     "phantom": {"tumour_profile"},
-    "recipes": {"chen2022", "li2022", "pasumarthi2021", "pinetz2023", "real_patients"},
+    "recipes": {"chen2022", "gong2018", "li2022", "pasumarthi2021", "pinetz2023", "real_patients"},
     "report": {"of_evaluate"},
     "reproduce": {"raw_study", "study_folds"},
     "safety": {"fuzz", "kills", "pairs"},
