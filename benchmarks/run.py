@@ -50,6 +50,7 @@ BENCHMARKS = (
     "metrics",
     "noise_loss",
     "contextual_loss",
+    "vgg_loss",
     "ct_to_mr",
     "gpu",
     "dicom_out",

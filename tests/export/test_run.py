@@ -102,7 +102,7 @@ NETWORKS = {
     "chen2022/decnn": ("decnn", None, {"inputs": 3, "mode": "2d", "width": 4, "norm": "batch"}),
     "chen2022/lagan": ("lagan", [32, 32, 32], {"inputs": 3, "mode": "cube", "widths": [4, 8, 8], "cell": 4}),
     "chen2022/medgan": ("medgan", None, {"inputs": 3, "blocks": 2, "mode": "2d", "widths": [4, 8, 8]}),
-    "li2022": ("drunet", None, {"inputs": 1, "depth": 18, "imagenet": True}),
+    "li2022": ("drunet", None, {"inputs": 1, "depth": 18, "imagenet": True, "head": "linear"}),
     "pasumarthi2021": ("unet25d", None, {"inputs": 14, "widths": [4, 8]}),
     "pinetz2023": ("lowdose", [32, 32, 32], {"width": 12, "scales": 2}),
 }
