@@ -127,7 +127,12 @@ def test_pinetz2023() -> None:
     for region in ("volume", "brain"):
         errors = ((prediction - truth) ** 2)[regions[region]]
         assert by_name(records, region)["psnr"].value == pytest.approx(-10 * math.log10(errors.mean()))
+    added = [(image - native)[regions["non_enhancing"]] for image in (prediction, truth)]
+    assert found["residual_correlation"].value == pytest.approx(np.corrcoef(*added)[0, 1])
+    copy = by_name(evaluate_pair(native, truth, regions, 1.0, "pinetz2023", native=native))
+    assert copy["residual_correlation"].value is None  # it adds nothing
     perfect = by_name(evaluate_pair(truth, truth, regions, 1.0, "pinetz2023", native=native))
+    assert perfect["residual_correlation"].value == pytest.approx(1)
     assert {perfect[name].value for name in ("mae_ce", "mae_ce_mean", "mae_sigma", "mae_grain")} == {0.0}
 
 

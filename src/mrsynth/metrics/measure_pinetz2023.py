@@ -17,7 +17,8 @@ ENHANCING, REST = "enhancing", "non_enhancing"
 def measure_pinetz2023(pair: Pair, preset: Preset) -> list[MetricRecord]:
     """Return PSNR, SSIM, MAE and MSE of the volume and of the brain, MAE_CE and MAE_sigma.
 
-    Beside MAE_CE stands the error of the mean (mae_ce_mean), beside MAE_sigma that of the grain (mae_grain).
+    Beside MAE_CE stands the error of the mean (mae_ce_mean), beside MAE_sigma that of the grain (mae_grain) and the
+    correlation of what is added to the native scan (residual_correlation).
 
     Args:
         pair: with the region `brain`. MAE_CE needs the region `enhancing`, MAE_sigma `non_enhancing` (`build_regions`
@@ -63,10 +64,22 @@ def _noise(pair: Pair, preset: Preset) -> list[MetricRecord]:
     for name in names:
         a, b = values[name], values[f"{name}_truth"]
         values[f"mae_{name}"] = None if a is None or b is None else abs(a - b)
+    values["residual_correlation"] = None if mask is None else _correlation(pair, mask)
     n = 0 if mask is None else int(np.count_nonzero(mask))
     reason = "no native image, or too few voxels that do not enhance"
     how = {"region": REST, "aggregation": "voxels", "fit": "none"}
     return make_records(pair, preset, values, n=n, reason=reason, **how)
+
+
+def _correlation(pair: Pair, mask: np.ndarray) -> float | None:
+    """Return the correlation of what prediction and truth add to the native scan, None where one of them adds nothing
+    that varies."""
+    if pair.native is None:
+        return None
+    added = [(image[mask] - pair.native[mask]).astype(np.float64) for image in (pair.prediction, pair.truth)]
+    if min(one.size for one in added) < 2 or min(one.std() for one in added) == 0:
+        return None
+    return float(np.corrcoef(*added)[0, 1])
 
 
 PINETZ2023 = Preset(
@@ -80,7 +93,8 @@ PINETZ2023 = Preset(
         "the sigma by 0.012, so sigma is no less, and the difference 1.13 sigma): its table probably holds the "
         "latter. mae_sigma: absolute error of the standard deviation of image − native over the rest of the brain, "
         "which the supplement calls noise; it gives no formula. mae_grain: the same of the noise alone, estimated "
-        "within each image by a mask that cancels anatomy (Immerkær 1996, with the median), ours. The mean over "
+        "within each image by a mask that cancels anatomy (Immerkær 1996, with the median), ours. "
+        "residual_correlation: of what prediction and truth add to the native scan there, ours. The mean over "
         "patients is taken by the summary."
     ),
     measure=measure_pinetz2023,

@@ -12,8 +12,9 @@ from pathlib import Path
 import mrsynth
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.run import Run, Training
+from mrsynth.reproduce.given import taken
 from mrsynth.reproduce.halfway import up_to
-from mrsynth.reproduce.plan import Item, Job
+from mrsynth.reproduce.plan import Cell, Item, Job
 from mrsynth.reproduce.records import CellChange, Changes, ItemEntry, State, StudyRecord
 from mrsynth.reproduce.study import Scale, Study
 from mrsynth.train.record import commit
@@ -51,6 +52,7 @@ def write_study_record(
         changes=Changes(variants=settings.variants, set=settings.set, cells=cells, steps=settings.steps),
         seeds=settings.seeds,
         left_out=settings.leave_out,
+        weights=taken(item.recipe for item in items if isinstance(item, Cell)),
         tables=list(study.all_tables(scale)),
         items=[_entry(item, out) for item in items],
         commit=commit(),

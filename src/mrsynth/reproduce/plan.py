@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +15,7 @@ from mrsynth.recipes.sections import stages_in_order
 from mrsynth.reproduce.budget import spend
 from mrsynth.reproduce.data_settings import PartSettings
 from mrsynth.reproduce.decides import decides, differences, preparation_key, stage_keys
+from mrsynth.reproduce.given import as_overrides, given_weights, looks_for
 from mrsynth.reproduce.study import CellSettings, JobSettings, Scale, Study
 
 Kind = Literal["cell", "job", "data"]
@@ -180,19 +181,22 @@ class Job:
 Item = Cell | Job | Dataset
 
 
-def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
+def plan_study(study: Study, scale: Scale, out: Path, weights: Mapping[str, str] | None = None) -> list[Item]:
     """Return the cells of a scale, each with each seed, then the jobs; what is needed stands before what needs it.
+
+    Cells on phantoms that look for weights of others are there only where such weights are given.
 
     Args:
         study: the study.
         scale: one of its scales.
         out: the study's folder.
+        weights: network → file; None for what the folder's study was begun with.
 
     Raises:
         RecipeError: a cell's variants or overrides make no valid recipe, or a cell that the scale leaves out makes its
             data.
     """
-    plan = _Plan(study, scale, out)
+    plan = _Plan(study, scale, out, given_weights(out, weights))
     of_cell = {name: study.seeds(name, scale) for name in study.cells}
     # What is left of a state at the end of a stage is cheap: such jobs follow their cell with each of its seeds.
     of_job = {name: plan.settings.seeds if job.stage is None else of_cell[job.cell] for name, job in study.jobs.items()}
@@ -208,13 +212,14 @@ def plan_study(study: Study, scale: Scale, out: Path) -> list[Item]:
 class _Plan:
     """The items of a scale while they are added, those before that others need."""
 
-    def __init__(self, study: Study, scale: Scale, out: Path) -> None:
-        self.study, self.scale, self.out = study, scale, out
+    def __init__(self, study: Study, scale: Scale, out: Path, weights: Mapping[str, str]) -> None:
+        self.study, self.scale, self.out, self.weights = study, scale, out, weights
         self.settings = study.scales[scale]
         self.items: list[Item] = []
         self.cells: dict[tuple[str, int], Cell] = {}
         self.data: dict[tuple[str, int], Dataset] = {}
         self.owner: dict[str, Cell] = {}
+        self.lacking: set[str] = set()  # cells whose weights, or the images of whose makers, are not here
 
     def add_cell(self, name: str, seed: int) -> None:
         """Add the trainings of a cell, and before them the data that is made for it.
@@ -224,6 +229,10 @@ class _Plan:
             seed: of its trainings.
         """
         settings, recipe = self.study.cells[name], self._recipe(name, seed)
+        makers = self._makers(settings.data) if settings.data else []
+        if self.lacking.intersection(makers) or (self.settings.phantoms and looks_for(recipe)):
+            self.lacking.add(name)
+            return
         data = None if settings.data is None else self._dataset(settings.data, seed)
         prepared = self.out / "prepared" / (preparation_key(recipe) + (f"-{data.label}" if data else ""))
         if data is not None:
@@ -289,6 +298,9 @@ class _Plan:
         name_of_all, steps = "/".join([cell.recipe or self.study.recipe, *variants]), own.steps or settings.steps
         try:
             recipe = load_recipe(name_of_all, overrides)
+            if given := as_overrides(looks_for(recipe), self.weights):
+                overrides += given
+                recipe = load_recipe(name_of_all, overrides)
             return recipe if steps is None else load_recipe(name_of_all, [*overrides, *spend(recipe, steps)])
         except RecipeError as error:
             raise RecipeError(f"Study {self.study.name}, cell {name}, scale {self.scale}: {error}") from error
@@ -310,7 +322,7 @@ def choose(items: Sequence[Item], only: Sequence[str]) -> list[Item]:
             raise RecipeError(
                 f"--only {name}: there is no such cell or job at this scale.",
                 expected="one of " + ", ".join(names),
-                do=nearest(name, names),
+                do=nearest(name, names) or "a cell that looks for weights of others needs --weights NETWORK=FILE",
             )
     wanted = [item for item in items if not only or _called(item) & set(only)]
     needed, new = set(wanted), list(wanted)

@@ -111,7 +111,8 @@ class Changes(Part):
 
 
 class StudyRecord(StudyFile):
-    """study.json. patients: split → how many; groups: the same by group of the cohort table."""
+    """study.json. patients: split → how many; groups: the same by group of the cohort table; weights: of others,
+    network → file."""
 
     RECORD: ClassVar[str] = "study"
     FILE: ClassVar[str] = "study.json"
@@ -127,6 +128,7 @@ class StudyRecord(StudyFile):
     changes: Changes
     seeds: list[int]
     left_out: list[str]
+    weights: dict[str, str] = Field(default_factory=dict)
     tables: list[str]
     items: list[ItemEntry]
     commit: str | None
