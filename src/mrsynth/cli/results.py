@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mrsynth.cli.failures import print_failed
-from mrsynth.cli.options import Processes, Quiet, Scheduler, only_with
+from mrsynth.cli.options import Processes, Quiet, Scheduler, only_with, pairs
 from mrsynth.core.errors import InputError
 
 app = typer.Typer()
@@ -21,6 +21,7 @@ class Scale(StrEnum):
     smoke = "smoke"
     small = "small"
     long = "long"
+    mixed = "mixed"
     paper = "paper"
 
 
@@ -99,6 +100,12 @@ def reproduce(
         str | None, typer.Option("--scheduler", help="A Dask scheduler's address (tcp://host:8786), or slurm.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Run this cell or job alone. Repeatable.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights", help="network=file of weights that others trained, e.g. vgg16=…; or cache. Repeatable."
+        ),
+    ] = None,
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Run nothing; write the tables of what is there.")
     ] = False,
@@ -108,6 +115,7 @@ def reproduce(
     from mrsynth.core.jobs import Workers
     from mrsynth.reproduce.run import reproduce as run
 
+    given = pairs("--weights", weights, "network=file, e.g. vgg16=vgg16.safetensors")
     done = run(
         study,
         scale.value,
@@ -116,6 +124,7 @@ def reproduce(
         workers=Workers(workers, scheduler),
         only=only or (),
         tables_only=tables_only,
+        weights=None if weights is None else {name: str(path) for name, path in given.items()},
     )
     for path in done.tables:
         print(path.read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mrsynth.recipes.recipe import Recipe
@@ -40,9 +41,17 @@ def stage_keys(recipe: Recipe, data: Any) -> list[str]:
 
 
 def decides(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a recipe, as it is dumped, decides a model's weights."""
-    kept = {section: recipe[section] for section in TRAINED}
-    return {**kept, "train": {key: value for key, value in recipe["train"].items() if key not in MACHINE}}
+    """Return what of a recipe, as it is dumped, decides a model's weights; files of others' weights count by name."""
+    kept = {section: _named(recipe[section]) for section in TRAINED}
+    return {**kept, "train": {key: value for key, value in kept["train"].items() if key not in MACHINE}}
+
+
+def _named(data: Any) -> Any:
+    """Return a section in which `weights` name a file without its folder, which differs between machines."""
+    if not isinstance(data, dict):
+        return data
+    files = {key: Path(value).name for key, value in data.items() if key == "weights" and isinstance(value, str)}
+    return {key: files.get(key, _named(value)) for key, value in data.items()}
 
 
 def flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from mrsynth.drawing.labels import MISSING, arrow, decimals, duration, number, p_value, plain
 from mrsynth.drawing.table import Cell, Table
 from mrsynth.report.scores import better
-from mrsynth.reproduce.records import Column, ItemEntry, Row, TableRecord
+from mrsynth.reproduce.records import ClaimRow, Column, ItemEntry, Row, TableRecord
 
 
 def measured_table(table: TableRecord) -> Table:
@@ -76,6 +76,25 @@ def comparisons_table(table: TableRecord) -> Table | None:
     note += "Independent: as if the rows were two groups of patients; 95 % interval below. " if True in kinds else ""
     note += "Red: the other sign than the paper's."
     return Table("Tests", note, columns, tuple(rows))
+
+
+def claims_table(claims: Sequence[ClaimRow]) -> Table:
+    """Return what a paper reads from its figures, the numbers by which that is judged, and the verdicts."""
+    rows = []
+    for claim in claims:
+        numbers = [f"{label} {number(value(found), decimals(value(found)))}" for label, found in claim.values.items()]
+        tone = {"holds": "best", "does not hold": "bad"}.get(claim.verdict, "")
+        why = (claim.why,) if claim.why else ()
+        rows.append(
+            (
+                Cell(claim.figure),
+                Cell(claim.says),
+                Cell(claim.measured or MISSING, tuple(numbers)),
+                Cell(claim.verdict, why, tone),
+            )
+        )
+    note = "Means, without a test: what differs by less than the spread in the tables is not shown either way."
+    return Table("Claims of the figures", note, ("figure", "the paper says", "measured here", "verdict"), tuple(rows))
 
 
 def _ends(interval: Sequence[float] | None, digits: int) -> tuple[str, ...]:

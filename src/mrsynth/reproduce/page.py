@@ -20,9 +20,9 @@ from mrsynth.drawing.figures import LIGHT, THEMES
 from mrsynth.drawing.labels import MISSING, duration, plain
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
-from mrsynth.reproduce.layout import comparisons_table, measured_table, runs_table, value
+from mrsynth.reproduce.layout import claims_table, comparisons_table, measured_table, runs_table, value
 from mrsynth.reproduce.listing import changes_line
-from mrsynth.reproduce.records import AGAIN, CurveAxis, Figure, Figures, ItemEntry, StudyRecord, TableRecord
+from mrsynth.reproduce.records import AGAIN, Claims, CurveAxis, Figure, Figures, ItemEntry, StudyRecord, TableRecord
 
 
 def build_study(out: Path) -> Path:
@@ -53,7 +53,7 @@ def _context(study: StudyRecord, tables: Sequence[TableRecord], figures: Sequenc
     """Return everything that the template shows."""
     return {
         "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
-        "text_columns": TEXT_COLUMNS | {"network", "state"},
+        "text_columns": TEXT_COLUMNS | {"network", "state", "figure", "the paper says", "measured here", "verdict"},
         "version": mrsynth.__version__,
         "study": study,
         "verdict": _verdict(study.items),
@@ -61,6 +61,7 @@ def _context(study: StudyRecord, tables: Sequence[TableRecord], figures: Sequenc
         "changes": changes_line(study.changes),
         "tables": [_section(table) for table in tables if table.curve is None],
         "curves": [_curve(table, table.curve, out) for table in tables if table.curve is not None],
+        "claims": claims_table(Claims.read(out / Claims.FILE).claims) if (out / Claims.FILE).exists() else None,
         "plates": [_plate(figure, out) for figure in figures],
         "runs": runs_table(study.items, out),
         "provenance": _provenance(study),

@@ -3,6 +3,7 @@
 OUT/study.json              what was run, on what, in which version and time, and how each item ended
 OUT/runs/<cell>/state.json  how one cell, job or data ended, and of what it was made
 OUT/tables/<table>.json     a table with every number that its HTML, Markdown and CSV show
+OUT/tables/claims.json      what the paper reads from its figures, and whether it holds here
 OUT/figures/figures.json    the plates and charts, and why one is missing
 """
 
@@ -245,6 +246,29 @@ class TableRecord(StudyFile):
             if cell.mean <= cell.rival_mean if column.higher_is_better else cell.mean >= cell.rival_mean:
                 return True
         return False
+
+
+Verdict = Literal["holds", "does not hold", "untestable", "not judged"]
+
+
+class ClaimRow(Part):
+    """What a paper reads from a figure, and whether it holds here. values: label → number, None where there is none."""
+
+    figure: str
+    says: str
+    measured: str
+    values: dict[str, float | None]
+    verdict: Verdict
+    why: str = ""
+
+
+class Claims(StudyFile):
+    """claims.json: the claims of a study."""
+
+    RECORD: ClassVar[str] = "claims"
+    FILE: ClassVar[str] = "tables/claims.json"
+
+    claims: list[ClaimRow]
 
 
 class Figure(Part):

@@ -14,6 +14,7 @@ from mrsynth.core.progress import CONSOLE, CaseProgress, listening, remark
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
+from mrsynth.reproduce.claims import write_claims
 from mrsynth.reproduce.data import cases_of
 from mrsynth.reproduce.listing import header_lines, write_study_record
 from mrsynth.reproduce.phantoms import make_phantoms
@@ -44,6 +45,7 @@ def reproduce(
     workers: Workers | None = None,
     only: Sequence[str] = (),
     tables_only: bool = False,
+    weights: Mapping[str, str] | None = None,
 ) -> Reproduced:
     """Run a study at a scale into a folder, and write its tables, pictures and record.
 
@@ -57,6 +59,8 @@ def reproduce(
         workers: where cells run; by default here, one after the other.
         only: cells and jobs to run, with all that they need; by default all.
         tables_only: whether nothing is run and the tables are made of what is there.
+        weights: of others, network → file, "cache" or "download"; cells on phantoms that look for them are left out
+            without. None for what the folder's study was begun with.
 
     Returns:
         Page, tables, and what failed now.
@@ -74,7 +78,7 @@ def reproduce(
         raise RecipeError(f"Study {study.name} has no scale '{scale}'.", expected=", ".join(study.scales))
     before = StudyRecord.read(out / StudyRecord.FILE) if (out / StudyRecord.FILE).exists() else None
     _require_scale(before, scale, out)
-    items = plan_study(study, scale, out)
+    items = plan_study(study, scale, out, weights)
     _require_own(out, items, begun=before is not None)
     wanted = choose(items, only)
     failed: list[tuple[str, str]] = []
@@ -191,7 +195,7 @@ def _remark_on(label: str, what: str) -> None:
 def _write_tables(
     study: Study, scale: Scale, out: Path, items: Sequence[Item], cohort: Cohort, header: Sequence[str]
 ) -> list[Path]:
-    """Write every table and curve of the study; returns the Markdown files."""
+    """Write every table and curve of the study, and its claims; returns the Markdown files."""
     by_name: dict[str, list[Cell | Job]] = {}
     for item in items:
         if not isinstance(item, Dataset):
@@ -204,4 +208,5 @@ def _write_tables(
             axis = CurveAxis(x=study.curves[name].x, log=study.curves[name].log)
             built = built.model_copy(update={"curve": axis})
         paths.append(write_table(out / "tables", built))
+    paths += [write_claims(out / "tables", study.claims, results, cohort)] if study.claims else []
     return paths

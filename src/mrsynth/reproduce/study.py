@@ -14,10 +14,11 @@ from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import Settings, nearest, parse
 from mrsynth.core.yaml import read_yaml
 from mrsynth.reproduce.chart_settings import ChartSettings, check_charts
+from mrsynth.reproduce.claim_settings import ClaimSettings, check_claims
 from mrsynth.reproduce.data_settings import PartSettings, PhantomSettings, Where
 from mrsynth.reproduce.plate_settings import PlateSettings, check_plates
 
-Scale = Literal["smoke", "small", "long", "paper"]
+Scale = Literal["smoke", "small", "long", "mixed", "paper"]
 
 RivalName = Literal["identity", "training_mean", "table_mean", "table_loss", "table_smooth", "filter", "dose_line"]
 
@@ -163,7 +164,7 @@ class CurveSettings(Settings):
 
 class Study(Settings):
     """One paper's experiments. data: name → cases of the cohort, in parts. cells: name → training, in the order in
-    which they are run. plates, charts: name → figure."""
+    which they are run. plates, charts: name → figure. claims: name → what the paper reads from a figure."""
 
     name: str
     title: str
@@ -176,6 +177,7 @@ class Study(Settings):
     curves: dict[str, CurveSettings] = Field(default_factory=dict)
     plates: dict[str, PlateSettings] = Field(default_factory=dict)
     charts: dict[str, ChartSettings] = Field(default_factory=dict)
+    claims: dict[str, ClaimSettings] = Field(default_factory=dict)
 
     @property
     def trainings(self) -> dict[str, list[str]]:
@@ -285,9 +287,10 @@ def _check_data(study: Study, whole: Mapping[str, CellSettings]) -> None:
 
 
 def _check_tables(study: Study) -> None:
-    """Raise RecipeError where a table or curve refers to something that does not exist."""
+    """Raise RecipeError where a table, curve or claim refers to something that does not exist."""
     from mrsynth.metrics.presets import PRESETS
 
+    check_claims(study.claims, study.cells, PRESETS)
     folds = [name for names in study.trainings.values() for name in names]
     sources = dict.fromkeys([*study.cells, *folds, *study.jobs])
     for name, table in [*study.tables.items(), *((name, curve.table) for name, curve in study.curves.items())]:
