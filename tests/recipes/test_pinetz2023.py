@@ -13,6 +13,7 @@ import pytest
 
 from mrsynth.cli import main
 from mrsynth.core.errors import InputError, RecipeError
+from mrsynth.core.image import Case
 from mrsynth.io import CaseRow, Cohort, write_image
 from mrsynth.losses import PatchWasserstein
 from mrsynth.losses.registry import build_terms
@@ -22,6 +23,7 @@ from mrsynth.phantom.cohort import DOSE_STRATA, cohort_members
 from mrsynth.phantom.scanner import site_profile
 from mrsynth.recipes.methods import WganSettings
 from mrsynth.recipes.recipe import load_recipe
+from mrsynth.steps import run_steps
 from mrsynth.synthesize import Doses
 from mrsynth.synthesize.run import synthesize_cohort, synthesize_files
 from mrsynth.train.run import train
@@ -82,6 +84,16 @@ class TestRecipe:
     def test_what_does_not_fit_is_refused(self, override: str, named: str):
         with pytest.raises(RecipeError, match=named):
             load_recipe("pinetz2023", [override])
+
+
+def test_the_small_profile_brings_any_scan_to_the_phantoms_3_mm():
+    steps = [next(iter(step)) for step in load_recipe("pinetz2023/small").prepare]
+    assert steps == ["brain_mask", "resample", "pad_or_crop", "radiometric", "q95"]
+    case = cohort_members(0, 1, "dose", 3.0)[0].simulate()
+    bare = Case({name: case.images[name] for name in ("t1", "t1ce", "t1ld")}, {}, case.metadata)
+    with_, without = (run_steps(bare, load_recipe(name).prepare)[0] for name in ("pinetz2023/small", "pinetz2023"))
+    for name, image in with_.images.items():  # phantoms of 3 mm are copied
+        np.testing.assert_array_equal(image.data, without.images[name].data)
 
 
 def test_the_phantoms_have_the_papers_strata_evenly():

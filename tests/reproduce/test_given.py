@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mrsynth.core.errors import RecipeError
+from mrsynth.core.errors import ModelError, RecipeError
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.reproduce.given import as_overrides, given_weights, looks_for, taken
 from mrsynth.reproduce.plan import Cell, choose, plan_study, require_unchanged
@@ -31,10 +31,10 @@ def test_what_a_recipe_looks_for(recipe: str, found: dict[str, str]):
 
 def test_a_given_file_takes_the_caches_place():
     recipe = load_recipe("li2022/imagenet/drunet34")
-    given = {"vgg19": "/some where/a.safetensors", "resnet34": "download", "vgg16": "/b"}
+    given = {"vgg19": "/some where/a.safetensors", "resnet34": "/c.pth", "vgg16": "/b"}
     changed = load_recipe("li2022/imagenet/drunet34", as_overrides(looks_for(recipe), given))
     assert looks_for(changed) == {}
-    assert taken([changed, load_recipe("li2022")]) == {"vgg19": "/some where/a.safetensors", "resnet34": "download"}
+    assert taken([changed, load_recipe("li2022")]) == {"vgg19": "/some where/a.safetensors", "resnet34": "/c.pth"}
 
 
 def test_cells_that_lack_weights_and_all_that_hangs_on_them_are_left_out(tmp_path: Path):
@@ -54,9 +54,11 @@ def test_cells_that_lack_weights_and_all_that_hangs_on_them_are_left_out(tmp_pat
     assert "vgg" in {item.name for item in plan_study(study, "paper", tmp_path, {})}
 
 
-def test_what_was_given_is_remembered_and_wrong_names_are_refused(tmp_path: Path):
+def test_what_was_given_is_remembered_and_wrong_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert given_weights(tmp_path, None) == {}  # no study there
-    assert given_weights(tmp_path, {"vgg16": "cache"}) == {"vgg16": "cache"}
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ModelError, match="ImageNet weights of vgg16 are not here"):
+        given_weights(tmp_path, {"vgg16": "cache"})
     assert Path(given_weights(tmp_path, {"vgg16": "a.safetensors"})["vgg16"]).is_absolute()
     with pytest.raises(RecipeError, match=r"--weights vgg6: there are no public weights(.|\n)*did you mean 'vgg16'"):
         given_weights(tmp_path, {"vgg6": "a"})

@@ -50,6 +50,16 @@ def test_a_study_that_comes_with_mrsynth_can_be_planned(name: str, tmp_path: Pat
         assert all(asked <= set(recipe.evaluate.presets) for recipe in recipes)
 
 
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "benchmarks" / "studies").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_a_study_on_real_patients_can_be_planned(path: Path, tmp_path: Path):
+    study = load_study(str(path))
+    for scale, settings in study.scales.items():
+        assert settings.phantoms is None
+        assert plan_study(study, scale, tmp_path)
+
+
 @pytest.mark.parametrize("name", list(list_studies()))
 def test_the_scale_paper_changes_nothing_and_needs_the_papers_cohort(name: str):
     scale = load_study(name).scales["paper"]

@@ -16,7 +16,7 @@ import torch
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.settings import nearest
 from mrsynth.nets import build_net
-from mrsynth.nets.weights import CACHED
+from mrsynth.nets.weights import CACHED, weights_file
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.reproduce.records import StudyRecord
 
@@ -30,8 +30,12 @@ def given_weights(out: Path, asked: Mapping[str, str] | None) -> dict[str, str]:
         out: the study's folder.
         asked: network → a file, "cache" or "download"; None for what study.json says.
 
+    Returns:
+        Network → file.
+
     Raises:
         RecipeError: a network has no public weights.
+        ModelError: they are not in the cache, or cannot be downloaded.
     """
     if asked is None:
         try:
@@ -45,10 +49,7 @@ def given_weights(out: Path, asked: Mapping[str, str] | None) -> dict[str, str]:
                 expected="one of " + ", ".join(CACHED),
                 do=nearest(network, list(CACHED)),
             )
-    return {
-        network: value if value in (CACHE, "download") else str(Path(value).expanduser().absolute())
-        for network, value in asked.items()
-    }
+    return {network: str(weights_file(network, value).absolute()) for network, value in asked.items()}
 
 
 def looks_for(recipe: Recipe) -> dict[str, str]:
