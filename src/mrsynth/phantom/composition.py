@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
 from mrsynth.core.seeds import generator
@@ -39,6 +39,8 @@ FLUID_BIAS, WHITE_BIAS = 0.6, 0.3
 SMALL = 0.012  # keeps the log-odds finite
 SLAB = 40
 DURA_MM, TABLE_MM, DIPLOE_MM, SKIN_MM, FAT_MM = 0.9, 1.6, 3.0, 2.0, 3.2
+SULCI_MM = 6.0
+"""Half the width of the sulci over which a mask that a program finds is closed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,23 @@ class Composition:
         full = torch.full((int(np.prod(self.grid.shape)),), outside, dtype=values.dtype)
         full[self.index] = values
         return full.view(self.grid.shape).numpy()
+
+
+def near_tissue(composition: Composition, margin_mm: float) -> np.ndarray:
+    """Return where a brain mask as programs find it would lie: the tissue, closed over its sulci, and a margin.
+
+    Args:
+        composition: a person's.
+        margin_mm: how far the mask reaches beyond the closed tissue.
+
+    Returns:
+        bool, (x, y, z).
+    """
+    around = [tissue_names().index(name) for name in ("csf", "dura", "venous_blood", "arterial_blood", "background")]
+    tissue = composition.volume((composition.fractions[around].sum(0) < 0.5) & composition.brain, False)
+    edge_mm = composition.grid.spacing_mm
+    reached = distance_transform_edt(~tissue, sampling=edge_mm) <= SULCI_MM
+    return distance_transform_edt(reached, sampling=edge_mm) > SULCI_MM - margin_mm
 
 
 def random_fields(seed: int) -> Float[Tensor, "f x y z"]:

@@ -14,7 +14,7 @@ from mrsynth.core.seeds import generator
 from mrsynth.core.settings import parse
 from mrsynth.core.types import AIR_HU, b_of
 from mrsynth.phantom.anatomy import template_anatomy
-from mrsynth.phantom.composition import Composition, compose, random_fields
+from mrsynth.phantom.composition import Composition, compose, near_tissue, random_fields
 from mrsynth.phantom.draw import PROFILES, SubjectSettings, dose_name
 from mrsynth.phantom.kinetics import low_dose_factor
 from mrsynth.phantom.lesions import apply_lesions, lesion_labels, nearest_lesion
@@ -70,6 +70,8 @@ class Examination:
         self.composition = _compose(draws, self.grid, self.stripped)
         self.table = with_jitter(tissue_table(self.site.b0_tesla), draws["jitter"])
         self.brain = self.composition.volume(self.composition.brain, False)
+        if self.site.mask_mm is not None:
+            self.brain &= near_tissue(self.composition, self.site.mask_mm)
         self.clean: dict[str, np.ndarray] = {}
         self.field: dict[str, np.ndarray] = {}
         self.movement: dict[str, np.ndarray] = {}

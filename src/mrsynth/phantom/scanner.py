@@ -56,7 +56,7 @@ class SiteProfile(Settings):
 
     bias: standard deviation of the coil field's log; noise: relative to white matter, a channel; rotation_deg and
     shift_mm: standard deviations of what registration leaves between contrasts, each axis; tissue_spread: of the log of
-    a person's tissue times.
+    a person's tissue times; mask_mm: how far the brain mask reaches beyond the tissue (None: to the dura).
     """
 
     b0_tesla: float
@@ -66,6 +66,7 @@ class SiteProfile(Settings):
     rotation_deg: float = 0.15
     shift_mm: float = 0.15
     tissue_spread: float = 0.03
+    mask_mm: float | None = None
     contrasts: dict[str, Protocol]
 
 
