@@ -8,8 +8,9 @@ from pathlib import Path
 
 IMAGES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd", ".b2nd")
 LARGEST_BYTES = 500_000
-ALLOWED = ("src/mrsynth/phantom/assets/", "src/mrsynth/drawing/assets/")
-"""Folders of larger files that belong to the project: the phantom's tissue maps, the viewer's script."""
+ALLOWED = ("src/mrsynth/phantom/assets/", "src/mrsynth/drawing/assets/", "src/mrsynth/shipped/")
+"""Folders of larger files that belong to the project: the phantom's tissue maps, the viewer's script, shipped
+models."""
 
 
 def refusals(paths: Sequence[Path]) -> list[str]:

@@ -39,6 +39,7 @@ from mrsynth.synthesize.run import synthesize_cohort
 from mrsynth.synthesize.write import write_prediction
 from small_cases import brain_case
 from tiny import STEPS, trained
+from tiny_contrasts import save_any_run
 from tiny_predictions import predicted
 
 CONTRASTS = ("t1", "t2", "flair")
@@ -365,3 +366,14 @@ def test_a_worker_process_predicts_and_judges_what_this_one_does(tmp_path: Path,
 
 def read_image_bytes(path: Path) -> bytes:
     return nib.load(path).get_fdata().tobytes()
+
+
+def test_a_model_without_its_run_is_judged_at_the_target_that_was_asked_for(tmp_path: Path):
+    """Another target than the contract's own, and a model as it is shipped: without recipe.yaml and baselines."""
+    run, table = save_any_run(tmp_path / "run"), cohort(tmp_path, {})
+    synthesize_cohort(run, table, tmp_path / "out", place=Place(targets=("t1", "t2")))
+    for target in ("t1", "t2"):
+        record = json.loads(evaluate_predictions(tmp_path / "out" / target, table, ["default"], None).read_text())
+        assert record["n_cases"] == 3
+        assert {(row["predictor"], row["contrast"]) for row in record["summary"]} == {("model", target)}
+        assert f"none was fitted for {target}" in record["remarks"][0]

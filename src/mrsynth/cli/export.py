@@ -20,11 +20,12 @@ class Form(StrEnum):
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, or the name of a known model.")],
     form: Annotated[Form, typer.Option("--to", help="ONNX with its contract, or a MONAI bundle.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not be there yet.")],
 ) -> None:
     """Hand a run's model to other programs: as ONNX, checked against torch, or as a MONAI bundle."""
     from mrsynth.export.run import export as run_export
+    from mrsynth.io.models import find_model
 
-    print(f"{out}: {run_export(run, form.value, out)}.")
+    print(f"{out}: {run_export(find_model(run), form.value, out)}.")

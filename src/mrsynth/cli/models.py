@@ -75,7 +75,7 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
     weights_from: Annotated[
-        Path | None, typer.Option("--from", help="Begin with the weights of this run (fine-tuning).")
+        Path | None, typer.Option("--from", help="Begin with the weights of this run or known model (fine-tuning).")
     ] = None,
     folds: Annotated[
         int | None, typer.Option("--folds", help="Cross-validate by patient: a run a fold, and one model of all.")
@@ -88,6 +88,7 @@ def train(
 ) -> None:
     """Train a recipe's model on a prepared cohort."""
     from mrsynth.io import PreparedCohort
+    from mrsynth.io.models import find_model
     from mrsynth.recipes.recipe import load_recipe
     from mrsynth.train.everyone import train_everyone
     from mrsynth.train.folds import train_folds
@@ -96,6 +97,7 @@ def train(
     if folds is not None and everyone is not None:
         raise InputError("Give either --folds or --all: the latter takes the folder that the former left.")
 
+    weights_from = None if weights_from is None else find_model(weights_from)
     loaded, prepared = load_recipe(recipe, overrides or ()), PreparedCohort.open(data)
     if everyone is not None:
         runs = {out: train_everyone(loaded, prepared, out, everyone, resume=resume, weights_from=weights_from)}
@@ -122,7 +124,7 @@ def _print_outcome(folder: Path, contract: Contract) -> None:
 
 @app.command()
 def synthesize(
-    model: Annotated[Path, typer.Option("--model", help="The run folder.")],
+    model: Annotated[Path, typer.Option("--model", help="A run folder, or the name of a known model.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write (or folder, with --cohort).")],
     inputs: Inputs = None,
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Predict every case of this table.")] = None,

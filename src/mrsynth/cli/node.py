@@ -11,7 +11,7 @@ from mrsynth.core.errors import InputError
 
 app = typer.Typer()
 
-Models = Annotated[list[Path], typer.Option("--models", help="A run folder. Repeatable.")]
+Models = Annotated[list[Path], typer.Option("--models", help="A run folder, or the name of a known model. Repeatable.")]
 Send = Annotated[
     list[str], typer.Option("--send", help="Where results go: AET@host:port or https://host/dicom-web. Repeatable.")
 ]
@@ -41,6 +41,7 @@ def node(
 ) -> None:
     """Take studies over DICOM, run the models whose inputs are there, send the results back."""
     try:
+        from mrsynth.io.models import find_model
         from mrsynth.node.run import run
         from mrsynth.node.settings import Destination, NodeSettings, Tls
     except ModuleNotFoundError as error:
@@ -51,7 +52,7 @@ def node(
         raise InputError("TLS needs --tls-cert, --tls-key and --tls-ca.", found=", ".join(map(str, files)))
     settings = NodeSettings(
         folder,
-        tuple(models),
+        tuple(find_model(model) for model in models),
         tuple(Destination.parse(text) for text in send),
         host,
         listen,

@@ -38,7 +38,10 @@ def evaluate(
         Path | None, typer.Option("--cohort", help="Table with the references of RUN/predictions.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="With --cohort: the run that made the predictions, if it was moved.")
+        Path | None,
+        typer.Option(
+            "--model", help="With --cohort: the run or known model that made the predictions, if it was moved."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="metrics.json; a metrics.csv goes beside it.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Print every rival, region and fit.")] = False,
@@ -51,12 +54,14 @@ def evaluate(
     from mrsynth.evaluate.results import describe
     from mrsynth.evaluate.run import evaluate_predictions, read_metrics
     from mrsynth.io import read_cohort
+    from mrsynth.io.models import find_model
 
     if (reference is None) == (cohort is None):
         raise InputError("Give either --reference (a file or a folder) or --cohort.")
     if cohort is not None:
         only_with("--reference", {"--mask": mask, "--range": data_range})
         where = Workers(workers or 1, scheduler)
+        model = None if model is None else find_model(model)
         path = evaluate_predictions(prediction, read_cohort(cohort), preset, out, model, workers=where)
     else:
         assert reference is not None

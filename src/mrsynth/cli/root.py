@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import mrsynth
-from mrsynth.cli import cohorts, export, models, node, recipes, results, serve
+from mrsynth.cli import cohorts, export, known, models, node, recipes, results, serve
 from mrsynth.core.errors import InputError
 
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 for verbs in (cohorts, models, results, export, serve, node):
     app.add_typer(verbs.app)  # without a name: verbs of mrsynth itself, in this order
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(known.app, name="models")
 
 
 def _version(value: bool) -> None:

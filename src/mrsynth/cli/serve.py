@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command()
 def serve(
-    models: Annotated[list[Path], typer.Argument(help="Run folders whose models are offered.")],
+    models: Annotated[list[Path], typer.Argument(help="Run folders, or names of known models.")],
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than loopback take a token.")] = (
         "127.0.0.1"
     ),
@@ -29,7 +29,13 @@ def serve(
     ] = 60,
 ) -> None:
     """Serve a local page: drop scans, see what they are taken for, make the missing image, look at it, download it."""
+    from mrsynth.io.models import find_model
     from mrsynth.serve.run import Address
     from mrsynth.serve.run import serve as run
 
-    run(models, Address(host, port, tuple(name or ()), token), max_mib=max_mib, keep_minutes=keep_minutes)
+    run(
+        [find_model(model) for model in models],
+        Address(host, port, tuple(name or ()), token),
+        max_mib=max_mib,
+        keep_minutes=keep_minutes,
+    )

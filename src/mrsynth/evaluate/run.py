@@ -20,7 +20,7 @@ from mrsynth.evaluate.unseen import Reasons, not_predicted, unseen, without_trut
 from mrsynth.io import CaseRow, Cohort
 from mrsynth.io.evaluation import Evaluation, LeftOut, MetricsRecord, PanelsRecord
 from mrsynth.io.predictions import PredictedImage, PredictionsRecord, read_predictions
-from mrsynth.io.run import Run
+from mrsynth.io.run import Model, Run
 from mrsynth.metrics import write_records
 from mrsynth.metrics.rivals import Rivals, load_rivals
 from mrsynth.model import Contract, load_contract
@@ -53,12 +53,14 @@ class Subject:
             predictions: the folder's record.
 
         Returns:
-            The run's contract, recipe and rivals beside the predictions.
+            The run's contract at the predictions' target, recipe and rivals beside the predictions. A model without
+            its run has the recipe that it names; without the run, and for another target than the recipe's, no rival
+            was fitted.
 
         Raises:
             ModelError: where the run cannot be used, another model made the predictions, or these are not in its range.
         """
-        contract = load_contract(run.folder)
+        contract = load_contract(run.folder).for_target(predictions.target)
         if predictions.way.weights_sha256 != contract.weights_sha256:
             raise ModelError(
                 f"The predictions in {folder} were made by another model than the run holds now.",
@@ -71,8 +73,9 @@ class Subject:
                 found=f"--units {predictions.way.units}",
                 do="run mrsynth synthesize --cohort without --units",
             )
-        recipe = load_recipe(str(run.recipe))
-        return cls(contract, recipe, load_rivals(run.baselines), folder, predictions)
+        recipe = load_recipe(str(run.recipe) if run.recipe.is_file() else contract.recipe)
+        own = run.recipe.is_file() and recipe.task.target == contract.target
+        return cls(contract, recipe, load_rivals(run.baselines) if own else Rivals(), folder, predictions)
 
 
 def evaluate_run(
@@ -144,6 +147,8 @@ def _evaluate(subject: Subject, cohort: Cohort, presets: Sequence[str], where: E
         if response is None:
             require_some_value(records, str(subject.folder))
         remarks = [remark for one in judged for remark in one.remarks] + few_slices(records)
+        if subject.rivals.identity is None:
+            remarks.append(f"No simple rival stands beside the model: none was fitted for {contract.target}.")
         remarks += [f"{case}: {text}" for _, case, _ in pairs for text in predictions.cases[case].remarks]
         write_records(records, new.table)
         PanelsRecord(panels=[one.panel for one in judged]).write(new.listing)
@@ -222,12 +227,14 @@ def evaluate_predictions(
 def _maker(predictions: Path) -> Run:
     """Return the run that made predictions; raises ModelError where it is not there (any more)."""
     run = Run(Path(read_predictions(predictions).run))
-    if not run.is_trained:
+    try:
+        Model.of(run.folder)
+    except ModelError as error:
         raise ModelError(
             f"The run that made {predictions} is not found.",
             found=f"no trained model in the folder {run.folder}",
             do="give its run folder with --model",
-        )
+        ) from error
     return run
 
 

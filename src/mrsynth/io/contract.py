@@ -80,8 +80,8 @@ class Calibration(Part):
 class Contract(Record):
     """What a model was trained on and expects: everything that synthesis needs.
 
-    Of the training data it holds no image, but the patients' names and the SHA-256 of their scans, so that nobody is
-    judged who was trained on.
+    Of the training data it holds no image, but the patients' names (a shipped model only their number) and the SHA-256
+    of their scans, so that nobody is judged who was trained on.
 
     Attributes:
         patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices.
@@ -100,6 +100,7 @@ class Contract(Record):
             to scanner-like units.
         seen: contrast → what that input was like in the training (None: not known).
         began, training: what a reader should know of the training.
+        licence: under which the weights may be used; "" where nobody said it.
         weights_sha256: of the file of weights beside it.
     """
 
@@ -127,6 +128,7 @@ class Contract(Record):
     seen: dict[str, InputSeen] | None = None
     began: Began = Began(data_fingerprint="", started="")
     training: Training = Training()
+    licence: str = ""
     weights_sha256: Sha256
 
     @field_validator("inputs", "target", "contrasts")

@@ -233,7 +233,8 @@ class Training(Part):
 
     Attributes:
         n_cases: split → cases.
-        patients: split → patients, as the cohort table names them.
+        patients: split → patients, as the cohort table names them; of a shipped model none is named.
+        n_patients: split → how many, where they are not named.
         scans: SHA-256 of every scan of the training and validation cases, sorted; None where it is not known (runs of
             before), so that a patient is recognised under any name.
         best_epoch: the first is 0; the last one where nothing was validated.
@@ -254,6 +255,7 @@ class Training(Part):
     seed: int = 0
     n_cases: dict[Split, int] = Field(default_factory=dict)
     patients: dict[Split, list[str]] = Field(default_factory=dict)
+    n_patients: dict[Split, int] = Field(default_factory=dict)
     scans: list[Sha256] | None = None
     epochs: int = 0
     best_epoch: int = 0
@@ -269,6 +271,10 @@ class Training(Part):
     precision: str | None = None
     members: list[str] = Field(default_factory=list)
     convergence: list[Convergence] = Field(default_factory=list)
+
+    def patients_in(self, split: Split) -> int:
+        """Return how many patients a split has."""
+        return len(self.patients.get(split, ())) or self.n_patients.get(split, 0)
 
 
 class RunRecord(Record):

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,10 +66,11 @@ class RivalCase:
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """The fitted rivals of one model; those that a task or an older run does not have are absent."""
+    """The fitted rivals of one model; those that a task or an older run does not have are absent, all of them
+    where nobody has the run."""
 
-    identity: LinearIdentity
-    mean: TrainingMean
+    identity: LinearIdentity | None = None
+    mean: TrainingMean | None = None
     tables: Mapping[str, VoxelTable] = field(default_factory=dict)
     filter: LinearFilter | None = None
     dose_line: DoseLine | None = None
@@ -85,11 +87,12 @@ class Rivals:
         made: dict[str, np.ndarray] = {}
         lacking: dict[str, str] = {}
         inputs, brain = case.inputs, np.asarray(case.brain) > 0
-        if self.identity.nearest in inputs:
+        if self.identity is not None and self.identity.nearest in inputs:
             made["identity"] = self.identity.predict(inputs, brain)
-        else:
+        elif self.identity is not None:
             lacking["identity"] = f"{self.identity.nearest}, the nearest input, is missing"
-        made["training_mean"] = self.mean.predict(brain)
+        if self.mean is not None:
+            made["training_mean"] = self.mean.predict(brain)
         needed = [] if self.filter is None else [name for name in self.filter.names if name not in inputs]
         for name, table in self.tables.items():
             if needed:
@@ -183,12 +186,9 @@ def save_rivals(rivals: Rivals, path: Path) -> None:
     Raises:
         OutputError: where it cannot be written.
     """
-    parts = {"identity": rivals.identity.to_dict(), "mean": rivals.mean.to_dict()}
-    parts |= {name: table.to_dict() for name, table in rivals.tables.items()}
-    if rivals.filter is not None:
-        parts["filter"] = rivals.filter.to_dict()
-    if rivals.dose_line is not None:
-        parts["dose_line"] = rivals.dose_line.to_dict()
+    every: dict[str, Any] = {"identity": rivals.identity, "mean": rivals.mean, **rivals.tables}
+    every |= {"filter": rivals.filter, "dose_line": rivals.dose_line}
+    parts = {name: rival.to_dict() for name, rival in every.items() if rival is not None}
     arrays = {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, schema=np.array(SCHEMA), **arrays)

@@ -13,6 +13,7 @@ from mrsynth.core.errors import InputError
 from mrsynth.core.files import absolute, printable, safe_name
 from mrsynth.core.progress import remark
 from mrsynth.io import CaseRow, bids_out
+from mrsynth.io.models import find_model
 from mrsynth.io.predictions import Dosage, InferenceWay, MissingWay, Origin, Seen, Way
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.synthesize import Doses, Synthesizer, Units
@@ -62,7 +63,7 @@ def provenance(synthesizer: Synthesizer, run: Path, like: str | None, units: Uni
 
     Args:
         synthesizer: that predicts.
-        run: the run folder.
+        run: the run folder, or the name of a known model.
         like: the input whose grid was asked for; None: the first of the model's that is not left out on purpose.
         units: of the image's values.
 
@@ -93,7 +94,7 @@ def provenance(synthesizer: Synthesizer, run: Path, like: str | None, units: Uni
     return {
         "version": mrsynth.__version__,
         "recipe": contract.recipe,
-        "run": str(absolute(run)),
+        "run": str(absolute(find_model(run))),
         "model_inputs": contract.inputs,
         "target": contract.target,
         "range": contract.range,

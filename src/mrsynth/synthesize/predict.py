@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mrsynth.core.errors import InputError, ModelError, RecipeError
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.core.types import CONTRASTS, b_of, contrast_name, in_order
+from mrsynth.io.models import find_model
 from mrsynth.io.predictions import Dosage, Origin
 from mrsynth.likeness import differences
 from mrsynth.model import Contract, load_contract, load_weights
@@ -316,7 +317,7 @@ def load_model(
     """Load a run folder's model.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the name of a known model (`io.models`).
         device: a torch device name; by default a GPU where there is one, else the CPU.
         inference: how volumes are predicted.
         missing: what to do where inputs are missing. The imputers that RUN/imputers.yaml names are used too, unless
@@ -329,7 +330,7 @@ def load_model(
         ModelError: where a model is missing, altered or does not fit, or does not make the target.
         RecipeError: for a device or an engine that is not there.
     """
-    run = Path(run)
+    run = find_model(run)
     device = _require_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     contract = load_contract(run).for_target(target)
     named = {**(read_imputers(run) if missing.policy == "refuse" else {}), **missing.imputers}
@@ -357,6 +358,7 @@ def _require_device(name: str) -> str:
 
 def _imputer(run: Path, device: str) -> Imputer:
     """Return a run as an imputer; its weights are read once, when first needed."""
+    run = find_model(run)
     contract = load_contract(run)
     return Imputer(contract, cache(partial(_load_net, run, contract, device)), str(run))
 
