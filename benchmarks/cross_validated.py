@@ -14,6 +14,7 @@ fit.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
@@ -40,6 +41,9 @@ from mrsynth.volume.predict import Inference, predict_volume
 
 TASKS = (("t1", "t2"), ("t2", "t1"), ("t1", "flair"), ("t1+t2", "flair"), ("t1+t2+flair", "t1ce"))
 """Inputs and target of the tasks that stand beside all rivals."""
+
+TRUST = (0.5, 0.75)
+"""Shares of what the network adds to its polynomial that are judged beside all of it."""
 
 COVERAGE = 0.9
 """Of the intervals."""
@@ -114,7 +118,7 @@ class Fold:
         """Return who is judged in a task."""
         others = [n for n, c in self.beside.items() if ("+".join(c.inputs), c.target) == task or c.contrasts]
         rivals = ["identity", "table_mean", "table_loss", "filter"] if task in TASKS else []
-        return ["model", "mix", *rivals, *others]
+        return ["model", *map(trusted, TRUST), "mix", *rivals, *others]
 
     def judge(self, case: str, task: tuple[str, str], names: list[str], before: Any) -> dict[str, Any]:
         """Return what is known of a case in a task, with the scores of some predictors."""
@@ -142,6 +146,10 @@ class Fold:
             yield "model", self._run(self.net, contract, images)
         if "mix" in names:
             yield "mix", self._run(self.start, contract, images)
+        for share in (share for share in TRUST if trusted(share) in names):
+            net = copy.deepcopy(self.net)
+            net.trust.fill_(share)
+            yield trusted(share), self._run(net, contract, images)
         if set(names) & {"identity", "table_mean", "table_loss", "filter"}:
             made, _ = self._rivals(task).images(RivalCase(images, brain, self._edges(case)))
             yield from ((name, made[name]) for name in names if name in made)
@@ -221,6 +229,20 @@ def scores(image: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict[str,
     }
 
 
+def trusted(share: float) -> str:
+    """Return the name of the network of which a share is taken."""
+    return f"{share:g} of the model"
+
+
+def chosen(ones: list[Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield for each patient's examination the share that the others' mean PSNR chooses, with its scores."""
+    names = ["mix", *map(trusted, TRUST), "model"]
+    for one in ones:
+        others = [other["scores"] for other in ones if other["patient"] != one["patient"]] or [one["scores"]]
+        best = max(names, key=lambda name: float(np.mean([scores[name]["psnr"] for scores in others])))
+        yield best, one["scores"][best]
+
+
 def auc(score: np.ndarray, positive: np.ndarray) -> float:
     """Return the area under the ROC curve: how often a positive voxel scores above another."""
     from scipy.stats import rankdata
@@ -266,8 +288,8 @@ def tables(known: Mapping[str, Any]) -> Iterator[str]:
         by_task.setdefault(key.rsplit(" ", 1)[1], []).append(one)
     yield from ("| task | n | predictor | PSNR, dB | SSIM |", "|---|---|---|---|---|")
     for task, ones in by_task.items():
-        for name in ones[0]["scores"]:
-            found = [one["scores"][name] for one in ones if name in one["scores"]]
+        rows = {name: [one["scores"][name] for one in ones if name in one["scores"]] for name in ones[0]["scores"]}
+        for name, found in {**rows, "chosen by the others": [scores for _, scores in chosen(ones)]}.items():
             psnr, ssim = (np.array([f[metric] for f in found]) for metric in ("psnr", "ssim"))
             spread = f"{psnr.mean():.2f} ± {psnr.std(ddof=1):.2f}" if len(found) > 1 else f"{psnr.mean():.2f}"
             yield f"| {task} | {len(found)} | {name} | {spread} | {ssim.mean():.3f} |"

@@ -21,6 +21,7 @@ def test_each_unseen_case_is_judged_once_in_every_task(
     prepared = contrasts_prepared(tmp_path)
     train_folds(contrasts_recipe("train.epochs=1"), prepared, tmp_path / "folds", 2)
     monkeypatch.setattr(cross_validated, "TASKS", (("t1", "t2"), ("t1", "flair")))
+    monkeypatch.setattr(cross_validated, "TRUST", (0.5,))
     words = ["cv", str(tmp_path / "prepared"), str(tmp_path / "folds"), "-o", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", words)
     cross_validated.main()
@@ -30,6 +31,7 @@ def test_each_unseen_case_is_judged_once_in_every_task(
     assert {"model", "mix", "identity", "table_mean", "filter"} <= set(known["case-0 t1-t2"]["scores"])
     printed = capsys.readouterr().out
     assert "| t1-t2 | 5 | model |" in printed
+    assert "| t1-t2 | 5 | chosen by the others |" in printed
     Calibration.model_validate(json.loads((tmp_path / "out" / "calibration.json").read_text("utf-8")))
     before = (tmp_path / "out" / "cases.json").read_text("utf-8")
     monkeypatch.setattr(cross_validated, "every_task", lambda _: [("t1", "t2"), ("t2+flair", "t1")])

@@ -53,6 +53,18 @@ def test_it_begins_at_its_polynomial() -> None:
     torch.testing.assert_close(net.eval()(x)[0, 0], expected)
 
 
+def test_what_it_adds_is_taken_as_far_as_it_is_trusted() -> None:
+    net, x = learned(network(mirrored=False)).eval(), seen((1, 1, -1))
+    found = []
+    for trust in (0.0, 0.5, 1.0):
+        net.trust[0b011, 2] = trust
+        found.append(net(x))
+    torch.testing.assert_close(found[1], (found[0] + found[2]) / 2)
+    assert not torch.allclose(found[0], found[2])
+    net.trust[0b001, 2] = 0.3
+    torch.testing.assert_close(net(x), found[2])
+
+
 def test_what_is_not_there_is_not_looked_at() -> None:
     """Neither an input whose role is 0 nor the target's own image, whatever stands in their channels."""
     net = learned(network()).eval()

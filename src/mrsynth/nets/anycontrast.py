@@ -2,7 +2,8 @@
 
 It is told which images are there and which one to make by a channel beside each image, its role: 1 there, 0 not there,
 −1 to be made. What it predicts is added to a polynomial of the inputs at hand (`mix`), fitted in seconds on the
-training cases; its last layer begins at zero, so that it starts *at* this rival and can only learn from there.
+training cases; its last layer begins at zero, so that it starts *at* this rival and can only learn from there. How much
+of what it adds is taken (`trust`, 1 in training) is found by cross-validation, for each subset and target.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ class AnyContrast(Network):
         self.inputs = 2 * contrasts * slices
         self.stride = self.smallest = 2 ** len(widths)
         self.mix: Tensor
+        self.trust: Tensor
         self.register_buffer("mix", torch.zeros(2**contrasts, contrasts, len(monomials(contrasts))))
+        self.register_buffer("trust", torch.ones(2**contrasts, contrasts))
         told = 2 * contrasts
         self.enter = nn.Conv2d(4 * (contrasts * slices + 2), widths[0], 3, padding=1)
         self.down = nn.ModuleList(self._level(w, w, blocks, told) for w in widths)
@@ -168,17 +171,18 @@ class AnyContrast(Network):
         middle = images[:, :, self.slices // 2]
         brain = (middle.amax(dim=1, keepdim=True) > 0).to(x.dtype)
         values = (images - MIDDLE) * STRETCH * (images > 0)
-        rival = self._rival(values[:, :, self.slices // 2], there, asked) * brain
+        subset, target = (there * self._powers(there)).sum(1).long(), asked.argmax(1)
+        terms = polynomial(values[:, :, self.slices // 2])
+        rival = torch.einsum("bt,btuv->buv", self.mix[subset, target].to(x.dtype), terms)[:, None] * brain
         told = torch.cat([there, asked], dim=1)
         residual, log_scale = self._network(torch.cat([values.flatten(1, 2), rival, brain], dim=1), told).chunk(2, 1)
-        image = ((rival + residual) / STRETCH + MIDDLE) * brain
+        trust = self.trust[subset, target].to(x.dtype)[:, None, None, None]
+        image = ((rival + trust * residual) / STRETCH + MIDDLE) * brain
         return image, log_scale.clamp(LEAST_LOG, MOST_LOG).exp() / STRETCH * brain
 
-    def _rival(self, values: Tensor, there: Tensor, asked: Tensor) -> Tensor:
-        """Return the polynomial of the inputs at hand (b, 1, x, y)."""
-        powers = 2.0 ** torch.arange(self.contrasts, device=there.device, dtype=there.dtype)
-        subset, target = (there * powers).sum(1).long(), asked.argmax(1)
-        return torch.einsum("bt,btuv->buv", self.mix[subset, target].to(values.dtype), polynomial(values))[:, None]
+    def _powers(self, there: Tensor) -> Tensor:
+        """Return 1, 2, 4 …: by their sum a subset is known."""
+        return 2.0 ** torch.arange(self.contrasts, device=there.device, dtype=there.dtype)
 
     def _network(self, x: Tensor, told: Tensor) -> Tensor:
         """Return residual and logarithm of the scale (b, 2, x, y)."""
