@@ -63,6 +63,9 @@ class TestRecipe:
         for variant, weight in (("np8", 8), ("np64", 64)):
             ((found, term),) = build_terms(load_recipe(f"pinetz2023/{variant}").loss)
             assert (found, term) == (weight, build_terms(plain.loss)[0][1])
+        vgg, weaker = (load_recipe(f"pinetz2023/{name}").loss["perceptual"] for name in ("vgg", "vgg64"))
+        assert isinstance(vgg, dict)
+        assert weaker == {**vgg, "weight": pytest.approx(16 * 64 / 42_000, rel=0.01)}
         image = load_recipe("pinetz2023/image")
         assert (image.loss, image.method.model_dump()) == (plain.loss, plain.method.model_dump() | {"content": "image"})
 

@@ -38,7 +38,7 @@ def test_a_given_file_takes_the_caches_place():
 
 
 def test_cells_that_lack_weights_and_all_that_hangs_on_them_are_left_out(tmp_path: Path):
-    study, vgg = load_study("pinetz2023"), {"vgg", "vgg-third", "vcm-vgg", "vgg-site2"}
+    study, vgg = load_study("pinetz2023"), {"vgg", "vgg64", "vgg-third", "vcm-vgg", "vgg-site2"}
     without = plan_study(study, "small", tmp_path, {})
     assert not vgg & {item.name for item in without}
     with pytest.raises(RecipeError, match="--only vgg: there is no such cell"):

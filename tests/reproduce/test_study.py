@@ -15,7 +15,7 @@ from mrsynth.reproduce.study import PublishedNumbers, list_studies, load_study
 from tiny_study import study_data, write_study
 
 OTHERS = {
-    "pinetz2023": {"vgg", "vcm-vgg", "vgg-site2"},
+    "pinetz2023": {"vgg", "vgg64", "vcm-vgg", "vgg-site2"},
     "li2022": {"vgg-t1", "vgg-t2", "vgg-unet-t1", "vgg-unet-t2", "vgg448-t1"},
 }
 """What a study runs only where weights of others are given."""
@@ -69,7 +69,7 @@ def test_the_scale_paper_changes_nothing_and_needs_the_papers_cohort(name: str):
         "li2022": {"planes-t1", "neighbours-t1", "slices", "vgg448-t1"}
         | {f"{a}-{b}" for a in OURS for b in ("t1", "t2")},
         # ImageNet's weights are at hand there, and no patient has several low doses; what is not this paper's.
-        "pinetz2023": {"np8", "np64", "np-image", "balance", "vcm-tenth", "gong-real", "gong-tenth", "gong"}
+        "pinetz2023": {"vgg64", "np8", "np64", "np-image", "balance", "vcm-tenth", "gong-real", "gong-tenth", "gong"}
         | {"vcm-l1-made", "vcm-np-made", "leak"}
         | {"features", "vcm-features", "vcm-series", "vcm-series-true", "doses-contrast", "doses-mean"}
         | {"np-series", "features-series", "l1-series", "doses-noise", "fig4"},
