@@ -13,10 +13,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import torch
 from distributed import LocalCluster
 
+import dicom_factory as factory
 from mrsynth.cli import main
 from mrsynth.core.errors import InputError, ModelError, OutputError
 from mrsynth.core.jobs import Workers
@@ -24,7 +26,10 @@ from mrsynth.evaluate.results import require_free
 from mrsynth.evaluate.run import evaluate_predictions, evaluate_run, left_out
 from mrsynth.evaluate.truth import read_truth
 from mrsynth.evaluate.unseen import not_predicted, without_truth
+from mrsynth.index.layouts import find_images
 from mrsynth.io import CaseRow, Cohort, read_image, write_cohort, write_image
+from mrsynth.io.dicom.sheet import Maker
+from mrsynth.io.dicom.write import write_dicom
 from mrsynth.io.evaluation import Evaluation
 from mrsynth.metrics import read_records, write_records
 from mrsynth.metrics.baselines import LinearIdentity, TrainingMean
@@ -183,6 +188,29 @@ def test_a_synthetic_image_is_no_truth(tmp_path: Path):
     predict(run, table)
     write_prediction(read_image(table.rows[1].files["flair"], "flair"), table.rows[1].files["flair"])
     found = left_out(evaluate_run(run, table, run / "predictions", ["default"]))
+    assert [case for case, _ in found] == ["case-1"]
+    assert "its flair is a synthetic image, not a scan" in found[0][1]
+
+
+@pytest.mark.parametrize("multi_frame", [False, True])
+def test_a_synthetic_series_that_a_pacs_renamed_is_no_scan(tmp_path: Path, multi_frame: bool):
+    run, table = save_run(tmp_path / "run", STEPS), cohort(tmp_path, {})
+    predict(run, table)
+    factory.series(tmp_path / "t1", SeriesDescription="T1 SE tra")
+    scan, home = read_image(tmp_path / "t1", "t1"), tmp_path / "study" / "flair"
+    made = replace(scan, data=scan.data / 4096, contrast="flair")
+    for path in write_dicom(made, tmp_path / "t1", home, Maker("tiny", "ab" * 32, ("t1",)), multi_frame=multi_frame):
+        sent = pydicom.dcmread(path)
+        assert sent.SyntheticData == "YES"
+        sent.SeriesDescription, sent.ImageType = "FLAIR tra", ["ORIGINAL", "PRIMARY", "M", "ND"]
+        for group in sent.get("SharedFunctionalGroupsSequence", ()):
+            group.MRImageFrameTypeSequence[0].FrameType = sent.ImageType
+        sent.save_as(path)
+    (image,) = find_images(home.parent).found
+    assert "a synthetic image, not a scan: SyntheticData (0008,001C) is YES" in image.reason
+    second = replace(table.rows[1], files={**table.rows[1].files, "flair": image.path})
+    rows = Cohort((table.rows[0], second, table.rows[2]))
+    found = left_out(evaluate_run(run, rows, run / "predictions", ["default"]))
     assert [case for case, _ in found] == ["case-1"]
     assert "its flair is a synthetic image, not a scan" in found[0][1]
 

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from mrsynth.core.errors import InputError
 from mrsynth.drawing.display import display
 from mrsynth.drawing.figures import best_epoch
-from mrsynth.drawing.panels import Panel, crop_box, difference_limit, side_labels, tile_png
+from mrsynth.drawing.panels import Panel, crop_box, difference_limit, side_labels, tile_webp
 from mrsynth.io.columns import read_history
 from mrsynth.io.evaluation import PanelsRecord
 from mrsynth.report import learning_curves, overview_png, panel_png
@@ -33,12 +33,17 @@ def panel(shape: tuple[int, int] = (40, 50), change: float = 0.1) -> Panel:
     return Panel("a", {name: np.asarray(array, np.float32) for name, array in arrays.items()}, META)
 
 
+def seen(one: Panel, kind: str, limit: float) -> np.ndarray:
+    """The picture as a browser shows it: (row, column, channel), from 0 to 1."""
+    return imread(BytesIO(tile_webp(one, kind, limit)), format="webp") / 255
+
+
 @pytest.mark.parametrize(("pixel_mm", "ratio"), [(None, 1.0), ([2.0, 1.0], 2.0), ([0.5, 1.0], 0.5)])
 def test_a_picture_has_the_proportions_of_the_head(pixel_mm: list[float] | None, ratio: float) -> None:
     one = panel((40, 40))
     meta = {**META, **({"pixel_mm": pixel_mm} if pixel_mm else {})}
-    picture = imread(BytesIO(tile_png(Panel("a", one.arrays, meta), "truth", 1.0)))
-    plain = imread(BytesIO(tile_png(one, "truth", 1.0)))
+    picture = seen(Panel("a", one.arrays, meta), "truth", 1.0)
+    plain = seen(one, "truth", 1.0)
     assert picture.shape[1] / picture.shape[0] == pytest.approx(ratio * plain.shape[1] / plain.shape[0], rel=0.02)
     bright = [(one[..., 0] > 0.25).mean() for one in (picture, plain)]
     assert bright[0] == pytest.approx(bright[1], rel=0.03)  # the picture fills its frame
@@ -58,8 +63,7 @@ def test_tile_shows_the_right_side_on_its_left() -> None:
     one = panel((60, 60))
     arrays = dict(one.arrays) | {"truth": np.zeros((60, 60), np.float32), "mask": np.ones((60, 60), np.float32)}
     arrays["truth"][45:, 45:] = 1
-    png = tile_png(Panel("a", arrays, META), "truth", 1.0)
-    picture = imread(BytesIO(png))
+    picture = seen(Panel("a", arrays, META), "truth", 1.0)
     top_left, bottom_right = picture[:90, :90, 0].mean(), picture[-90:, -90:, 0].mean()
     assert top_left > 0.8
     assert bottom_right < 0.1
@@ -67,7 +71,7 @@ def test_tile_shows_the_right_side_on_its_left() -> None:
 
 def test_synthetic_says_so_in_its_pixels() -> None:
     one = panel(change=0.0)
-    assert tile_png(one, "synthetic", 1.0) != tile_png(one, "truth", 1.0)
+    assert tile_webp(one, "synthetic", 1.0) != tile_webp(one, "truth", 1.0)
 
 
 def test_crop_keeps_all_that_is_seen() -> None:
@@ -88,7 +92,7 @@ def test_difference_limit_of_nothing() -> None:
 
 
 def test_difference_is_dark_at_zero_and_of_two_colours() -> None:
-    colours = [imread(BytesIO(tile_png(panel(change=c), "difference", 0.1))) for c in (0.1, 0.0, -0.1)]
+    colours = [seen(panel(change=c), "difference", 0.1) for c in (0.1, 0.0, -0.1)]
     red, blue = ([c[..., i].max() for c in colours] for i in (0, 2))
     assert red[0] > blue[0]
     assert blue[2] > red[2]

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mrsynth.core.errors import InputError, MrsynthError, OutputError
+from mrsynth.io.evaluation import PanelsRecord
 from mrsynth.io.run import RunRecord
-from mrsynth.report import build_report
+from mrsynth.report import build_report, inputs
 from tiny import trained
 
 MODEL = {"easy": 0.9, "hard": 0.6, "middle": 0.8}
@@ -37,7 +39,7 @@ def test_page_is_one_file_that_asks_nothing_of_anyone(make_run: MakeRun) -> None
     assert page(run) == html  # and the same bytes again
     targets = re.findall(r'(?:src|srcset|href)="([^"]*)"', html)
     assert targets
-    assert all(target.startswith(("data:image/png;base64,", "#")) for target in targets)
+    assert all(target.startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")) for target in targets)
     assert "url(" not in html
     assert "@import" not in html
     assert "default-src 'none'" in html
@@ -60,6 +62,25 @@ def test_of_many_cases_some_are_shown_evenly_from_the_worst_to_the_best(make_run
     assert all(f">c{i}<" in html for i in range(9))  # the table has all of them
     assert "cases are shown" not in page(run)
     assert "0 of 9 cases are shown" in build_report(run, pictures=0).read_text()
+
+
+def test_a_page_of_many_noisy_cases_is_small_and_reads_what_it_shows(make_run: MakeRun, monkeypatch) -> None:
+    cases = {f"c{i:03d}": 0.5 + i / 1000 for i in range(100)}
+    run = make_run(cases, dict.fromkeys(cases, 0.4), pictures=True)
+    rng, noise = np.random.default_rng(0), {}
+    for kind in ("input", "synthetic", "truth"):
+        noise[kind] = rng.uniform(0.2, 0.9, (120, 140)).astype(np.float32)
+    rest = {"ssim": noise["truth"], "mask": np.ones((120, 140), np.float32)}
+    for entry in PanelsRecord.read(run / "panels" / "panels.json").panels:
+        np.savez(run / "panels" / entry.file, **noise, **rest)
+    opened: list[str] = []
+    read = inputs.read_panel
+    monkeypatch.setattr(inputs, "read_panel", lambda path, meta: [opened.append(meta["case"]), read(path, meta)][1])
+    html = page(run)
+    shown = set(re.findall(r'id="case-(\d+)"', html))
+    assert {int(case[1:]) + 1 for case in opened} == {int(rank) for rank in shown}
+    assert len(shown) == 13
+    assert len(html.encode()) < 3e6
 
 
 def test_model_ahead_is_green_and_nothing_is_red(make_run: MakeRun) -> None:

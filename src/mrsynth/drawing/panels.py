@@ -24,6 +24,8 @@ BACKGROUND = "#0b0d10"
 SIDES, SOFT, WARNING = "#d8dee6", "#c9d1d9", "#ffc94d"
 TILE_PIXELS = 400
 """The long side of a picture in the page: large enough for burnt-in words, small enough for a page of many cases."""
+TILE_QUALITY = 90
+"""Of WebP: 19 of 20 grey values stand within three of 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +195,7 @@ def label_bar(ax: Axes, bar: Any, low: float, high: float, size: float) -> None:
     bar.outline.set_visible(False)
 
 
-def tile_png(panel: Panel, kind: str, limit: float) -> bytes:
+def tile_webp(panel: Panel, kind: str, limit: float) -> bytes:
     """Return one picture of a panel without a frame; its long side has TILE_PIXELS pixels.
 
     Args:
@@ -202,7 +204,7 @@ def tile_png(panel: Panel, kind: str, limit: float) -> bytes:
         limit: half the range of the difference map, in the units of the images.
 
     Returns:
-        PNG bytes.
+        WebP bytes: noise makes a PNG eight times as large.
     """
     width, height = size_mm(panel)
     scale = TILE_PIXELS / max(width, height)
@@ -210,7 +212,9 @@ def tile_png(panel: Panel, kind: str, limit: float) -> bytes:
     FigureCanvasAgg(figure)
     figure.patch.set_facecolor("black")
     draw(figure.add_axes((0, 0, 1, 1)), panel, kind, limit, font=11.0)
-    return figure_png(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="webp", facecolor="black", pil_kwargs={"quality": TILE_QUALITY})
+    return buffer.getvalue()
 
 
 def figure_png(figure: Figure) -> bytes:

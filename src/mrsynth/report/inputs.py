@@ -19,7 +19,7 @@ from mrsynth.drawing.panels import PANEL_ARRAYS, Panel
 from mrsynth.io.arrays import read_arrays
 from mrsynth.io.columns import read_columns, read_history
 from mrsynth.io.contract import Contract
-from mrsynth.io.evaluation import EVALUATE, Evaluation, MetricsRecord, PanelsRecord, Published
+from mrsynth.io.evaluation import EVALUATE, Evaluation, MetricsRecord, PanelEntry, PanelsRecord, Published
 from mrsynth.io.run import Model, Run, RunRecord
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
@@ -43,10 +43,12 @@ class DoseResponse:
 @dataclass(frozen=True, eq=False)
 class RunFolder:
     """Everything a report shows. Text columns of the tables are str, numbers float (missing: NaN); a part that the
-    folder does not have is None or empty and named in `missing`, a sentence each. scenes: the folder of the viewer."""
+    folder does not have is None or empty and named in `missing`, a sentence each. scenes: the folder of the viewer;
+    pictures: that of the panels."""
 
     path: Path
     scenes: Path
+    pictures: Path
     run: Mapping[str, Any]
     recipe: str | None
     history: pd.DataFrame | None
@@ -57,7 +59,7 @@ class RunFolder:
     response: DoseResponse | None
     higher_is_better: Mapping[str, bool]
     n_patients: int | None
-    panels: tuple[Panel, ...]
+    panels: tuple[PanelEntry, ...]
     missing: tuple[str, ...]
 
     @cached_property
@@ -65,6 +67,17 @@ class RunFolder:
         """The value of every record by (preset, contrast, region, metric, fit, case, predictor)."""
         keys = zip(*(self.records[name] for name in VALUE_KEYS), strict=True)
         return dict(zip(keys, map(float, self.records["value"]), strict=True))
+
+    def picture(self, entry: PanelEntry) -> Panel:
+        """Read a listed slice: of many cases, only those that are shown are held in memory.
+
+        Args:
+            entry: one of `panels`.
+
+        Raises:
+            InputError: its file is missing or cannot be used.
+        """
+        return read_panel(self.pictures / entry.file, entry.model_dump())
 
 
 def read_run(run: Path, evaluation: Path | None = None) -> RunFolder:
@@ -132,7 +145,8 @@ def read_run(run: Path, evaluation: Path | None = None) -> RunFolder:
         response=response,
         higher_is_better=found.higher_is_better if found else {},
         n_patients=found.n_patients if found else None,
-        panels=read_panels(judged) if listing else (),
+        pictures=judged.panels,
+        panels=tuple(PanelsRecord.read(listing).panels) if listing else (),
         missing=tuple(missing),
     )
 
@@ -186,19 +200,6 @@ def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
     for name in RECORD_NUMBERS:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
-
-
-def read_panels(evaluation: Evaluation) -> tuple[Panel, ...]:
-    """Read the slices that panels.json lists.
-
-    Args:
-        evaluation: the files of the evaluation.
-
-    Raises:
-        InputError: a file is missing or cannot be used.
-    """
-    listed = PanelsRecord.read(evaluation.listing).panels
-    return tuple(read_panel(evaluation.panels / entry.file, entry.model_dump()) for entry in listed)
 
 
 def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:

@@ -29,7 +29,7 @@ from mrsynth.drawing.panels import (
     difference_limit,
     map_gradient,
     rows_png,
-    tile_png,
+    tile_webp,
 )
 from mrsynth.drawing.table import TEXT_COLUMNS
 from mrsynth.drawing.templates import ASSETS, render
@@ -62,7 +62,7 @@ from mrsynth.report.tables import (
 )
 
 PICTURES = 13
-"""Cases that the page shows one by one (about 0.65 MB each). Odd, so that the median is among them."""
+"""Cases that the page shows one by one (about 0.07 MB each). Odd, so that the median is among them."""
 
 is_page = begins_with(PAGE_MARK, "mrsynth report</title>")
 """Says whether a file is a page that a report may replace."""
@@ -122,7 +122,7 @@ def overview_png(run: Path, path: Path, cases: int = 3) -> Path:
     picks = spread(len(scores), cases)
     chosen = [scores[i] for i in picks]
     captions = [f"{_place(i, len(scores))}\n{_score_text(s, at)}" for i, s in zip(picks, chosen, strict=True)]
-    content = rows_png([score.panels[0] for score in chosen], captions)
+    content = rows_png([folder.picture(score.panels[0]) for score in chosen], captions)
     with atomic_file(Path(path)) as temporary:
         temporary.write_bytes(content)
     return Path(path)
@@ -164,7 +164,7 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
     volumes = _volumes(folder, str(title), [score.case for score in cases], where)
     history = folder.history if folder.history is not None and not folder.history.empty else None
     strips = _strips(folder, cases, at)
-    limit = difference_limit(folder.panels)
+    limit = difference_limit([folder.picture(entry) for i in shown for entry in cases[i].panels])
     return {
         "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         "script": Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
@@ -205,9 +205,9 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
     }
 
 
-def _uri(png: bytes) -> str:
-    """Return a PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def _uri(picture: bytes, kind: str = "png") -> str:
+    """Return a picture as a data URI."""
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")
 
 
 def _themed(draw: Any) -> dict[str, str]:
@@ -298,7 +298,7 @@ def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limit: f
         "patient": score.patient,
         "score": _score_text(score, at),
         "behind": behind,
-        "panels": [_panel(panel, limit) for panel in score.panels],
+        "panels": [_panel(folder.picture(entry), limit) for entry in score.panels],
         "first": tables[:1],
         "more": tables[1:],
     }
@@ -319,7 +319,7 @@ def _panel(panel: Panel, limit: float) -> dict[str, Any]:
     scores = [f"{metric_name(m)} {float(meta[m]):.3g}" for m in ("ssim", "psnr", "mae") if meta.get(m) is not None]
     low, high = meta["window"]
     return {
-        "tiles": [(kind, *captions[kind], _uri(tile_png(panel, kind, limit))) for kind in TILES],
+        "tiles": [(kind, *captions[kind], _uri(tile_webp(panel, kind, limit), "webp")) for kind in TILES],
         "slice": " ".join(filter(None, words)),
         "scores": ", ".join(scores),
         "window": f"{low:g} to {high:g}",

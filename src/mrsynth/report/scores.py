@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrsynth.drawing.labels import FIRST_METRICS, PREDICTORS, decimals, in_order, metric_name, number, p_value, plain
-from mrsynth.drawing.panels import Panel
+from mrsynth.io.evaluation import PanelEntry
 from mrsynth.metrics.stats import best_rivals
 from mrsynth.report.inputs import RunFolder
 
@@ -276,7 +276,7 @@ class CaseScore:
     patient: str
     model: float
     rival: float
-    panels: tuple[Panel, ...]
+    panels: tuple[PanelEntry, ...]
 
 
 def value_of(folder: RunFolder, at: Headline, case: str, predictor: str) -> float:
@@ -308,7 +308,7 @@ def ranked_cases(folder: RunFolder, at: Headline) -> list[CaseScore]:
     best, scores = rival_at(folder, at), []
     for case in dict.fromkeys([*folder.records["case"], *(panel.case for panel in folder.panels)]):
         panels = tuple(panel for panel in folder.panels if panel.case == case)
-        patient = next((str(panel.meta["patient"]) for panel in panels if panel.meta.get("patient")), "")
+        patient = next((panel.patient for panel in panels if panel.patient), "")
         model, rival = (value_of(folder, at, case, who) for who in ("model", best))
         scores.append(CaseScore(str(case), patient, model, rival, panels))
     return sorted(scores, key=lambda s: (not math.isnan(s.model), (s.model if higher else -s.model), s.case))
