@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -46,6 +47,25 @@ def test_the_same_image_again_changes_nothing_and_another_of_its_uid_is_told(tmp
     assert (put(queue), put(queue, content=b"b")) == ("same", "other")
     assert state(queue) == "done"
     assert [path.read_bytes() for path in queue.images_of(digest(UID)).iterdir()] == [b"a"]
+
+
+def test_an_image_and_the_way_to_it_are_on_the_disk_before_its_sender_hears_of_it(tmp_path: Path, monkeypatch):
+    held: dict[str, set[str]] = {}
+    contents: list[bytes] = []
+
+    def fsync(number: int) -> None:
+        path = Path(f"/proc/self/fd/{number}").resolve()
+        if path.is_dir():
+            held[path.name] = {one.name for one in path.iterdir()}
+        else:
+            contents.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    put(Queue(tmp_path))
+    assert digest(UID) in held["studies"]
+    assert {"dicom", "study.json"} <= held[digest(UID)]
+    assert held["dicom"] == {f"{digest('1.1')}.dcm"}
+    assert b"a" in contents
 
 
 @pytest.mark.parametrize("before", ["waiting", "working", "sending", "done", "failed"])

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from PIL import Image
 
 from mrsynth.drawing.display import display
 
@@ -24,8 +25,9 @@ BACKGROUND = "#0b0d10"
 SIDES, SOFT, WARNING = "#d8dee6", "#c9d1d9", "#ffc94d"
 TILE_PIXELS = 400
 """The long side of a picture in the page: large enough for burnt-in words, small enough for a page of many cases."""
-TILE_QUALITY = 90
-"""Of WebP: 19 of 20 grey values stand within three of 255."""
+TILE_QUALITIES, TILE_BYTES = (90, 75, 50, 25), 24_000
+"""Of WebP, the first with which a picture is no larger, so that a page of 65 pictures stays below 3 MB. With 90, which
+is enough for scans, 19 of 20 grey values stand within three of 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,11 +211,16 @@ def tile_webp(panel: Panel, kind: str, limit: float) -> bytes:
     width, height = size_mm(panel)
     scale = TILE_PIXELS / max(width, height)
     figure = Figure(figsize=(width * scale / 100, height * scale / 100), dpi=100)
-    FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     figure.patch.set_facecolor("black")
     draw(figure.add_axes((0, 0, 1, 1)), panel, kind, limit, font=11.0)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="webp", facecolor="black", pil_kwargs={"quality": TILE_QUALITY})
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    for quality in TILE_QUALITIES:
+        buffer = io.BytesIO()
+        picture.save(buffer, "WEBP", quality=quality)
+        if buffer.tell() <= TILE_BYTES:
+            break
     return buffer.getvalue()
 
 

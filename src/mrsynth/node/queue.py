@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from mrsynth.core.errors import OutputError
-from mrsynth.core.files import atomic_file, remove, remove_left
+from mrsynth.core.files import atomic_file, remove, remove_left, synced
 from mrsynth.core.records import Part, Record
 
 State = Literal["receiving", "waiting", "working", "sending", "done", "failed", "deleted"]
@@ -89,7 +89,7 @@ class Queue:
         return self.folder / key / "dicom"
 
     def put(self, uid: str, instance: str, content: bytes, most: int) -> Put:
-        """Store an image of a study; a study that was made of others is made anew.
+        """Store an image of a study, on the disk when this returns; a study that was made of others is made anew.
 
         Args:
             uid: StudyInstanceUID.
@@ -112,6 +112,9 @@ class Queue:
                 raise OutputError("The study has too many images.", found=f"{study.images} images")
             if there and study.state != "failed":
                 return "same"
+            if key not in self.studies:
+                self.images_of(key).mkdir(parents=True, exist_ok=True)
+                synced(self.folder)
             if key not in self.studies or study.state != "receiving" or study.complete:
                 again = {"state": "receiving", "complete": False, "attempts": 0, "results": (), "why": ""}
                 self._keep(key, study.model_copy(update=again))
