@@ -55,6 +55,7 @@ BENCHMARKS = (
     "gpu",
     "dicom_out",
     "node",
+    "viewer",
     "engines",
     "many_cases",
 )
