@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from mrsynth.drawing.axes import DARK, LIGHT
 from mrsynth.drawing.curves import Curve, Series, curve_png
-from mrsynth.drawing.figures import DARK, LIGHT
 
 X = np.array([1.0, 10.0, 30.0, 100.0, 1000.0])
 NOTHING = np.full(5, np.nan)

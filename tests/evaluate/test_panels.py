@@ -14,7 +14,7 @@ from mrsynth.core.image import Image
 from mrsynth.evaluate.panels import write_panel
 from mrsynth.evaluate.truth import Truth
 from mrsynth.io import CaseRow
-from mrsynth.report.inputs import read_panel
+from mrsynth.report.panels import read_panel
 
 SHAPE = (20, 20, 6)
 MADE = np.random.default_rng(1).random(SHAPE).astype(np.float32)

@@ -11,10 +11,11 @@ from matplotlib.image import imread
 from mrsynth.core.errors import InputError
 from mrsynth.drawing.display import display
 from mrsynth.drawing.figures import best_epoch
-from mrsynth.drawing.panels import Panel, crop_box, difference_limit, side_labels, tile_webp
+from mrsynth.drawing.plates import limits_of, shared_extent, tile_webp
 from mrsynth.io.columns import read_history
 from mrsynth.io.evaluation import PanelsRecord
 from mrsynth.report import learning_curves, overview_png, panel_png
+from mrsynth.report.panels import Panel, side_labels
 
 MakeRun = Callable[..., Path]
 META = {"case": "a", "window": [0, 1], "axis": "axial"}
@@ -33,20 +34,30 @@ def panel(shape: tuple[int, int] = (40, 50), change: float = 0.1) -> Panel:
     return Panel("a", {name: np.asarray(array, np.float32) for name, array in arrays.items()}, META)
 
 
-def seen(one: Panel, kind: str, limit: float) -> np.ndarray:
+KINDS = ("input", "synthetic", "truth", "difference", "ssim")
+
+
+def tile(one: Panel, kind: str, limit: float = 1.0) -> bytes:
+    """One of a panel's pictures."""
+    row = one.row()
+    return tile_webp(row, row.tiles[KINDS.index(kind)], {"difference": limit, "ssim": 1.0})
+
+
+def seen(one: Panel, kind: str, limit: float = 1.0) -> np.ndarray:
     """The picture as a browser shows it: (row, column, channel), from 0 to 1."""
-    return imread(BytesIO(tile_webp(one, kind, limit)), format="webp") / 255
+    return imread(BytesIO(tile(one, kind, limit)), format="webp") / 255
 
 
-@pytest.mark.parametrize(("pixel_mm", "ratio"), [(None, 1.0), ([2.0, 1.0], 2.0), ([0.5, 1.0], 0.5)])
-def test_a_picture_has_the_proportions_of_the_head(pixel_mm: list[float] | None, ratio: float) -> None:
+@pytest.mark.parametrize("pixel_mm", [None, (2.0, 1.0), (0.5, 1.0)])
+def test_a_picture_has_the_proportions_of_the_head(pixel_mm: tuple[float, float] | None) -> None:
     one = panel((40, 40))
-    meta = {**META, **({"pixel_mm": pixel_mm} if pixel_mm else {})}
-    picture = seen(Panel("a", one.arrays, meta), "truth", 1.0)
-    plain = seen(one, "truth", 1.0)
-    assert picture.shape[1] / picture.shape[0] == pytest.approx(ratio * plain.shape[1] / plain.shape[0], rel=0.02)
-    bright = [(one[..., 0] > 0.25).mean() for one in (picture, plain)]
-    assert bright[0] == pytest.approx(bright[1], rel=0.03)  # the picture fills its frame
+    one = Panel("a", one.arrays, {**META, **({"pixel_mm": pixel_mm} if pixel_mm else {})})
+    picture = seen(one, "truth")
+    x_mm, y_mm = pixel_mm or (1.0, 1.0)
+    width, height = 20 * x_mm + 12, 30 * y_mm + 12  # what is bright, and 6 mm on each side
+    assert shared_extent([one.row()]) == (width, height)
+    assert picture.shape[1] / picture.shape[0] == pytest.approx(width / height, rel=0.02)
+    assert (picture[..., 0] > 0.25).mean() == pytest.approx((width - 12) * (height - 12) / (width * height), rel=0.05)
 
 
 def test_display_puts_anterior_up_and_patient_left_on_the_right() -> None:
@@ -63,32 +74,40 @@ def test_tile_shows_the_right_side_on_its_left() -> None:
     one = panel((60, 60))
     arrays = dict(one.arrays) | {"truth": np.zeros((60, 60), np.float32), "mask": np.ones((60, 60), np.float32)}
     arrays["truth"][45:, 45:] = 1
-    picture = seen(Panel("a", arrays, META), "truth", 1.0)
-    top_left, bottom_right = picture[:90, :90, 0].mean(), picture[-90:, -90:, 0].mean()
+    picture = seen(Panel("a", arrays, META), "truth")
+    top_left, bottom_right = picture[40:110, 40:110, 0].mean(), picture[-110:-40, -110:-40, 0].mean()
     assert top_left > 0.8
     assert bottom_right < 0.1
 
 
 def test_synthetic_says_so_in_its_pixels() -> None:
     one = panel(change=0.0)
-    assert tile_webp(one, "synthetic", 1.0) != tile_webp(one, "truth", 1.0)
+    assert tile(one, "synthetic") != tile(one, "truth")
 
 
-def test_crop_keeps_all_that_is_seen() -> None:
-    box = crop_box(panel(), margin=6)
-    assert (box.x.start, box.x.stop, box.y.start, box.y.stop) == (4, 36, 4, 46)
-    empty = {name: np.zeros((8, 9), np.float32) for name in panel().arrays}
-    box = crop_box(Panel("a", empty, META))
-    assert (box.x.stop, box.y.stop) == (8, 9)
+def test_all_that_is_seen_is_shown() -> None:
+    region = panel().row().region
+    assert np.array_equal(region, panel().arrays["truth"] > 0)
+    assert shared_extent([panel().row()]) == (20 + 12, 30 + 12)
+    bright = {name: np.ones((8, 9), np.float32) if name == "input" else np.zeros((8, 9), np.float32) for name in KINDS}
+    assert Panel("a", {**bright, "mask": bright["truth"]}, META).row().region.all()  # outside of the mask
+
+
+def test_differences_outside_of_the_mask_are_not_shown() -> None:
+    arrays = {**panel().arrays, "truth": np.ones((40, 50), np.float32)}
+    change = Panel("a", arrays, META).row().tiles[3].data
+    assert change is not None
+    assert not change[arrays["mask"] == 0].any()
+    assert change[arrays["mask"] > 0].all()
 
 
 @pytest.mark.parametrize(("change", "limit"), [(0.099, 0.1), (0.11, 0.15), (-4.0, 5.0), (0.0, 1.0), (0.0076, 0.01)])
 def test_difference_limit_is_a_round_number_above_the_differences(change: float, limit: float) -> None:
-    assert difference_limit([panel(change=change)]) == pytest.approx(limit)
+    assert limits_of([panel(change=change).row()])["difference"] == pytest.approx(limit)
 
 
 def test_difference_limit_of_nothing() -> None:
-    assert difference_limit([]) == 1.0
+    assert limits_of([])["difference"] == 1.0
 
 
 def test_difference_is_dark_at_zero_and_of_two_colours() -> None:

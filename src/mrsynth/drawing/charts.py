@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from mrsynth.drawing.axes import LIGHT, Theme, chart_axes, figure_png, label, legend
 from mrsynth.drawing.display import display
-from mrsynth.drawing.figures import LIGHT, Theme, chart_axes
-from mrsynth.drawing.panels import figure_png
 
 
 def losses_png(histories: Mapping[str, pd.DataFrame], theme: Theme = LIGHT) -> bytes:
@@ -30,14 +29,13 @@ def losses_png(histories: Mapping[str, pd.DataFrame], theme: Theme = LIGHT) -> b
     figure, axes = chart_axes(9.6, 3.5, 2, theme)
     colors = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
     for ax, name, title in zip(axes, ("train_loss", "val_loss"), ("training loss", "validation loss"), strict=True):
-        for number, (label, history) in enumerate(histories.items()):
+        for number, (training, history) in enumerate(histories.items()):
             loss = history[name].to_numpy(float)
             marker = "o" if loss.size < 25 else ""
-            ax.plot(history["epoch"], loss, color=colors[number % 10], label=label, marker=marker, markersize=3)
+            ax.plot(history["epoch"], loss, color=colors[number % 10], label=training, marker=marker, markersize=3)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("epoch", color=theme.ink, fontsize=9)
-        ax.set_title(title, color=theme.ink, fontsize=10.5)
-    axes[1].legend(frameon=False, labelcolor=theme.ink, fontsize=8.5)
+        label(ax, theme, title=title, x="epoch")
+    legend(axes[1], theme)
     return figure_png(figure)
 
 
@@ -72,13 +70,12 @@ def profile_png(line: Line, theme: Theme = LIGHT) -> bytes:
     first, last = (line.ends[0] * x_mm, (line.ends[1] + 1) * x_mm)
     picture.plot([last, first], [at, at], color="#ffc94d", linewidth=1.4)
     picture.axis("off")
-    picture.set_title("patient's right on the left", color=theme.ink, fontsize=8.5)
+    label(picture, theme, title="patient's right on the left")
     inside = slice(line.ends[0], line.ends[1] + 1)
-    for number, (label, values) in enumerate(line.values.items()):
+    for number, (name, values) in enumerate(line.values.items()):
         shown = values[inside][::-1]  # from the patient's right, as the picture shows it
         mm = (np.arange(shown.size) + 0.5) * x_mm
-        ax.plot(mm, shown, color=(theme.ink, theme.first, theme.second)[number % 3], label=label, linewidth=1.6)
-    ax.set_xlabel("mm along the line, from the left of the picture", color=theme.ink, fontsize=9)
-    ax.set_ylabel("prepared intensity", color=theme.ink, fontsize=9)
-    ax.legend(frameon=False, labelcolor=theme.ink, fontsize=9)
+        ax.plot(mm, shown, color=(theme.ink, theme.first, theme.second)[number % 3], label=name, linewidth=1.6)
+    label(ax, theme, x="mm along the line, from the left of the picture", y="prepared intensity")
+    legend(ax, theme)
     return figure_png(figure)

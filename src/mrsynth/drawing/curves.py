@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from mrsynth.drawing.figures import Theme, chart_axes
-from mrsynth.drawing.panels import figure_png
+from mrsynth.drawing.axes import Theme, chart_axes, figure_png, label, legend_below
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +70,7 @@ def curve_png(curve: Curve, theme: Theme) -> bytes:
         ax.set_xticks(places, [f"{x:g}" for x in curve.x], rotation=60 if crowded else 0, color=theme.ink)
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlim(places.min() - room, places.max() + room)
-        ax.set_xlabel(curve.x_name, color=theme.ink, fontsize=9)
-        ax.set_title(series.name, color=theme.ink, fontsize=10.5, pad=8, parse_math=False)
-    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        handles.values(), handles, loc="lower center", ncols=3, frameon=False, labelcolor=theme.ink, fontsize=8
-    )
+        label(ax, theme, title=series.name, x=curve.x_name)
     # Room for the legend below the axes, and for tick labels that are turned.
-    figure.subplots_adjust(bottom=(0.98 if crowded else 0.82) / figure.get_size_inches()[1])
+    legend_below(figure, axes, theme, columns=3, bottom=0.98 if crowded else 0.82)
     return figure_png(figure)

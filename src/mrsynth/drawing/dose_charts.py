@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 
-from mrsynth.drawing.figures import LIGHT, Theme, chart_axes
-from mrsynth.drawing.panels import figure_png
+from mrsynth.drawing.axes import LIGHT, Theme, chart_axes, figure_png, label, legend, legend_below
 
 TRUTH = "true scans"
 """The label of what was acquired, in all tables of these charts."""
@@ -38,25 +36,30 @@ def response_png(frame: pd.DataFrame, trained: Sequence[float], theme: Theme = L
     tissues = list(dict.fromkeys(frame.loc[~single, "region"]))
     columns = max(min(len(tissues), 6), len(labels) if single.any() else 0)
     above = -(-len(tissues) // columns)
-    figure, axes = _grid(above + bool(single.any()), columns, theme)
+    rows = above + bool(single.any())
+    figure, axes = chart_axes(3.1 * columns + 0.3, 2.7 * rows + 0.6, columns, theme, rows=rows)
     colors = _colors(labels, theme)
     for ax, tissue in zip(axes, tissues, strict=False):
-        for label in labels:
-            means = frame[(frame["region"] == tissue) & (frame["label"] == label)].groupby("dose")["enhancement"].mean()
-            ax.plot(means.index, means, color=colors[label], marker="o", markersize=3.5, linewidth=1.5, label=label)
+        for name in labels:
+            means = frame[(frame["region"] == tissue) & (frame["label"] == name)].groupby("dose")["enhancement"].mean()
+            ax.plot(means.index, means, color=colors[name], marker="o", markersize=3.5, linewidth=1.5, label=name)
         patients = frame.loc[frame["region"] == tissue, "patient"].nunique()
         _mark(ax, f"{tissue.replace('_', ' ')} ({patients})", trained, theme)
-    for ax, label in zip(axes[above * columns :], labels, strict=False):
-        lesions = frame[single & (frame["label"] == label)]
-        falling, count = _draw_lesions(ax, lesions, theme, colors[label])
-        _mark(ax, f"lesions, {label}\nfalling with a higher dose: {falling} of {count}", trained, theme)
+    for ax, name in zip(axes[above * columns :], labels, strict=False):
+        lesions = frame[single & (frame["label"] == name)]
+        falling, count = _draw_lesions(ax, lesions, theme, colors[name])
+        _mark(ax, f"lesions, {name}\nfalling with a higher dose: {falling} of {count}", trained, theme)
     if single.any():  # one scale for the lesions of all labels
         below = axes[above * columns : above * columns + len(labels)]
         values = frame.loc[single, "enhancement"]
         room = 0.05 * float(np.ptp(values)) or 0.1
         for ax in below:
             ax.set_ylim(values.min() - room, values.max() + room)
-    _finish(figure, axes, "dose, as a share of the full one", "mean enhancement", theme)
+    for ax in axes:
+        ax.set_visible(bool(ax.get_title()))
+    legend_below(figure, axes, theme, columns=6, bottom=0.85, place="lower left")
+    note = "dotted: doses of the training cases; in brackets: patients"
+    figure.text(0.99, 0.12 / figure.get_size_inches()[1], note, color=theme.ink, fontsize=7.5, ha="right")
     return figure_png(figure)
 
 
@@ -95,23 +98,21 @@ def spectrum_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
     colors = _colors(labels, theme)
     ends = frame.groupby(["patient", "dose", "label"])["frequency_per_mm"].agg(["min", "max"])
     at = np.linspace(ends["min"].max(), ends["max"].min(), 80)
-    scans: dict[str, dict[object, np.ndarray]] = {label: {} for label in labels}
-    for (label, *scan), one in frame.groupby(["label", "patient", "dose"]):
-        scans[str(label)][tuple(scan)] = np.interp(at, one["frequency_per_mm"], one["power"])
-    for label, own in scans.items():
+    scans: dict[str, dict[object, np.ndarray]] = {name: {} for name in labels}
+    for (name, *scan), one in frame.groupby(["label", "patient", "dose"]):
+        scans[str(name)][tuple(scan)] = np.interp(at, one["frequency_per_mm"], one["power"])
+    for name, own in scans.items():
         mean = np.mean(list(own.values()), axis=0)
-        axes[0].plot(at, mean, color=colors[label], label=label, linewidth=1.7)
-        if label != TRUTH:
+        axes[0].plot(at, mean, color=colors[name], label=name, linewidth=1.7)
+        if name != TRUTH:
             true = np.mean([scans[TRUTH][scan] for scan in own], axis=0)
-            axes[1].plot(at, mean / true, color=colors[label], label=label, linewidth=1.7)
+            axes[1].plot(at, mean / true, color=colors[name], label=name, linewidth=1.7)
     axes[0].set_yscale("log")
-    axes[0].set_title("power of low dose − native, units² mm³", color=theme.ink, fontsize=10.5)
     axes[1].axhline(1, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
     axes[1].set_ylim(0, None)
-    axes[1].set_title("over that of the true scans", color=theme.ink, fontsize=10.5)
-    for ax in axes:
-        ax.set_xlabel("cycles per mm", color=theme.ink, fontsize=9)
-    axes[0].legend(frameon=False, labelcolor=theme.ink, fontsize=8.5)
+    for ax, title in zip(axes, ("power of low dose − native, units² mm³", "over that of the true scans"), strict=True):
+        label(ax, theme, title=title, x="cycles per mm")
+    legend(axes[0], theme)
     return figure_png(figure)
 
 
@@ -128,7 +129,7 @@ def contrast_noise_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
     Returns:
         PNG bytes.
     """
-    figure, axes = _grid(2, 2, theme, 4.8, 3.0)
+    figure, axes = chart_axes(9.9, 6.6, 2, theme, rows=2)
     labels = _labels(frame)
     colors = _colors([TRUTH, *labels], theme)
     words = {"contrast": "contrast where it enhances", "noise": "standard deviation elsewhere"}
@@ -136,20 +137,17 @@ def contrast_noise_png(frame: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
         histogram, violins = axes[2 * number : 2 * number + 2]
         errors = {one: (part[name] - part[f"{name}_truth"]).abs().dropna() for one, part in frame.groupby("label")}
         edges = np.linspace(0, max((e.max() for e in errors.values() if len(e)), default=1.0) or 1.0, 16)
-        for label in labels:
-            histogram.hist(
-                errors[label], edges.tolist(), color=colors[label], histtype="step", linewidth=1.7, label=label
-            )
-            histogram.axvline(errors[label].mean(), color=colors[label], linewidth=1, linestyle=(0, (4, 3)))
-        histogram.set_title(f"error of the {title} (dashed: mean)", color=theme.ink, fontsize=9.5)
-        histogram.set_ylabel("scans", color=theme.ink, fontsize=8.5)
+        for one in labels:
+            histogram.hist(errors[one], edges.tolist(), color=colors[one], histtype="step", linewidth=1.7, label=one)
+            histogram.axvline(errors[one].mean(), color=colors[one], linewidth=1, linestyle=(0, (4, 3)))
+        label(histogram, theme, title=f"error of the {title} (dashed: mean)", y="scans")
         once = frame.drop_duplicates(["patient", "dose"])
         groups = {TRUTH: once[f"{name}_truth"], **{one: frame.loc[frame["label"] == one, name] for one in labels}}
-        for place, (label, values) in enumerate(groups.items()):
-            _violin(violins, place, values.dropna().to_numpy(float), colors[label])
+        for place, (one, values) in enumerate(groups.items()):
+            _violin(violins, place, values.dropna().to_numpy(float), colors[one])
         violins.set_xticks(range(len(groups)), list(groups), color=theme.ink)
-        violins.set_title(f"{title}, each scan", color=theme.ink, fontsize=9.5)
-    axes[0].legend(frameon=False, labelcolor=theme.ink, fontsize=8.5)
+        label(violins, theme, title=f"{title}, each scan")
+    legend(axes[0], theme)
     return figure_png(figure)
 
 
@@ -179,36 +177,10 @@ def _colors(labels: Sequence[str], theme: Theme) -> dict[str, str]:
     return {TRUTH: theme.ink, **{label: palette[number % 10] for number, label in enumerate(others)}}
 
 
-def _grid(rows: int, columns: int, theme: Theme, width: float = 3.1, height: float = 2.7) -> tuple[Figure, list[Axes]]:
-    """Return rows of plain axes, each of a width and height in inches."""
-    figure, axes = chart_axes(width * columns + 0.3, height * rows + 0.6, rows * columns, theme)
-    spec = figure.add_gridspec(rows, columns, wspace=0.32, hspace=0.5)
-    for number, ax in enumerate(axes):
-        ax.set_subplotspec(spec[number // columns, number % columns])
-    return figure, axes
-
-
 def _mark(ax: Axes, title: str, trained: Sequence[float], theme: Theme) -> None:
     """Write a chart's title and mark the trained doses on its lower edge."""
-    ax.set_title(title, color=theme.ink, fontsize=9.5, parse_math=False)
+    label(ax, theme, title=title, x="dose, as a share of the full one", y="mean enhancement")
     ax.axhline(0, color=theme.faint, linewidth=1)
     for dose in trained:
         ax.axvline(dose, color=theme.faint, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1)
     ax.set_xlim(-0.03, 1.03)
-
-
-def _finish(figure: Figure, axes: Sequence[Axes], x: str, y: str, theme: Theme) -> None:
-    """Hide axes without a title, name the others' axes, and write the legend below."""
-    drawn = [ax for ax in axes if ax.get_title()]
-    for ax in axes:
-        ax.set_visible(ax in drawn)
-        ax.set_xlabel(x, color=theme.ink, fontsize=8)
-        ax.set_ylabel(y, color=theme.ink, fontsize=8)
-    handles = {label: handle for ax in drawn for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    height = figure.get_size_inches()[1]
-    figure.subplots_adjust(bottom=0.85 / height)
-    note = "dotted: doses of the training cases; in brackets: patients"
-    figure.text(0.99, 0.12 / height, note, color=theme.ink, fontsize=7.5, ha="right")
-    figure.legend(
-        handles.values(), handles, loc="lower left", ncols=6, frameon=False, labelcolor=theme.ink, fontsize=8.5
-    )

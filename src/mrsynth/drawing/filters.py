@@ -11,10 +11,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mrsynth.drawing.axes import LIGHT, figure_png
 from mrsynth.drawing.display import display
-from mrsynth.drawing.panels import figure_png
 
-INK, GROUND = "#1f2933", "#ffffff"
 MAP = "jet"
 """The paper's: warm where a weight or a value is high, cold where it is low."""
 ROWS = ("filters of the first layer", "maps of the lowest layer", "maps of the last layer but one", "output")
@@ -43,7 +42,7 @@ def filters_png(networks: Sequence[Learned]) -> bytes:
         PNG bytes.
     """
     columns = len(networks)
-    figure = Figure(figsize=(2.6 * columns + 0.5, 10.9), dpi=150, facecolor=GROUND)
+    figure = Figure(figsize=(2.6 * columns + 0.5, 10.9), dpi=150, facecolor=LIGHT.ground)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(4, columns, left=0.3 / (2.6 * columns + 0.5), right=0.99, top=0.965, bottom=0.01,
                                wspace=0.04, hspace=0.04)  # fmt: skip
@@ -56,15 +55,15 @@ def filters_png(networks: Sequence[Learned]) -> bytes:
         ]
         for row, panel in enumerate(panels):
             ax = figure.add_subplot(grid[row, column])
-            cmap = matplotlib.colormaps["gray" if row == 3 else MAP].with_extremes(bad=GROUND)
+            cmap = matplotlib.colormaps["gray" if row == 3 else MAP].with_extremes(bad=LIGHT.ground)
             ax.imshow(panel, cmap=cmap, interpolation="nearest", aspect="auto")
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set_visible(False)
             if row == 0:
-                ax.set_title(network.label, color=INK, fontsize=10.5, parse_math=False)
+                ax.set_title(network.label, color=LIGHT.ink, fontsize=10.5, parse_math=False)
             if column == 0:
-                ax.set_ylabel(ROWS[row], color=INK, fontsize=8.5)
+                ax.set_ylabel(ROWS[row], color=LIGHT.ink, fontsize=8.5)
     return figure_png(figure)
 
 

@@ -19,11 +19,8 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
-import mrsynth
 from mrsynth.core.files import atomic_file, safe_name, why_unsafe, write_text
-from mrsynth.drawing.templates import ASSETS, render
-
-NIIVUE = "niivue-1.0.0-rc.9.js"
+from mrsynth.drawing.templates import render
 
 PAGE = "viewer.html"
 FOLDER = "viewer"
@@ -108,10 +105,6 @@ def viewer_page(title: str, cases: Sequence[dict[str, str]]) -> str:
         "viewer.html.j2",
         title=title,
         cases=Markup(_harmless(list(cases))),
-        css=Markup((ASSETS / "viewer.css").read_text(encoding="utf-8")),
-        niivue=Markup((ASSETS / NIIVUE).read_text(encoding="utf-8")),
-        script=Markup((ASSETS / "viewer.js").read_text(encoding="utf-8")),
-        version=mrsynth.__version__,
     )
 
 

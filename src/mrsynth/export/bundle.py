@@ -41,7 +41,7 @@ def write_bundle(folder: Path, run: Path, contract: Contract, net: nn.Module) ->
     write_json(folder / "configs" / "metadata.json", _metadata(contract, net))
     images = "{" + ", ".join(f"'{name}': '{name}.nii.gz'" for name in contract.inputs) + "}"
     command = f'python -m monai.bundle run --config_file configs/inference.json --bundle_root . --images "{images}"'
-    readme = render("bundle.md.j2", contract=contract, command=command, version=mrsynth.__version__)
+    readme = render("bundle.md.j2", contract=contract, command=command)
     (folder / "docs" / "README.md").write_text(readme, encoding="utf-8")
     return f"a MONAI bundle; inside it: {command} --output {contract.target}.nii.gz"
 

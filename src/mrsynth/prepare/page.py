@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image as Picture
 
-import mrsynth
 from mrsynth.core.files import write_text
-from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.drawing.templates import jpeg_uri, render
 from mrsynth.drawing.viewer import write_viewer
 from mrsynth.io.prepared import PreparedCohort
 from mrsynth.prepare.facts import PLANES, Histogram, Histograms, Qc, pictures_of, read_qc
@@ -43,8 +39,6 @@ def build_qc(folder: Path, more: Mapping[str, Sequence[str]] | None = None) -> P
     cases.sort(key=lambda case: -len(case["flags"]))
     html = render(
         "qc.html.j2",
-        css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
-        version=mrsynth.__version__,
         cohort=cohort,
         steps=[next(iter(step)) for step in cohort.steps],
         settings=[(name, values) for step in cohort.steps for name, values in step.items()],
@@ -73,7 +67,11 @@ def _case(cohort: PreparedCohort, name: str, more: Sequence[str]) -> dict[str, A
     steps = []
     for number, step in enumerate(qc.facts.steps):
         prefix = f"step/{number}/{step}/"
-        pictures = [(key.removeprefix(prefix), _jpeg(p)) for key, p in qc.pictures.items() if key.startswith(prefix)]
+        pictures = [
+            (key.removeprefix(prefix), jpeg_uri(Picture.fromarray(p), JPEG_QUALITY))
+            for key, p in qc.pictures.items()
+            if key.startswith(prefix)
+        ]
         steps.append({"name": step, "pictures": pictures})
     return {**shown, "flags": [*more, *qc.facts.flags], "contrasts": contrasts, "steps": steps}
 
@@ -87,14 +85,7 @@ def _final(qc: Qc, contrast: str, plane: str) -> str:
         colour[qc.pictures[f"edges/{plane}"] > 0] = EDGE_COLOUR
     elif f"outline/{plane}" in qc.pictures:
         colour[qc.pictures[f"outline/{plane}"] > 0] = OUTLINE_COLOUR
-    return _jpeg(colour)
-
-
-def _jpeg(pixels: np.ndarray) -> str:
-    """Return a picture as a data address."""
-    stream = io.BytesIO()
-    Picture.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return jpeg_uri(Picture.fromarray(colour), JPEG_QUALITY)
 
 
 def _histogram_lines(histograms: Histograms) -> dict[str, dict[str, str] | None]:

@@ -8,19 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.folders import COMMITTED_PREFIX
 from mrsynth.core.locks import writing
 from mrsynth.core.records import Part
-from mrsynth.drawing.panels import PANEL_ARRAYS, Panel
-from mrsynth.io.arrays import read_arrays
 from mrsynth.io.columns import read_columns, read_history
 from mrsynth.io.contract import Contract
 from mrsynth.io.evaluation import EVALUATE, Evaluation, MetricsRecord, PanelEntry, PanelsRecord, Published
 from mrsynth.io.run import Model, Run, RunRecord
+from mrsynth.report.panels import Panel, read_panel
 
 RECORD_TEXT = ("metric", "region", "dimension", "aggregation", "clip", "case", "contrast", "preset", "predictor", "fit")
 RECORD_NUMBERS = ("value", "data_range", "n")
@@ -200,35 +198,6 @@ def read_records(path: Path, may_be_empty: bool = False) -> pd.DataFrame:
     for name in RECORD_NUMBERS:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
-
-
-def read_panel(path: Path, meta: Mapping[str, Any]) -> Panel:
-    """Read one panel and check that its arrays share one 2-D shape.
-
-    Args:
-        path: an .npz file, never unpickled.
-        meta: fields of its `PanelEntry`; `window` is needed.
-
-    Raises:
-        InputError: where it is missing or something else.
-    """
-    try:
-        arrays = {name: np.asarray(array, dtype=np.float32) for name, array in read_arrays(path).items()}
-    except FileNotFoundError:
-        raise InputError(f"{path}: panels.json names a picture that is not there.", do=EVALUATE) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a panel.", found=str(error), do=EVALUATE) from None
-    absent = [name for name in PANEL_ARRAYS if name not in arrays]
-    shapes = {array.shape for array in arrays.values()}
-    if absent or len(shapes) != 1 or any(len(shape) != 2 or 0 in shape for shape in shapes):
-        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array"
-        raise InputError(
-            f"{path} is not a panel.", found=found, expected=", ".join(PANEL_ARRAYS) + " of one 2-D shape", do=EVALUATE
-        )
-    window = meta.get("window")
-    if not isinstance(window, list | tuple) or len(window) != 2 or not window[0] < window[1]:
-        raise InputError(f"{path}: the grey window is not usable.", found=window, expected="[low, high]")
-    return Panel(case=str(meta.get("case", path.stem)), arrays=arrays, meta=meta)
 
 
 def _response(evaluation: Evaluation, found: MetricsRecord | None) -> DoseResponse | None:

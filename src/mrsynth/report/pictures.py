@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.core.files import atomic_file
-from mrsynth.drawing.figures import LIGHT, learning_png
-from mrsynth.drawing.panels import caption_of, rows_png
+from mrsynth.drawing.axes import LIGHT
+from mrsynth.drawing.figures import learning_png
 from mrsynth.io.columns import read_history
-from mrsynth.report.inputs import read_panel
+from mrsynth.report.panels import caption_of, read_panel, rows_png
 
 
 def learning_curves(history: Path, png: Path) -> Path:

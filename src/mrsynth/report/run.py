@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from os.path import relpath
 from pathlib import Path
@@ -11,33 +10,24 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from markupsafe import Markup
 
-import mrsynth
 from mrsynth.core.errors import InputError, OutputError
 from mrsynth.core.files import atomic_file, write_text
 from mrsynth.core.locks import writing_file
 from mrsynth.core.ownership import PAGE_MARK, begins_with, require_ours
+from mrsynth.drawing.axes import themed
 from mrsynth.drawing.dose_charts import response_png
-from mrsynth.drawing.figures import THEMES, Strip, best_epoch, learning_png, strips_png
+from mrsynth.drawing.figures import Strip, best_epoch, learning_png, strips_png
 from mrsynth.drawing.labels import FIRST_METRICS, arrow, decimals, duration, interval, metric_name, number, plain
-from mrsynth.drawing.panels import (
-    DIFFERENCE_MAP,
-    SSIM_MAP,
-    TILES,
-    Panel,
-    difference_limit,
-    map_gradient,
-    rows_png,
-    tile_webp,
-)
+from mrsynth.drawing.plates import BARS, Kind, limits_of, map_gradient, tile_webp
 from mrsynth.drawing.table import TEXT_COLUMNS
-from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.drawing.templates import data_uri, render
 from mrsynth.drawing.viewer import write_viewer
 from mrsynth.io.evaluation import Evaluation
 from mrsynth.io.run import Convergence, Run
 from mrsynth.report.inputs import DoseResponse, RunFolder, read_run
 from mrsynth.report.notes import gaps_table, methods
+from mrsynth.report.panels import Panel, rows_png
 from mrsynth.report.scores import (
     CaseScore,
     Headline,
@@ -164,12 +154,10 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
     volumes = _volumes(folder, str(title), [score.case for score in cases], where)
     history = folder.history if folder.history is not None and not folder.history.empty else None
     strips = _strips(folder, cases, at)
-    limit = difference_limit([folder.picture(entry) for i in shown for entry in cases[i].panels])
+    limits = limits_of(folder.picture(entry).row() for i in shown for entry in cases[i].panels)
+    limit = limits["difference"]
     return {
-        "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
         "text_columns": TEXT_COLUMNS,
-        "version": mrsynth.__version__,
         "run": folder.run,
         "title": title,
         "missing": folder.missing,
@@ -186,18 +174,18 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
         ],
         "rival": plain(rival_at(folder, at)),
         "response": _response(folder.response),
-        "curves": _themed(lambda theme: learning_png(history, theme)) if history is not None else None,
+        "curves": themed(lambda theme: learning_png(history, theme)) if history is not None else None,
         "best": best_epoch(history) if history is not None else None,
         "convergence": [Convergence.model_validate(one) for one in folder.run.get("convergence") or ()],
-        "strips": _themed(lambda theme: strips_png(strips, theme)) if strips else None,
+        "strips": themed(lambda theme: strips_png(strips, theme)) if strips else None,
         "cases_table": cases_table(folder, cases, at, volumes | {cases[i].case: f"#case-{i + 1}" for i in shown}),
-        "cases": [_case(folder, cases[i], i + 1, at, limit) for i in shown],
+        "cases": [_case(folder, cases[i], i + 1, at, limits) for i in shown],
         "volumes": volumes,
         "n_cases": len(cases),
         "primary": metric_name(at.metric),
         "bars": {
-            "difference": (map_gradient(DIFFERENCE_MAP), f"−{limit:g}", "0", f"+{limit:g}"),
-            "ssim": (map_gradient(SSIM_MAP), "0", "0.5", "1"),
+            "difference": (map_gradient(BARS["difference"].colours), f"−{limit:g}", "0", f"+{limit:g}"),
+            "ssim": (map_gradient(BARS["ssim"].colours), "0", "0.5", "1"),
         },
         "provenance": _provenance(folder),
         "recipe": folder.recipe,
@@ -205,21 +193,11 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
     }
 
 
-def _uri(picture: bytes, kind: str = "png") -> str:
-    """Return a picture as a data URI."""
-    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")
-
-
-def _themed(draw: Any) -> dict[str, str]:
-    """Return a chart as data URIs, one a theme."""
-    return {name: _uri(draw(theme)) for name, theme in THEMES.items()}
-
-
 def _response(response: DoseResponse | None) -> dict[str, Any] | None:
     """Return the chart of the enhancement over the dose and what it shows; None for a run without a series of doses."""
     if response is None:
         return None
-    uris = _themed(lambda theme: response_png(response.frame, response.trained, theme))
+    uris = themed(lambda theme: response_png(response.frame, response.trained, theme))
     return {"uris": uris, "in_words": response.in_words}
 
 
@@ -288,7 +266,7 @@ def _strips(folder: RunFolder, cases: Sequence[CaseScore], at: Headline) -> list
     return strips
 
 
-def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limit: float) -> dict[str, Any]:
+def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limits: Mapping[Kind, float]) -> dict[str, Any]:
     """Return one case for the template: its name, rank, pictures and tables (the headline's preset open)."""
     tables = sorted(case_tables(folder, score.case), key=lambda table: not table.title.startswith(f"{at.preset} ·"))
     behind = score.model < score.rival if folder.higher_is_better.get(at.metric, True) else score.model > score.rival
@@ -298,16 +276,16 @@ def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limit: f
         "patient": score.patient,
         "score": _score_text(score, at),
         "behind": behind,
-        "panels": [_panel(folder.picture(entry), limit) for entry in score.panels],
+        "panels": [_panel(folder.picture(entry), limits) for entry in score.panels],
         "first": tables[:1],
         "more": tables[1:],
     }
 
 
-def _panel(panel: Panel, limit: float) -> dict[str, Any]:
+def _panel(panel: Panel, limits: Mapping[Kind, float]) -> dict[str, Any]:
     """Return one slice for the template: five pictures with captions."""
-    meta = panel.meta
-    target, source = (str(meta.get(key) or "").upper() for key in ("target_contrast", "input_contrast"))
+    meta, row = panel.meta, panel.row()
+    target, source = panel.contrast("target"), panel.contrast("input")
     captions = {
         "input": ("Input", source),
         "synthetic": ("Synthetic", target),
@@ -319,11 +297,14 @@ def _panel(panel: Panel, limit: float) -> dict[str, Any]:
     scores = [f"{metric_name(m)} {float(meta[m]):.3g}" for m in ("ssim", "psnr", "mae") if meta.get(m) is not None]
     low, high = meta["window"]
     return {
-        "tiles": [(kind, *captions[kind], _uri(tile_webp(panel, kind, limit), "webp")) for kind in TILES],
+        "tiles": [
+            (kind, *words, data_uri(tile_webp(row, tile, limits), "webp"))
+            for (kind, words), tile in zip(captions.items(), row.tiles, strict=True)
+        ],
         "slice": " ".join(filter(None, words)),
         "scores": ", ".join(scores),
         "window": f"{low:g} to {high:g}",
-        "lesion": "lesion" in panel.arrays and bool((panel.arrays["lesion"] > 0).any()),
+        "lesion": panel.lesion is not None,
         "note": str(meta.get("note") or ""),
     }
 

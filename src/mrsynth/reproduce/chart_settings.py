@@ -20,7 +20,7 @@ class ChartSettings(Settings):
 
     Of synthesized doses, label → cell or job: dose_response: mean enhancement of tissues and lesions over the dose.
     noise_spectrum: beside that of true scans. contrast_and_noise: histograms and violins (Figure 8 of pinetz2023).
-    dose_panels: images at every dose (Figure 4), of `cases`, with zoom_mm also of a box of that size about the tumour.
+    dose_panels: images at every dose (Figure 4), of `cases`, with zoom_mm also of a box of that size about the lesion.
     """
 
     title: str

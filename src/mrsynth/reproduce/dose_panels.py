@@ -26,7 +26,7 @@ def panels_png(
     """Return native, low doses and standard dose of chosen patients as a picture.
 
     Its columns are the doses that any model made. Its rows are the true scans, then each model's images; with
-    settings.zoom_mm the same stands once more around the tumour.
+    settings.zoom_mm the same stands once more around the lesion.
 
     Args:
         settings: the chart; it says which patients are chosen.
@@ -61,7 +61,7 @@ def panels_png(
 def _rows(
     scans: DosePatient, patient: str, made: Sequence[Made], doses: Sequence[float], zoom_mm: float | None
 ) -> list[PlateRow]:
-    """Return the rows of a patient: true scans and each model's, and around the tumour."""
+    """Return the rows of a patient: true scans and each model's, and around the lesion."""
     lesion = scans.regions.get("lesion", np.zeros_like(scans.regions["brain"]))
     enhancing = lesion & scans.regions["enhancing"]
     area = next(mask for mask in (enhancing, lesion, scans.regions["brain"]) if mask.any())
@@ -88,4 +88,4 @@ def _rows(
     if zoom_mm is None or not lesion[..., k].any():
         return rows
     part = largest_part(enhancing[..., k] if enhancing[..., k].any() else lesion[..., k])
-    return rows + [replace(one, caption=f"{one.caption}, tumour", region=part, side_mm=zoom_mm) for one in rows]
+    return rows + [replace(one, caption=f"{one.caption}, lesion", region=part, side_mm=zoom_mm) for one in rows]

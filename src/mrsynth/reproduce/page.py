@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image as Picture
 
-import mrsynth
 from mrsynth.core.errors import InputError
 from mrsynth.core.files import atomic_file, write_text
+from mrsynth.drawing.axes import LIGHT, themed
 from mrsynth.drawing.curves import Curve, Series, curve_png
-from mrsynth.drawing.figures import LIGHT, THEMES
 from mrsynth.drawing.labels import MISSING, duration, plain
 from mrsynth.drawing.table import TEXT_COLUMNS
-from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.drawing.templates import jpeg_uri, render
 from mrsynth.reproduce.layout import claims_table, comparisons_table, measured_table, runs_table, value
 from mrsynth.reproduce.listing import changes_line
 from mrsynth.reproduce.records import AGAIN, Claims, CurveAxis, Figure, Figures, ItemEntry, StudyRecord, TableRecord
@@ -52,9 +48,7 @@ def build_study(out: Path) -> Path:
 def _context(study: StudyRecord, tables: Sequence[TableRecord], figures: Sequence[Figure], out: Path) -> dict[str, Any]:
     """Return everything that the template shows."""
     return {
-        "css": Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         "text_columns": TEXT_COLUMNS | {"network", "state", "figure", "the paper says", "measured here", "verdict"},
-        "version": mrsynth.__version__,
         "study": study,
         "verdict": _verdict(study.items),
         "facts": _facts(study),
@@ -123,7 +117,7 @@ def _curve(table: TableRecord, axis: CurveAxis, out: Path) -> dict[str, Any]:
     return {
         "title": table.title,
         "note": table.note,
-        "uris": {name: _uri(curve_png(curve, theme)) for name, theme in THEMES.items()},
+        "uris": themed(lambda theme: curve_png(curve, theme)),
         "alt": f"{names} over {curve.x_name}: {', '.join(row.label for row in points)}; numbers in the table below",
         **_section(table),
     }
@@ -135,7 +129,8 @@ def _plate(figure: Figure, out: Path) -> dict[str, Any]:
         return {**figure.model_dump(), "uri": None}
     path = out / "figures" / figure.file
     try:
-        return {**figure.model_dump(), "uri": _jpeg(path)}
+        with Picture.open(path) as picture:
+            return {**figure.model_dump(), "uri": jpeg_uri(picture.convert("RGB"), 88)}
     except OSError as error:
         raise InputError(f"{path} cannot be read.", found=str(error), do=AGAIN) from None
 
@@ -157,16 +152,3 @@ def _provenance(study: StudyRecord) -> list[tuple[str, str]]:
         ("cores", str(study.cores)),
         ("updated", study.updated),
     ]
-
-
-def _uri(png: bytes) -> str:
-    """Return a PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _jpeg(path: Path) -> str:
-    """Return a picture as a data URI, a fifth of the size of its PNG: the page of a study holds many."""
-    stream = io.BytesIO()
-    with Picture.open(path) as picture:
-        picture.convert("RGB").save(stream, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

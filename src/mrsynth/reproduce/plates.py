@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from mrsynth.core.errors import InputError
 from mrsynth.core.files import atomic_file, safe_name
 from mrsynth.core.image import same_grid
 from mrsynth.core.progress import track
+from mrsynth.drawing.plates import Kind as Drawn
 from mrsynth.drawing.plates import Plate, PlateRow, Tile, plate_png
 from mrsynth.io import Cohort, read_prediction
 from mrsynth.io.predictions import PredictionsRecord, path_of, read_predictions
@@ -32,15 +32,6 @@ NOTE = (
     "Left of the picture is the patient's right. Brain alone, values as the models' preparation leaves them; the grey "
     "window of a row ends at the 99.8th percentile of its true images. Cases by tumour volume, evenly, not by result."
 )
-
-DRAWN: dict[Kind, Literal["image", "difference", "error", "mask"]] = {
-    "scan": "image",
-    "prediction": "image",
-    "error": "error",
-    "enhancement": "difference",
-    "mask": "mask",
-}
-"""How each kind of picture is drawn."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +228,7 @@ class _Drawing:
         volume = self._volume(kind, of)
         if isinstance(volume, str):
             return [Tile("image", None, words=volume)] * count
-        drawn: Literal["image", "difference", "error", "mask"] = DRAWN[kind]
+        drawn: Drawn = "image" if kind == "scan" or kind == "prediction" else kind
         tiles = [
             Tile(
                 drawn,

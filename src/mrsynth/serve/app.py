@@ -15,13 +15,11 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
-from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
-import mrsynth
 from mrsynth.core.errors import InputError, MrsynthError
 from mrsynth.core.types import CONTRASTS
-from mrsynth.drawing.templates import ASSETS, render
+from mrsynth.drawing.templates import render
 from mrsynth.serve.make import CASE, Asked, make, models, recognise, why_not
 from mrsynth.serve.unpack import place_of, unpack
 from mrsynth.serve.visits import Visit, Visits
@@ -277,7 +275,4 @@ def _page(serving: Serving) -> str:
         models=models(serving.runs),
         contrasts=[*CONTRASTS, "brain"],
         keep=int(serving.visits.keep_s // 60),
-        css=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
-        script=Markup((ASSETS / "serve.js").read_text(encoding="utf-8")),
-        version=mrsynth.__version__,
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mrsynth.core.files import atomic_file
 from mrsynth.core.locks import is_helper, one_writer
-from mrsynth.drawing.figures import LIGHT, learning_png
+from mrsynth.drawing.axes import LIGHT
+from mrsynth.drawing.figures import learning_png
 from mrsynth.io import PreparedCohort
 from mrsynth.io.columns import read_history
 from mrsynth.io.overwrite import require_place

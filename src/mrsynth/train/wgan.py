@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mrsynth.core.files import atomic_file
 from mrsynth.core.seeds import derive_seed, generator
+from mrsynth.drawing.plates import Plate, PlateRow, Tile, plate_png
 from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Run
 from mrsynth.losses.games import critic_loss, generator_loss, gradient_penalty
@@ -25,7 +28,6 @@ from mrsynth.recipes.sections import TrainSettings
 from mrsynth.train.method import Method
 from mrsynth.train.module import TrainingModule, check_finite, weights_channels_last
 from mrsynth.train.patches import DoseSet, condition_of
-from mrsynth.train.sample_panel import Row, write_panel
 
 YARDSTICK = PatchWasserstein(reduction="mean")
 """What validation measures, whatever the content loss: the distance of the values in patches of 4³."""
@@ -34,6 +36,9 @@ PANELS = 20
 """Pictures of samples in a run, about."""
 
 PANEL_DOSES = (0.1, 0.2, 0.33)
+PANEL_ROWS = 4
+WINDOW = (0.0, 1.5)
+"""Black and white of a picture, in units of the native brain's 0.95 quantile."""
 
 
 class Scans:
@@ -226,14 +231,19 @@ class Wgan(TrainingModule):
             condition = self._with_dose(scans, torch.full((len(noise),), dose))
             doses.append(scans.native + self.net(noise, scans.native, scans.standard, condition)[0])
         columns = [scans.native, scans.native + scans.residual, *doses, scans.standard]
-        pictures = torch.stack([column[:, 0, :, :, column.shape[-1] // 2] for column in columns], dim=1)
-        rows = [
-            Row(f"dose {dose:.2g}, {b0_tesla:.2g} T", picture)
-            for (dose, b0_tesla), picture in zip(scans.condition.tolist(), pictures.float().cpu().numpy(), strict=True)
-        ]
+        slices = [column[:PANEL_ROWS, 0, :, :, column.shape[-1] // 2].float().cpu().numpy() for column in columns]
+        rows = []
+        for (dose, b0_tesla), *images in zip(scans.condition.tolist(), *slices, strict=False):
+            tiles = [
+                Tile("image", image, synthetic=2 <= number <= 2 + len(PANEL_DOSES))
+                for number, image in enumerate(images)
+            ]
+            region = np.ones(images[0].shape, bool)
+            rows.append(PlateRow(f"dose {dose:.2g}, {b0_tesla:.2g} T", tuple(tiles), WINDOW, region, (1.0, 1.0)))
         names = ("native", "low dose", "synthetic", *(f"at {dose:g}" for dose in PANEL_DOSES), "standard")
-        folder = Run(Path(self.trainer.default_root_dir)).samples
-        write_panel(folder / f"epoch-{self.current_epoch:05d}.png", names, rows)
+        path = Run(Path(self.trainer.default_root_dir)).samples / f"epoch-{self.current_epoch:05d}.png"
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(plate_png(Plate(names, tuple(rows), "Middle slices of training samples.")))
 
 
 class WganMethod(Method[WganSettings]):
