@@ -16,8 +16,11 @@ from mrsynth.core.errors import InputError
 class Native:
     """How an image lies in its file: what a writer needs to put voxels back on the patient's own grid.
 
-    shape: (i, j, k) in the file; affine: 4×4, voxel of the file → mm (RAS+); orientation: the file's axis codes, e.g.
-    ("L", "P", "S"); header: the reader's own header object, opaque here.
+    Attributes:
+        shape: (i, j, k) in the file.
+        affine: 4×4, voxel of the file → mm (RAS+).
+        orientation: the file's axis codes, e.g. ("L", "P", "S").
+        header: the reader's own header object, opaque here.
     """
 
     shape: tuple[int, int, int]
@@ -28,7 +31,13 @@ class Native:
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One volume. data: (x, y, z) with axes nearest to RAS+; affine: 4×4, voxel → mm; contrast: a name of `types`."""
+    """One volume.
+
+    Attributes:
+        data: (x, y, z) with axes nearest to RAS+.
+        affine: 4×4, voxel → mm.
+        contrast: a name of `types`.
+    """
 
     data: np.ndarray
     affine: np.ndarray
@@ -106,8 +115,12 @@ def grid_error(case: str, first: Image, other: Image) -> InputError | None:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One examination. images and masks by name (see `types`); metadata: patient, case, split, b0_tesla, dose, and what
-    was drawn for a simulated case; history: the record of each preparation step, in order, JSON-able."""
+    """One examination. images and masks by name (see `types`).
+
+    Attributes:
+        metadata: patient, case, split, b0_tesla, dose, and what was drawn for a simulated case.
+        history: the record of each preparation step, in order, JSON-able.
+    """
 
     images: Mapping[str, Image]
     masks: Mapping[str, Image] = field(default_factory=dict)

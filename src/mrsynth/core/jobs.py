@@ -24,9 +24,13 @@ TOPIC = "mrsynth"
 
 @dataclass(frozen=True)
 class Workers:
-    """Where cases are worked on. count: processes, None for as many as cores and memory allow; scheduler: the address
-    of a running Dask scheduler (tcp://host:8786), or "slurm" to start one through dask-jobqueue with the settings of
-    its own configuration file."""
+    """Where cases are worked on.
+
+    Attributes:
+        count: processes, None for as many as cores and memory allow.
+        scheduler: the address of a running Dask scheduler (tcp://host:8786), or "slurm" to start one through
+            dask-jobqueue with the settings of its own configuration file.
+    """
 
     count: int | None = 1
     scheduler: str | None = None
@@ -48,7 +52,11 @@ HERE = Workers()
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the work on one item failed, in words; stops: whether the whole run cannot go on (a full disk)."""
+    """Why the work on one item failed, in words.
+
+    Attributes:
+        stops: whether the whole run cannot go on (a full disk).
+    """
 
     why: str
     stops: MrsynthError | None = None

@@ -73,8 +73,13 @@ class Lock(Record):
 
 @dataclass
 class _Held:
-    """A lock of this process. thread: which holds it; depth: how many nested blocks do; pid: a forked child inherits
-    the table but no lock."""
+    """A lock of this process.
+
+    Attributes:
+        thread: which holds it.
+        depth: how many nested blocks do.
+        pid: a forked child inherits the table but no lock.
+    """
 
     lock: Lock
     path: Path

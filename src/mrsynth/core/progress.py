@@ -36,8 +36,12 @@ Listener = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class _Work:
-    """The work that this thread does. name: of the case; first, part, whole: which steps of its network's work a part
-    counts as (`part_of`)."""
+    """The work that this thread does.
+
+    Attributes:
+        name: of the case.
+        first, part, whole: which steps of its network's work a part counts as (`part_of`).
+    """
 
     listener: Listener | None = None
     name: str = ""

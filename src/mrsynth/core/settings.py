@@ -26,7 +26,8 @@ Plane = Literal["x", "y", "z"]
 class PredictSettings(Settings):
     """How a 2-D network goes over a volume: along each axis, at each rotation of the slices, and the mean of all.
 
-    rotations_deg: in the plane of the slices, 0 among them, so that every voxel is predicted in every plane.
+    Attributes:
+        rotations_deg: in the plane of the slices, 0 among them, so that every voxel is predicted in every plane.
     """
 
     planes: tuple[Plane, ...] = Field(default=("z",), min_length=1)

@@ -41,8 +41,15 @@ def losses_png(histories: Mapping[str, pd.DataFrame], theme: Theme = LIGHT) -> b
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Values along a line through a slice. image: (x, y) of an RAS slice; row: the y of the line, which runs along x;
-    ends: first and last x; pixel_mm: edge lengths of a voxel; values: label → (x,) along the whole of the line."""
+    """Values along a line through a slice.
+
+    Attributes:
+        image: (x, y) of an RAS slice.
+        row: the y of the line, which runs along x.
+        ends: first and last x.
+        pixel_mm: edge lengths of a voxel.
+        values: label → (x,) along the whole of the line.
+    """
 
     image: np.ndarray
     row: int

@@ -12,8 +12,14 @@ from mrsynth.drawing.axes import Theme, chart_axes, figure_png, label, legend_be
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One measure over x. mean, sd: (point,) over patients, NaN where a point was not run; published: the paper's
-    means, NaN where it gives none; baseline: the mean of a simple rival, NaN without; rival: its name."""
+    """One measure over x.
+
+    Attributes:
+        mean, sd: (point,) over patients, NaN where a point was not run.
+        published: the paper's means, NaN where it gives none.
+        baseline: the mean of a simple rival, NaN without.
+        rival: its name.
+    """
 
     name: str
     mean: np.ndarray
@@ -25,7 +31,12 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Series over one setting. x: its values, (point,); log: whether their axis is logarithmic."""
+    """Series over one setting.
+
+    Attributes:
+        x: its values, (point,).
+        log: whether their axis is logarithmic.
+    """
 
     x_name: str
     x: np.ndarray

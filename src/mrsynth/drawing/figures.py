@@ -74,7 +74,12 @@ def learning_png(history: pd.DataFrame, theme: Theme) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """One metric over cases. model, rival: (case,) values in the same order, NaN where missing; name: the rival's."""
+    """One metric over cases.
+
+    Attributes:
+        model, rival: (case,) values in the same order, NaN where missing.
+        name: the rival's.
+    """
 
     title: str
     model: np.ndarray

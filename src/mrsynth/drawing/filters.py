@@ -21,7 +21,13 @@ ROWS = ("filters of the first layer", "maps of the lowest layer", "maps of the l
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """One network. filters: (n, u, v); lowest, last: maps (n, x, y) of an RAS slice; output: (x, y)."""
+    """One network.
+
+    Attributes:
+        filters: (n, u, v).
+        lowest, last: maps (n, x, y) of an RAS slice.
+        output: (x, y).
+    """
 
     label: str
     filters: np.ndarray

@@ -57,8 +57,13 @@ BARS: dict[Kind, Bar] = {
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One picture. data: (x, y) of an RAS slice, None where there is no picture (`words` say why); lesion: (x, y) mask
-    whose edge is drawn; note: words in the upper right corner."""
+    """One picture.
+
+    Attributes:
+        data: (x, y) of an RAS slice, None where there is no picture (`words` say why).
+        lesion: (x, y) mask whose edge is drawn.
+        note: words in the upper right corner.
+    """
 
     kind: Kind
     data: np.ndarray | None
@@ -72,9 +77,11 @@ class Tile:
 class PlateRow:
     """One row: pictures of one case in one grey window.
 
-    region: (x, y) mask that the pictures are centred on and cut around; pixel_mm: edge lengths of a voxel along x and
-    y; side_mm: side of a square around the region's middle, None for the extent that all such rows share; sides: what
-    lies at the left and right edge of the pictures.
+    Attributes:
+        region: (x, y) mask that the pictures are centred on and cut around.
+        pixel_mm: edge lengths of a voxel along x and y.
+        side_mm: side of a square around the region's middle, None for the extent that all such rows share.
+        sides: what lies at the left and right edge of the pictures.
     """
 
     caption: str
@@ -88,7 +95,11 @@ class PlateRow:
 
 @dataclass(frozen=True, eq=False)
 class Plate:
-    """Rows under column titles. note: what stands below, e.g. what the region is."""
+    """Rows under column titles.
+
+    Attributes:
+        note: what stands below, e.g. what the region is.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[PlateRow, ...]

@@ -27,7 +27,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page. folded: hidden until the reader asks for it."""
+    """A table of the page.
+
+    Attributes:
+        folded: hidden until the reader asks for it.
+    """
 
     title: str
     note: str

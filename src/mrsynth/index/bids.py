@@ -38,7 +38,12 @@ _OTHER = re.compile(
 
 @dataclass(frozen=True)
 class BidsName:
-    """entities: those of the name in order (sub, ses, acq, ce …); suffix: what stands last (T1w)."""
+    """What a file is called.
+
+    Attributes:
+        entities: those of the name in order (sub, ses, acq, ce …).
+        suffix: what stands last (T1w).
+    """
 
     entities: Mapping[str, str]
     suffix: str
@@ -117,7 +122,12 @@ def _with(said: str, vote: Vote) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file stands in a data set. base: the data set's folder; derivative: its name, None for raw data."""
+    """Where a file stands in a data set.
+
+    Attributes:
+        base: the data set's folder.
+        derivative: its name, None for raw data.
+    """
 
     base: Path
     derivative: str | None

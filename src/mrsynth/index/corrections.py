@@ -31,10 +31,16 @@ GUESSED = ("found_patient", "found_case", "found_contrast")
 
 @dataclass(frozen=True)
 class Found:
-    """One image seen. path: file, or one volume of a file or folder (`locator`); contrast: that of the image, a mask's
-    name, or IGNORE; reason: why, in words; known: b0_tesla, dose, split and other columns of its case; traits: what a
-    choice between two images of one contrast looks at (`choose`); guess: patient, case and contrast as they were found
-    where the user says otherwise."""
+    """One image seen.
+
+    Attributes:
+        path: file, or one volume of a file or folder (`locator`).
+        contrast: that of the image, a mask's name, or IGNORE.
+        reason: why, in words.
+        known: b0_tesla, dose, split and other columns of its case.
+        traits: what a choice between two images of one contrast looks at (`choose`).
+        guess: patient, case and contrast as they were found where the user says otherwise.
+    """
 
     path: Path
     patient: str
@@ -56,7 +62,12 @@ class Found:
 
 @dataclass(frozen=True)
 class FoundCase:
-    """One examination found on disk. files: contrast or mask name → path; metadata: what is known of it."""
+    """One examination found on disk.
+
+    Attributes:
+        files: contrast or mask name → path.
+        metadata: what is known of it.
+    """
 
     patient: str
     case: str

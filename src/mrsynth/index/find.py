@@ -18,8 +18,13 @@ from mrsynth.io.walk import Ignored
 
 @dataclass(frozen=True)
 class IndexedCohort(Cohort):
-    """A cohort that was found below a folder. ignored: what was left out and why, to be shown to the user; found: every
-    image seen, used or not; told: what was concluded about patients and lesion labels, in words."""
+    """A cohort that was found below a folder.
+
+    Attributes:
+        ignored: what was left out and why, to be shown to the user.
+        found: every image seen, used or not.
+        told: what was concluded about patients and lesion labels, in words.
+    """
 
     ignored: tuple[Ignored, ...] = ()
     found: tuple[Found, ...] = ()

@@ -19,8 +19,13 @@ from mrsynth.io.walk import Ignored, list_files, may_be_dicom, others
 
 @dataclass(frozen=True)
 class Intake:
-    """What lies below a folder. found: every image, used or not; ignored: everything else, with the reason; told: what
-    was concluded about patients, in words."""
+    """What lies below a folder.
+
+    Attributes:
+        found: every image, used or not.
+        ignored: everything else, with the reason.
+        told: what was concluded about patients, in words.
+    """
 
     found: tuple[Found, ...]
     ignored: tuple[Ignored, ...]

@@ -92,8 +92,13 @@ class Word:
 
 @dataclass(frozen=True)
 class NamedImage:
-    """What a file name says. kind, agent: votes; prefix: what stands before the words that name the image; steps: how
-    many of its words tell of processing."""
+    """What a file name says.
+
+    Attributes:
+        kind, agent: votes.
+        prefix: what stands before the words that name the image.
+        steps: how many of its words tell of processing.
+    """
 
     kind: tuple[Vote, ...]
     agent: tuple[Vote, ...]

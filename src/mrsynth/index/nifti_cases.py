@@ -42,8 +42,13 @@ MOST_YEARS = 10.0
 
 @dataclass
 class _Group:
-    """Images of one case. place: the folder of the case; prefix: what stands before the contrast in their names, or the
-    BIDS case; bids: where BIDS names say who it is."""
+    """Images of one case.
+
+    Attributes:
+        place: the folder of the case.
+        prefix: what stands before the contrast in their names, or the BIDS case.
+        bids: where BIDS names say who it is.
+    """
 
     place: Path
     prefix: str

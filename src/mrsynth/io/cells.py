@@ -24,8 +24,13 @@ Lines = list[tuple[int, list[str]]]
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as text. header: the columns' names; rows: line number and cells; remarks: what was unusual in the file
-    and how it was taken, in words."""
+    """A table as text.
+
+    Attributes:
+        header: the columns' names.
+        rows: line number and cells.
+        remarks: what was unusual in the file and how it was taken, in words.
+    """
 
     header: list[str]
     rows: Lines

@@ -23,8 +23,15 @@ _SPLIT_WORDS = {"training": "train", "validation": "val", "valid": "val", "testi
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One row. split: "train", "val", "test"; b0_tesla: field strength; dose: fraction of the full contrast dose of
-    t1ld; files: contrast or mask name → path; metadata: the table's other columns, as text."""
+    """One row.
+
+    Attributes:
+        split: "train", "val", "test".
+        b0_tesla: field strength.
+        dose: fraction of the full contrast dose of t1ld.
+        files: contrast or mask name → path.
+        metadata: the table's other columns, as text.
+    """
 
     patient: str
     case: str
@@ -37,7 +44,11 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The rows of a table. remarks: what was unusual in its file and how it was taken, in words."""
+    """The rows of a table.
+
+    Attributes:
+        remarks: what was unusual in its file and how it was taken, in words.
+    """
 
     rows: tuple[CaseRow, ...]
     remarks: tuple[str, ...] = ()

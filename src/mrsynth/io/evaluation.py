@@ -117,7 +117,11 @@ class PairedTest(Part):
 
 
 class Published(Part):
-    """The paper's numbers for the translation. values: metric → mean, and its spread where the paper gives one."""
+    """The paper's numbers for the translation.
+
+    Attributes:
+        values: metric → mean, and its spread where the paper gives one.
+    """
 
     source: str
     n: int | None
@@ -125,7 +129,12 @@ class Published(Part):
 
 
 class Response(Part):
-    """How the predictions answer to the dose. in_words: in how many lesions it falls; trained: the training's doses."""
+    """How the predictions answer to the dose.
+
+    Attributes:
+        in_words: in how many lesions it falls.
+        trained: the training's doses.
+    """
 
     in_words: str
     trained: list[float]

@@ -47,9 +47,16 @@ class _Repairs(logging.Handler):
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """What a header says of its voxels. shape: three axes; volumes: how many of these follow one another; offset: bytes
-    from the file's start to the voxels; slope, inter: value = slope · voxel + inter, slope None where values are stored
-    as they are; affine: 4×4, mm; repairs: what was wrong in the header and how it was taken, in nibabel's words."""
+    """What a header says of its voxels.
+
+    Attributes:
+        shape: three axes.
+        volumes: how many of these follow one another.
+        offset: bytes from the file's start to the voxels.
+        slope, inter: value = slope · voxel + inter, slope None where values are stored as they are.
+        affine: 4×4, mm.
+        repairs: what was wrong in the header and how it was taken, in nibabel's words.
+    """
 
     header: Any
     shape: tuple[int, int, int]

@@ -49,7 +49,11 @@ class Dosage(Part):
 
 
 class Origin(Part):
-    """What an input of a model was. run, weights_sha256, inputs: of the model that imputed it."""
+    """What an input of a model was.
+
+    Attributes:
+        run, weights_sha256, inputs: of the model that imputed it.
+    """
 
     source: Literal["scan", "synthetic image", "imputed", "zeros", "flagged as missing"]
     run: str | None = None
@@ -106,7 +110,11 @@ class Prediction(Part):
 
 
 class MissingWay(Part):
-    """What was done where an input was missing. imputers: contrast → SHA-256 of the weights of the model for it."""
+    """What was done where an input was missing.
+
+    Attributes:
+        imputers: contrast → SHA-256 of the weights of the model for it.
+    """
 
     policy: str
     without: list[str]
@@ -122,7 +130,11 @@ class InferenceWay(Part):
 
 
 class Seen(Part):
-    """On whom a model was trained. scans: SHA-256 of their files."""
+    """On whom a model was trained.
+
+    Attributes:
+        scans: SHA-256 of their files.
+    """
 
     patients: list[str]
     scans: list[Sha256] = Field(default_factory=list)
@@ -169,7 +181,12 @@ class Provenance(Record):
 
 
 class Sidecar(Provenance):
-    """The JSON file beside an image that was made of single files. image: its name; files: contrast → file read."""
+    """The JSON file beside an image that was made of single files.
+
+    Attributes:
+        image: its name.
+        files: contrast → file read.
+    """
 
     RECORD: ClassVar[str] = "synthetic image"
 
@@ -179,7 +196,12 @@ class Sidecar(Provenance):
 
 
 class PredictionsRecord(Provenance):
-    """predictions.json. cases: case → what was made of it; failed: case → why it could not be made."""
+    """predictions.json.
+
+    Attributes:
+        cases: case → what was made of it.
+        failed: case → why it could not be made.
+    """
 
     RECORD: ClassVar[str] = "predictions"
 

@@ -9,12 +9,10 @@ A case folder appears whole or not at all, so that an interrupted preparation go
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,11 @@ import numpy as np
 
 import mrsynth
 from mrsynth.core.errors import CohortError, OutputError
-from mrsynth.core.files import remove_left, safe_name, write_text
+from mrsynth.core.files import remove_left, safe_name
 from mrsynth.core.image import Case, Image, edges_mm
 from mrsynth.core.ownership import holds_only, is_named, remove_own, require_no_link, require_ours
 from mrsynth.io.chunks import SUFFIX, fill_box
-from mrsynth.io.cohort import SPLITS, CaseRow
+from mrsynth.io.cohort import CaseRow
 from mrsynth.io.prepared_case import (
     RECORD,
     load_array,
@@ -36,6 +34,7 @@ from mrsynth.io.prepared_case import (
     require_intact_case,
     save_case,
 )
+from mrsynth.io.prepared_index import IndexRow, read_index, write_index
 from mrsynth.io.prepared_inputs import Inputs, changed_inputs, describe_inputs
 from mrsynth.io.prepared_records import CaseRecord, PreparedRecord
 
@@ -45,18 +44,6 @@ FORMAT = 2
 PREPARED = "prepared.json"
 CASE_FILES = (f"*{SUFFIX}", RECORD)
 """What lies in a case's folder."""
-
-
-@dataclass(frozen=True)
-class IndexRow:
-    """One line of index.csv. slices: axial slices of its arrays; folder: below cases/."""
-
-    patient: str
-    case: str
-    split: str
-    fingerprint: str
-    slices: int
-    folder: str
 
 
 class PreparedCohort:
@@ -94,7 +81,7 @@ class PreparedCohort:
             raise CohortError(
                 f"{folder}: the preparation was not finished.", do="run mrsynth prepare again; finished cases are kept"
             )
-        return cls(folder, record, _read_index(folder))
+        return cls(folder, record, read_index(folder))
 
     @classmethod
     def create(
@@ -319,11 +306,7 @@ class PreparedCohort:
         for place in require_no_link(self.folder / "cases").glob("*"):
             if place.name not in used and (place / RECORD).is_file():
                 remove_own(place, *CASE_FILES)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow([field.name for field in fields(IndexRow)])
-        table.writerows(astuple(row) for row in self.rows.values())
-        write_text(self.folder / "index.csv", text.getvalue())
+        write_index(self.folder, self.rows.values())
         self.fingerprint = _fingerprint(self.steps, self.rows.values())
         self.failed = list(failed)
         self._record(self.fingerprint).write(self.folder / PREPARED)
@@ -373,27 +356,3 @@ def _read_record(folder: Path) -> PreparedRecord | None:
     """Return prepared.json, None where there is none; raises CohortError if it is damaged or of another layout."""
     path = folder / PREPARED
     return PreparedRecord.read(path) if path.is_file() else None
-
-
-def _read_index(folder: Path) -> list[IndexRow]:
-    """Return the lines of index.csv; raises CohortError if it is damaged or a case's folder is missing."""
-    path = folder / "index.csv"
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            _, *lines = csv.reader(file, strict=True)
-        rows = [
-            IndexRow(patient, case, split, fingerprint, int(slices), folder)
-            for patient, case, split, fingerprint, slices, folder in lines
-        ]
-        for row in rows:
-            safe_name(row.folder)  # no way out of the cohort's folder
-    except (OSError, ValueError, KeyError, TypeError, csv.Error, OutputError) as error:
-        raise CohortError(f"{path}: is damaged.", found=str(error), do="run mrsynth prepare again") from error
-    for row in rows:
-        if row.split not in SPLITS or not (folder / "cases" / row.folder / RECORD).is_file():
-            raise CohortError(
-                f"{folder}: case {row.case} is not usable.",
-                found=f"split {row.split!r}" if row.split not in SPLITS else f"no cases/{row.folder}/{RECORD}",
-                do="run mrsynth prepare again",
-            )
-    return rows

@@ -27,7 +27,12 @@ AGAIN = "run mrsynth prepare again"
 
 
 class InputFile(Part):
-    """A file that a case was made from, as it was then. path: with its selection; mtime_ns: when it last changed."""
+    """A file that a case was made from, as it was then.
+
+    Attributes:
+        path: with its selection.
+        mtime_ns: when it last changed.
+    """
 
     path: Annotated[str, Field(max_length=1 << 15)]
     size: Annotated[int, Field(ge=0, lt=1 << 60)]
@@ -36,7 +41,11 @@ class InputFile(Part):
 
 
 class NativeGrid(Part):
-    """How an image lies in its file (`core.image.Native`). header: the file's own, in base64, without the patient."""
+    """How an image lies in its file (`core.image.Native`).
+
+    Attributes:
+        header: the file's own, in base64, without the patient.
+    """
 
     shape: Shape
     affine: Affine
@@ -45,7 +54,11 @@ class NativeGrid(Part):
 
 
 class Geometry(Part):
-    """An image or mask on the prepared grid. sha256: of the array's file, None in cases of earlier versions."""
+    """An image or mask on the prepared grid.
+
+    Attributes:
+        sha256: of the array's file, None in cases of earlier versions.
+    """
 
     shape: Shape
     affine: Affine

@@ -278,9 +278,12 @@ class Training(Part):
 
 
 class RunRecord(Record):
-    """run.json. training: None until the training has ended.
+    """run.json.
 
     On disk all of it stands side by side, for people and scripts that look for a seed or the number of epochs.
+
+    Attributes:
+        training: None until the training has ended.
     """
 
     RECORD: ClassVar[str] = "run"

@@ -20,12 +20,14 @@ from mrsynth.losses.term import FeatureSource, LossTerm
 class EnhancementMAE(LossTerm):
     """Mean absolute error on M = [target − native > δ].
 
-    delta: δ, a fraction of the range [0, 1]. channel: which input is the native T1; null for that of this
-    name, the first where nobody names them. mean: over "image" (all voxels, as
-    the paper's equation, whose norm is the one of its MAE: a voxel of M counts 1 + λ3/λ1 times) or "mask" (the voxels
-    of M: a small tumour weighs as much as a large one). An empty mask gives 0 with gradient 0.
-    Of the authors' public code, off by default: max_difference leaves out voxels whose difference is larger,
-    max_pixels slices (x, y) whose mask has more pixels.
+    Attributes:
+        delta: δ, a fraction of the range [0, 1].
+        channel: which input is the native T1; null for that of this name, the first where nobody names them.
+        mean: over "image" (all voxels, as the paper's equation, whose norm is the one of its MAE: a voxel of M counts 1
+            + λ3/λ1 times) or "mask" (the voxels of M: a small tumour weighs as much as a large one). An empty mask
+            gives 0 with gradient 0.
+        max_difference: voxels whose difference is larger are left out, as in the authors' public code; off by default.
+        max_pixels: slices (x, y) whose mask has more pixels are left out, as in their code; off by default.
     """
 
     delta: float = Field(default=0.1, gt=0, lt=1)

@@ -77,8 +77,10 @@ def _weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
 class Likelihood(LossTerm):
     """A negative log-likelihood as a term of a recipe; the network returns two channels: image, log scale.
 
-    within: the voxels that count: "image", all of them, or "head", those where an input or the target is not the
-    background's 0. lowest: log scales below count as this.
+    Attributes:
+        within: the voxels that count: "image", all of them, or "head", those where an input or the target is not the
+            background's 0.
+        lowest: log scales below count as this.
     """
 
     TAKES_SCALE: ClassVar[bool] = True

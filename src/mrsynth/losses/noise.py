@@ -28,9 +28,11 @@ class PatchWasserstein(LossTerm):
     Within a patch the place of a value is free: a patch whose noise has the right strength costs little, a smooth one
     costs its missing deviation.
 
-    patch: edge in voxels. solver: exact (sorted values), gaussian ((Δμ)² + (Δσ)²).
-    reduction: "sum" adds the patches of a sample and averages over the batch, as the paper writes it; "mean" averages
-    over all patches of a scale. Scales are added in both.
+    Attributes:
+        patch: edge in voxels.
+        solver: exact (sorted values), gaussian ((Δμ)² + (Δσ)²).
+        reduction: "sum" adds the patches of a sample and averages over the batch, as the paper writes it; "mean"
+            averages over all patches of a scale. Scales are added in both.
     """
 
     patch: int = Field(default=4, ge=1)

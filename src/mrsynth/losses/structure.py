@@ -22,10 +22,12 @@ SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 class SliceSSIM(LossTerm):
     """Mean over slices of 1 − SSIM(prediction, target), each slice of the plane (x, y) for itself.
 
-    window: "gaussian" (standard deviation `sigma` voxels: 11 taps for 1.5) or "uniform" (a box of edge `size`). A
-    slice's SSIM is the mean of the map without a border of one window radius: the very number that scikit-image
-    returns. multiscale: MS-SSIM over five scales instead, as the authors' public code has it.
-    data_range: of the images, in their own units.
+    Attributes:
+        window: "gaussian" (standard deviation `sigma` voxels: 11 taps for 1.5) or "uniform" (a box of edge `size`). A
+            slice's SSIM is the mean of the map without a border of one window radius: the very number that scikit-image
+            returns.
+        multiscale: MS-SSIM over five scales instead, as the authors' public code has it.
+        data_range: of the images, in their own units.
     """
 
     window: Window = "gaussian"

@@ -17,9 +17,11 @@ from mrsynth.losses.pixel import Loss
 class FeatureTraining(Settings):
     """How the network `small` is trained on the cohort (train/feature_task.py says what it learns).
 
-    crop: edge of the square that a slice is cut to, pixels. gain: brightness is multiplied by a factor between these,
-    so that it does not tell the contrast and the network learns to look past it; [1, 1] leaves it. seed: of first
-    weights, crops and changes.
+    Attributes:
+        crop: edge of the square that a slice is cut to, pixels.
+        gain: brightness is multiplied by a factor between these, so that it does not tell the contrast and the network
+            learns to look past it; [1, 1] leaves it.
+        seed: of first weights, crops and changes.
     """
 
     steps: int = Field(default=600, ge=1)
@@ -34,11 +36,13 @@ class FeatureTraining(Settings):
 class FeatureSettings(Settings):
     """Which feature network, up to which layer, and where its weights come from.
 
-    network: vgg16 or vgg19 as ImageNet trained them, or `small`, the same kind of network in miniature. layer: conv3_3,
-    relu3_3, pool3 … weights: "cache" (PyTorch's own), "download" (into it, where they are not there), the path of a
-    file, or "trained": on this cohort before the run, by `training`, and kept in the run. unit: the maps are divided by
-    their mean absolute value on the cohort's training slices, so that a loss that sums them does not grow with the
-    network's own scale (Oxford's VGG-16 has a mean of about 180 at relu3_3).
+    Attributes:
+        network: vgg16 or vgg19 as ImageNet trained them, or `small`, the same kind of network in miniature.
+        layer: conv3_3, relu3_3, pool3 …
+        weights: "cache" (PyTorch's own), "download" (into it, where they are not there), the path of a file, or
+            "trained": on this cohort before the run, by `training`, and kept in the run.
+        unit: the maps are divided by their mean absolute value on the cohort's training slices, so that a loss that
+            sums them does not grow with the network's own scale (Oxford's VGG-16 has a mean of about 180 at relu3_3).
     """
 
     network: Literal["vgg16", "vgg19", "small"]

@@ -22,8 +22,11 @@ from mrsynth.metrics.regions import bounding_box
 class Preset:
     """A published or own convention: data, and the function that measures by it.
 
-    note: what it does, its source, and where the source is silent. fits: "none", "linear". data_range: the range that
-    the convention declares; None leaves it to the caller. clip: both images are clipped to it first (image units).
+    Attributes:
+        note: what it does, its source, and where the source is silent.
+        fits: "none", "linear".
+        data_range: the range that the convention declares; None leaves it to the caller.
+        clip: both images are clipped to it first (image units).
     """
 
     name: str

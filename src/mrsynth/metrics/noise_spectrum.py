@@ -13,8 +13,13 @@ from mrsynth.metrics.regions import bounding_box
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """A spectrum over all directions. frequency_per_mm: (bin,) cycles per mm, ascending; power: (bin,) mean power, in
-    the image's units² · mm³; white noise of standard deviation σ has σ² times a voxel's volume everywhere."""
+    """A spectrum over all directions.
+
+    Attributes:
+        frequency_per_mm: (bin,) cycles per mm, ascending.
+        power: (bin,) mean power, in the image's units² · mm³; white noise of standard deviation σ has σ² times a
+            voxel's volume everywhere.
+    """
 
     frequency_per_mm: np.ndarray
     power: np.ndarray

@@ -15,8 +15,10 @@ from mrsynth.core.errors import InputError
 class PairInfo:
     """What a pair is.
 
-    predictor: model, identity or training_mean. min_brain_fraction: in presets that go slice by slice, a slice counts
-    where more than this fraction of its area is brain (0: any brain at all).
+    Attributes:
+        predictor: model, identity or training_mean.
+        min_brain_fraction: in presets that go slice by slice, a slice counts where more than this fraction of its area
+            is brain (0: any brain at all).
     """
 
     case: str = ""
@@ -29,9 +31,9 @@ class PairInfo:
 class Pair:
     """Two volumes (x, y, z) of one float type on one grid, finite, the truth not constant.
 
-    regions: boolean, of the same shape.
-
-    native: the image before contrast, on the same scale, where contrast is to be measured.
+    Attributes:
+        regions: boolean, of the same shape.
+        native: the image before contrast, on the same scale, where contrast is to be measured.
     """
 
     prediction: np.ndarray

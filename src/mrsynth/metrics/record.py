@@ -17,11 +17,15 @@ from mrsynth.core.files import atomic_file
 class MetricRecord:
     """One value of one metric of one case.
 
-    value: None where it is missing (then `reason` says why); infinite for the PSNR of a perfect match.
-    data_range: in the images' units. dimension: 2 (slice by slice) or 3. aggregation: what was averaged over what.
-    clip: "none" or "low..high" applied to both images. predictor: model, identity or training_mean.
-    fit: "linear" where the prediction was first fitted to the truth inside the region, otherwise "none".
-    n: voxels, or slices where dimension is 2.
+    Attributes:
+        value: None where it is missing (then `reason` says why); infinite for the PSNR of a perfect match.
+        data_range: in the images' units.
+        dimension: 2 (slice by slice) or 3.
+        aggregation: what was averaged over what.
+        clip: "none" or "low..high" applied to both images.
+        predictor: model, identity or training_mean.
+        fit: "linear" where the prediction was first fitted to the truth inside the region, otherwise "none".
+        n: voxels, or slices where dimension is 2.
     """
 
     metric: str

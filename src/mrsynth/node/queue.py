@@ -21,7 +21,12 @@ Put = Literal["new", "same", "other"]
 
 
 class Result(Part):
-    """A synthetic series. folder: below the study's own; sent: the peers that have all of it."""
+    """A synthetic series.
+
+    Attributes:
+        folder: below the study's own.
+        sent: the peers that have all of it.
+    """
 
     model: str = Field(max_length=200)
     target: str = Field(max_length=40)

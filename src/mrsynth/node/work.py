@@ -43,7 +43,11 @@ def _unnamed(images: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a study. found: contrast → the series' number or UID."""
+    """What became of a study.
+
+    Attributes:
+        found: contrast → the series' number or UID.
+    """
 
     found: Mapping[str, str]
     results: tuple[Result, ...]

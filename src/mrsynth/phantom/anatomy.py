@@ -59,10 +59,14 @@ CHOROID: list[tuple[float, list[Point]]] = [
 class Anatomy:
     """The template's maps.
 
-    fine: (7, x, y, z) on FINE; coarse: (9, x, y, z) on COARSE; widening: (3, x, y, z) and inside: (x, y, z) on LATTICE;
-    deep_white_mm: positions (n, 3) inside white matter where tumours may start; periventricular: (n, 6) positions
-    near the ventricles and the unit direction away from them; junction_mm: (n, 3) at the border of white matter and
-    cortex.
+    Attributes:
+        fine: (7, x, y, z) on FINE.
+        coarse: (9, x, y, z) on COARSE.
+        widening: (3, x, y, z) on LATTICE.
+        inside: (x, y, z) on LATTICE.
+        deep_white_mm: positions (n, 3) inside white matter where tumours may start.
+        periventricular: (n, 6) positions near the ventricles and the unit direction away from them.
+        junction_mm: (n, 3) at the border of white matter and cortex.
     """
 
     fine: Tensor

@@ -47,8 +47,11 @@ SULCI_MM = 6.0
 class Composition:
     """What a person's voxels are made of. Only the n voxels in or near the tissue are held; the rest is background.
 
-    index: (n,) position of each in the flattened grid, rising; points_mm: (n, 3) where they lie in the template;
-    fractions: (tissues, n) in 0 to 1, sum 1, rows as in `tissue_names`; brain: (n,) bool, all inside the dura.
+    Attributes:
+        index: (n,) position of each in the flattened grid, rising.
+        points_mm: (n, 3) where they lie in the template.
+        fractions: (tissues, n) in 0 to 1, sum 1, rows as in `tissue_names`.
+        brain: (n,) bool, all inside the dura.
     """
 
     grid: Grid

@@ -36,11 +36,15 @@ STRIPPED: tuple[Profile, ...] = ("brats", "dose", "tumour")
 class SubjectSettings(Settings):
     """What to simulate.
 
-    profile: which contrasts (see PROFILES); spacing_mm: 1 is the full resolution, 2 is quick; lesion: a kind of
-    `KINDS` or "random"; site: a site's name, "random", or "drawn" for a scanner of the patient's own; doses: of t1ld,
-    as fractions of the full dose; stripped: only the brain on BraTS's grid (by default in the profiles STRIPPED) or the
-    whole head; registered: False leaves the patient's movement between contrasts in; variation: how far the shape
-    departs from the template (0 none, 1 a population).
+    Attributes:
+        profile: which contrasts (see PROFILES).
+        spacing_mm: 1 is the full resolution, 2 is quick.
+        lesion: a kind of `KINDS` or "random".
+        site: a site's name, "random", or "drawn" for a scanner of the patient's own.
+        doses: of t1ld, as fractions of the full dose.
+        stripped: only the brain on BraTS's grid (by default in the profiles STRIPPED) or the whole head.
+        registered: False leaves the patient's movement between contrasts in.
+        variation: how far the shape departs from the template (0 none, 1 a population).
     """
 
     profile: Profile = "brats"

@@ -42,10 +42,16 @@ BRAIN_BOX = (slice(40, 200), slice(16, 224), slice(0, 155))
 class Truth:
     """What a case was made of, on the grid of its images.
 
-    tissues: names of the fractions' rows; fractions: (tissues, x, y, z), sum 1; clean: scan → the ideal image (no
-    field, noise, slices or movement; same scale); field: scan → multiplicative coil field; movement: scan → 4×4 matrix
-    in mm that carried the head before that scan; adc_mm2_s: the true map; table: the person's own parameters. A scan
-    bears its contrast's name, at a low dose also the dose: t1ld_0.1.
+    A scan bears its contrast's name, at a low dose also the dose: t1ld_0.1.
+
+    Attributes:
+        tissues: names of the fractions' rows.
+        fractions: (tissues, x, y, z), sum 1.
+        clean: scan → the ideal image (no field, noise, slices or movement; same scale).
+        field: scan → multiplicative coil field.
+        movement: scan → 4×4 matrix in mm that carried the head before that scan.
+        adc_mm2_s: the true map.
+        table: the person's own parameters.
     """
 
     tissues: tuple[str, ...]

@@ -34,7 +34,12 @@ MEAN_SCALE = 0.94
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A person's map. affine: 4×4, person → template; forward, inverse: displacements (3, x, y, z) on LATTICE (mm)."""
+    """A person's map.
+
+    Attributes:
+        affine: 4×4, person → template.
+        forward, inverse: displacements (3, x, y, z) on LATTICE (mm).
+    """
 
     affine: np.ndarray
     forward: Tensor

@@ -17,7 +17,13 @@ from torch.nn.functional import grid_sample, pad
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular grid. shape: voxels along x, y, z; origin_mm: centre of the first voxel; spacing_mm: edge length."""
+    """A regular grid.
+
+    Attributes:
+        shape: voxels along x, y, z.
+        origin_mm: centre of the first voxel.
+        spacing_mm: edge length.
+    """
 
     shape: tuple[int, int, int]
     origin_mm: tuple[float, float, float]

@@ -34,7 +34,9 @@ LOWEST_TESLA = 1.0
 class TissueTable:
     """Parameters of all tissues at one field. Each array has the shape (tissues,), in the order of `names`.
 
-    pd: relative to cerebrospinal fluid; c_full_mmol_l: gadolinium concentration after the full dose.
+    Attributes:
+        pd: relative to cerebrospinal fluid.
+        c_full_mmol_l: gadolinium concentration after the full dose.
     """
 
     names: tuple[str, ...]

@@ -18,8 +18,12 @@ class TaskSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    """How predictions are judged. presets: the metric presets that `mrsynth evaluate` and `mrsynth reproduce` use.
-    data_range: of PSNR and SSIM, in the images' units; null: the width of the recipe's range."""
+    """How predictions are judged.
+
+    Attributes:
+        presets: the metric presets that `mrsynth evaluate` and `mrsynth reproduce` use.
+        data_range: of PSNR and SSIM, in the images' units; null: the width of the recipe's range.
+    """
 
     presets: list[str] = Field(min_length=1)
     data_range: float | None = Field(default=None, gt=0)

@@ -21,8 +21,11 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class PatchSettings(Settings):
     """Which boxes are drawn.
 
-    size: voxels along x, y, z, null for the whole extent: [null, null, 3] is a slab of three whole slices, [64, 64, 64]
-    a cube. per_epoch: boxes an epoch. within: the mask in which a box has its centre; null for anywhere.
+    Attributes:
+        size: voxels along x, y, z, null for the whole extent: [null, null, 3] is a slab of three whole slices, [64, 64,
+            64] a cube.
+        per_epoch: boxes an epoch.
+        within: the mask in which a box has its centre; null for anywhere.
     """
 
     size: tuple[int | None, int | None, int | None]
@@ -34,11 +37,13 @@ class AugmentSettings(Settings):
     """How far samples are changed in training, each by a draw of its own (train/augment.py); 0 (1 of resolution) leaves
     them as they are.
 
-    gain, gamma: factor and exponent of a contrast's values, from exp(−g) to exp(g). bias: coefficients of the logarithm
-    of a smooth field. noise: largest standard deviation, as a fraction of the recipe's range. resolution: up to how
-    many voxels become one along each axis. rotate_deg, zoom: of inputs and target alike, up to this angle and from
-    exp(−z) to exp(z). together: contrasts on one scale, which share gain, gamma and bias; a target among them has them
-    too.
+    Attributes:
+        gain, gamma: factor and exponent of a contrast's values, from exp(−g) to exp(g).
+        bias: coefficients of the logarithm of a smooth field.
+        noise: largest standard deviation, as a fraction of the recipe's range.
+        resolution: up to how many voxels become one along each axis.
+        rotate_deg, zoom: of inputs and target alike, up to this angle and from exp(−z) to exp(z).
+        together: contrasts on one scale, which share gain, gamma and bias; a target among them has them too.
     """
 
     gain: float = Field(default=0, ge=0, le=2)
@@ -54,12 +59,17 @@ class AugmentSettings(Settings):
 class SampleSettings(Settings):
     """What a network is trained on: slices, or boxes where patch says which.
 
-    min_brain_fraction: slices whose brain covers at least this share of the slice are trained (patch null) and
-    evaluated on. planes: the axes along which slices are taken. neighbours: slices on each side that the network sees
-    too, as further channels: all slices of the first input in order, then of the second; the target is the middle one.
-    rotate90: slices are trained in all four orientations (by 0, 90, 180, 270°), so that there are four times as many.
-    augment: what else is changed in training, null for nothing.
-    (Keys with a default came later: runs that are older lack them.)
+    Keys with a default came later: runs that are older lack them.
+
+    Attributes:
+        min_brain_fraction: slices whose brain covers at least this share of the slice are trained (patch null) and
+            evaluated on.
+        planes: the axes along which slices are taken.
+        neighbours: slices on each side that the network sees too, as further channels: all slices of the first input in
+            order, then of the second; the target is the middle one.
+        rotate90: slices are trained in all four orientations (by 0, 90, 180, 270°), so that there are four times as
+            many.
+        augment: what else is changed in training, null for nothing.
     """
 
     min_brain_fraction: float = Field(ge=0, le=1)
@@ -73,8 +83,9 @@ class SampleSettings(Settings):
 class NetSettings(Settings):
     """A network by name and its constructor's arguments.
 
-    weights: weights that others trained, for the part of the network that takes them (DRUNet's encoder): "cache" for
-    torchvision's file in PyTorch's cache, or a path; null for drawn ones.
+    Attributes:
+        weights: weights that others trained, for the part of the network that takes them (DRUNet's encoder): "cache"
+            for torchvision's file in PyTorch's cache, or a path; null for drawn ones.
     """
 
     name: str
@@ -85,7 +96,8 @@ class NetSettings(Settings):
 class StageSettings(Settings):
     """A later part of the training: from an epoch on (the first is 0), another learning rate and other losses.
 
-    loss: merged by name over the recipe's, so that a loss keeps the settings that are not named here.
+    Attributes:
+        loss: merged by name over the recipe's, so that a loss keeps the settings that are not named here.
     """
 
     from_epoch: int = Field(ge=1)
@@ -96,8 +108,10 @@ class StageSettings(Settings):
 class ScheduleSettings(Settings):
     """How the learning rate goes over the steps of a training.
 
-    warmup_steps: it rises evenly to its value over the first ones. shape: then it stays ("constant"), or falls with a
-    cosine to `final` of its value at the end of each stage (Loshchilov & Hutter 2017, equation 5, without restarts).
+    Attributes:
+        warmup_steps: it rises evenly to its value over the first ones.
+        shape: then it stays ("constant"), or falls with a cosine to `final` of its value at the end of each stage
+            (Loshchilov & Hutter 2017, equation 5, without restarts).
     """
 
     shape: Literal["constant", "cosine"] = "constant"
@@ -108,15 +122,23 @@ class ScheduleSettings(Settings):
 class TrainSettings(Settings):
     """How a network is trained.
 
-    epochs: at most. batch_size: samples an optimiser step and device. learning_rate, betas: Adam's. patience: epochs
-    without a better validation loss before training stops (in the last stage). samples_per_epoch: this many slices,
-    drawn anew each epoch; null takes all (boxes: samples.patch.per_epoch). stages: name → stage in order of time, null
-    leaves it out. in_memory_gb: samples are kept in memory up to this size, beyond it they are read from disk.
-    accelerator, devices, nodes, strategy: as Lightning names them; precision too, or auto: bfloat16 where the processor
-    or GPU computes in it, else float32. channels_last: memory layout, faster on most devices. schedule: of the learning
-    rate, null for a constant one. average: decay a step of a moving average of the weights, which is validated and
-    saved in their place; null for none. log: where its numbers go; csv is always written. validation: whether
-    validation cases choose the epoch; otherwise they train too, for all epochs, and the last weights are kept.
+    Attributes:
+        epochs: at most.
+        batch_size: samples an optimiser step and device.
+        learning_rate, betas: Adam's.
+        patience: epochs without a better validation loss before training stops (in the last stage).
+        samples_per_epoch: this many slices, drawn anew each epoch; null takes all (boxes: samples.patch.per_epoch).
+        stages: name → stage in order of time, null leaves it out.
+        in_memory_gb: samples are kept in memory up to this size, beyond it they are read from disk.
+        accelerator, devices, nodes, strategy: as Lightning names them; precision too, or auto: bfloat16 where the
+            processor or GPU computes in it, else float32.
+        channels_last: memory layout, faster on most devices.
+        schedule: of the learning rate, null for a constant one.
+        average: decay a step of a moving average of the weights, which is validated and saved in their place; null for
+            none.
+        log: where its numbers go; csv is always written.
+        validation: whether validation cases choose the epoch; otherwise they train too, for all epochs, and the last
+            weights are kept.
     """
 
     epochs: int = Field(ge=1, le=10**7)

@@ -30,8 +30,13 @@ RESPONSE_COLUMNS = ("label", "patient", "region", "dose", "enhancement")
 
 @dataclass(frozen=True, eq=False)
 class DoseResponse:
-    """How the predictions answer to the dose. frame: label, patient, region, dose, enhancement; in_words: in how many
-    lesions it falls; trained: the doses of the training cases."""
+    """How the predictions answer to the dose.
+
+    Attributes:
+        frame: label, patient, region, dose, enhancement.
+        in_words: in how many lesions it falls.
+        trained: the doses of the training cases.
+    """
 
     frame: pd.DataFrame
     in_words: str
@@ -41,8 +46,12 @@ class DoseResponse:
 @dataclass(frozen=True, eq=False)
 class RunFolder:
     """Everything a report shows. Text columns of the tables are str, numbers float (missing: NaN); a part that the
-    folder does not have is None or empty and named in `missing`, a sentence each. scenes: the folder of the viewer;
-    pictures: that of the panels."""
+    folder does not have is None or empty and named in `missing`, a sentence each.
+
+    Attributes:
+        scenes: the folder of the viewer.
+        pictures: the folder of the panels.
+    """
 
     path: Path
     scenes: Path

@@ -24,8 +24,12 @@ NOTE = (
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One slice of one case. arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` where there is one);
-    meta: the case's entry in panels.json (window, axis, slice_index, pixel_mm, contrasts, note)."""
+    """One slice of one case.
+
+    Attributes:
+        arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` where there is one).
+        meta: the case's entry in panels.json (window, axis, slice_index, pixel_mm, contrasts, note).
+    """
 
     case: str
     arrays: Mapping[str, np.ndarray]

@@ -30,7 +30,13 @@ class Headline:
 
 @dataclass(frozen=True)
 class Verdict:
-    """tone: good, mixed, bad or unknown; title: the answer; text: the numbers behind it, a sentence each."""
+    """Whether the model beats its simple rivals.
+
+    Attributes:
+        tone: good, mixed, bad or unknown.
+        title: the answer.
+        text: the numbers behind it, a sentence each.
+    """
 
     tone: str
     title: str
@@ -156,7 +162,11 @@ def find_all(table: pd.DataFrame | None, **keys: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The model's mean beside that of its best simple rival. ahead: whether it is better, None where nobody can say."""
+    """The model's mean beside that of its best simple rival.
+
+    Attributes:
+        ahead: whether it is better, None where nobody can say.
+    """
 
     model: float
     rival: str

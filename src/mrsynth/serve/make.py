@@ -33,8 +33,13 @@ CASE = "image"
 
 @dataclass(frozen=True)
 class Asked:
-    """What a visitor asks for. run: the model; contrasts: number of an image → what it is; dose, b0_tesla: of a model
-    with doses."""
+    """What a visitor asks for.
+
+    Attributes:
+        run: the model.
+        contrasts: number of an image → what it is.
+        dose, b0_tesla: of a model with doses.
+    """
 
     run: Path
     contrasts: Mapping[int, str]

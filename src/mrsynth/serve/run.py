@@ -18,8 +18,12 @@ from mrsynth.serve.visits import Visits
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is. names: further names under which browsers may reach it; token: that they must know (None: one
-    is drawn where the page is not on loopback alone)."""
+    """Where the page is.
+
+    Attributes:
+        names: further names under which browsers may reach it.
+        token: that they must know (None: one is drawn where the page is not on loopback alone).
+    """
 
     host: str = "127.0.0.1"
     port: int = 8765

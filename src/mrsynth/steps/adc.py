@@ -26,10 +26,15 @@ HIGHEST_MEDIAN = 1e4
 
 
 class ADCSettings(Settings):
-    """method: loglinear (weighted, closed form) or nonlinear (least squares on the signal itself, for low signal).
-    max_adc_mm2_s: above what can diffuse freely in the body; results are clamped to 0 … this. min_snr: voxels whose
-    signal at the lowest b is less than so many standard deviations of the noise hold air and get 0. keep: whether the
-    diffusion-weighted images stay in the case."""
+    """Settings of the step `adc`.
+
+    Attributes:
+        method: loglinear (weighted, closed form) or nonlinear (least squares on the signal itself, for low signal).
+        max_adc_mm2_s: above what can diffuse freely in the body; results are clamped to 0 … this.
+        min_snr: voxels whose signal at the lowest b is less than so many standard deviations of the noise hold air and
+            get 0.
+        keep: whether the diffusion-weighted images stay in the case.
+    """
 
     method: Literal["loglinear", "nonlinear"]
     max_adc_mm2_s: float = Field(gt=0)

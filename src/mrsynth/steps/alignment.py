@@ -31,9 +31,15 @@ MIRROR_GAIN = 1.02
 
 @dataclass(frozen=True)
 class Misalignment:
-    """shift_mm: where the moving image lies relative to the fixed one, along the fixed one's axes x, y, z (at most 8 mm
-    are looked for); mirrored: whether its mirror image fits better; information, mirrored_information: mutual
-    information in nats at the best shift of the image and of its mirror image."""
+    """Settings of the step `misalignment`.
+
+    Attributes:
+        shift_mm: where the moving image lies relative to the fixed one, along the fixed one's axes x, y, z (at most 8
+            mm are looked for).
+        mirrored: whether its mirror image fits better.
+        information, mirrored_information: mutual information in nats at the best shift of the image and of its mirror
+            image.
+    """
 
     shift_mm: tuple[float, float, float]
     mirrored: bool

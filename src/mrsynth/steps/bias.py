@@ -20,10 +20,15 @@ FEWEST_VOXELS = 100
 
 
 class N4Settings(OnContrasts):
-    """shrink_mm: the field is estimated on every n-th voxel, about this far apart (axes that are coarser are left).
-    spline_mm: distance of the spline's knots at the first level, halved at each further one; iterations: at most so
-    many a level. mask: where intensities are looked at: `brain` the case's mask, `otsu` the foreground by Otsu's
-    threshold, `whole` all positive voxels; `auto` brain where there is a mask, else otsu."""
+    """Settings of the step `n4`.
+
+    Attributes:
+        shrink_mm: the field is estimated on every n-th voxel, about this far apart (axes that are coarser are left).
+        spline_mm: distance of the spline's knots at the first level, halved at each further one.
+        iterations: at most so many a level.
+        mask: where intensities are looked at: `brain` the case's mask, `otsu` the foreground by Otsu's threshold,
+            `whole` all positive voxels; `auto` brain where there is a mask, else otsu.
+    """
 
     shrink_mm: float = Field(gt=0)
     spline_mm: float = Field(gt=0)

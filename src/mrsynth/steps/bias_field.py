@@ -16,8 +16,10 @@ DEGREE = 3
 class LogField:
     """The logarithm of a field on a grid of voxels.
 
-    lattice: control points (i, j, k); shape: of the grid in voxels; first, last: along each axis the voxels between
-    which the spline lies; the field stays constant beyond them.
+    Attributes:
+        lattice: control points (i, j, k).
+        shape: of the grid in voxels.
+        first, last: along each axis the voxels between which the spline lies; the field stays constant beyond them.
     """
 
     lattice: np.ndarray

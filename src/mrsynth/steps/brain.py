@@ -36,15 +36,22 @@ HEADS: tuple[str, ...] = ("t1", "t1ce", "t1ld", "t2", "flair", "dwi_b0")
 
 
 class BrainMaskSettings(Settings):
-    """source: `given` takes the case's own brain mask; `nonzero` the voxels that carry signal in every image of a
-    stripped case; `deepbet` finds the brain in an MR head, `watershed` in a CT; `hd-bet` and `synthstrip` ask programs
-    that the user installed. `auto` takes the given mask where there is one, nonzero where the images are stripped,
-    watershed where CT is the only image, else deepbet. of: the contrast it is found in, null for the best there is.
-    max_fraction: a nonzero mask that fills more of the volume than this is not a brain (a stripped brain cropped to its
-    bounding box fills about 0.52, an ellipsoid's share of its box). apply: whether what is not brain is taken out of
-    the images, or only the mask is made. keep: `head` makes the mask of the whole head in a CT, skull and scalp with
-    it, which all that follows calls brain. threshold: of deepbet's probability. timeout_s: for the installed
-    programs."""
+    """Settings of the step `brain_mask`.
+
+    Attributes:
+        source: `given` takes the case's own brain mask; `nonzero` the voxels that carry signal in every image of a
+            stripped case; `deepbet` finds the brain in an MR head, `watershed` in a CT; `hd-bet` and `synthstrip` ask
+            programs that the user installed. `auto` takes the given mask where there is one, nonzero where the images
+            are stripped, watershed where CT is the only image, else deepbet.
+        of: the contrast it is found in, null for the best there is.
+        max_fraction: a nonzero mask that fills more of the volume than this is not a brain (a stripped brain cropped to
+            its bounding box fills about 0.52, an ellipsoid's share of its box).
+        apply: whether what is not brain is taken out of the images, or only the mask is made.
+        keep: `head` makes the mask of the whole head in a CT, skull and scalp with it, which all that follows calls
+            brain.
+        threshold: of deepbet's probability.
+        timeout_s: for the installed programs.
+    """
 
     source: Source
     of: Contrast | None

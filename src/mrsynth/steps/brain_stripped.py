@@ -28,8 +28,13 @@ SMALL_VIEW_ML = 500.0
 
 @dataclass(frozen=True)
 class Background:
-    """What a stripped image holds outside the brain. value: its background; margin: values that differ from it by no
-    more belong to it; signed: the image was normalised before, so that values below 0 are no mistake."""
+    """What a stripped image holds outside the brain.
+
+    Attributes:
+        value: its background.
+        margin: values that differ from it by no more belong to it.
+        signed: the image was normalised before, so that values below 0 are no mistake.
+    """
 
     value: float
     margin: float

@@ -23,16 +23,27 @@ class DropEmptySlicesSettings(Settings):
 
 
 class FieldOfViewSettings(Settings):
-    """size_mm: extent in x and y to which every slice is padded with air or cropped. around: center (of the image) or
-    brain (of its bounding box: where a head lies off the centre of a large field of view)."""
+    """Settings of the step `field_of_view`.
+
+    Attributes:
+        size_mm: extent in x and y to which every slice is padded with air or cropped.
+        around: center (of the image) or brain (of its bounding box: where a head lies off the centre of a large field
+            of view).
+    """
 
     size_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     around: Literal["center", "brain"]
 
 
 class PadOrCropSettings(Settings):
-    """shape (voxels) or size_mm: of the box, at most one of them. around: center (of the image) or brain (of its
-    bounding box). margin_mm: with neither size, the box is the brain's bounding box and this much on each side."""
+    """Settings of the step `pad_or_crop`.
+
+    Attributes:
+        shape: of the box, voxels.
+        size_mm: of the box; at most one of shape and size_mm.
+        around: center (of the image) or brain (of its bounding box).
+        margin_mm: with neither size, the box is the brain's bounding box and this much on each side.
+    """
 
     shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None
     size_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None

@@ -14,8 +14,12 @@ from mrsynth.steps.step import Step
 
 
 class EqualizeSettings(NormaliseSettings):
-    """bins: of equal numbers of brain voxels. More follow the histogram closer; 256 is the most with which float32
-    values return to 1e-5 of the image's range, however unequal the bins' widths."""
+    """Settings of the step `equalize`.
+
+    Attributes:
+        bins: of equal numbers of brain voxels. More follow the histogram closer; 256 is the most with which float32
+            values return to 1e-5 of the image's range, however unequal the bins' widths.
+    """
 
     bins: int = Field(ge=2, le=256)
 

@@ -39,8 +39,12 @@ Contrast = Annotated[str, AfterValidator(_contrast)]
 
 
 class OnContrasts(Settings):
-    """contrasts: the images to act on; null: all but ADC and CT, whose units mean something. An image that a case does
-    not have is passed over: the target is missing when a model is used."""
+    """A step that acts on some images.
+
+    Attributes:
+        contrasts: the images to act on; null: all but ADC and CT, whose units mean something. An image that a case does
+            not have is passed over: the target is missing when a model is used.
+    """
 
     contrasts: Annotated[tuple[Contrast, ...], Field(min_length=1)] | None
 
@@ -50,8 +54,12 @@ class OnContrasts(Settings):
 
 
 class NormaliseSettings(OnContrasts):
-    """contrasts: as in `OnContrasts`. like: {t1ce: t1}: t1ce is changed with the numbers measured in t1, so that the
-    two stay comparable and only t1 must be known when t1ce is synthesized."""
+    """A step that measures numbers in the brain and changes images by them.
+
+    Attributes:
+        like: {t1ce: t1}: t1ce is changed with the numbers measured in t1, so that the two stay comparable and only t1
+            must be known when t1ce is synthesized.
+    """
 
     like: Mapping[Contrast, Contrast]
 

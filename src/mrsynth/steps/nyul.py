@@ -29,8 +29,12 @@ image's range."""
 
 
 class NyulSettings(NormaliseSettings):
-    """percentiles: of the brain's values, ascending. landmarks: {contrast: their values, from 0 to 1}, null until
-    learned from the training patients."""
+    """Settings of the step `nyul`.
+
+    Attributes:
+        percentiles: of the brain's values, ascending.
+        landmarks: {contrast: their values, from 0 to 1}, null until learned from the training patients.
+    """
 
     percentiles: tuple[float, ...]
     landmarks: Mapping[Contrast, tuple[float, ...]] | None

@@ -28,7 +28,12 @@ FEWEST_VOXELS = 100
 
 
 class RadiometricSettings(Settings):
-    """reference: the contrast whose scale is kept. images: those brought to it, where a case has them."""
+    """Settings of the step `radiometric`.
+
+    Attributes:
+        reference: the contrast whose scale is kept.
+        images: those brought to it, where a case has them.
+    """
 
     reference: Contrast
     images: tuple[Contrast, ...] = Field(min_length=1)

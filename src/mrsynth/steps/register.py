@@ -23,12 +23,18 @@ TEMPLATE = "template"
 
 
 class RegisterSettings(Settings):
-    """to: the contrast that the others are brought to (null: the first one; it must be among a model's inputs), or
-    `template`: the others to the first one, and that one by an affine matrix to MNI space. transform: of the others.
-    leave_below_mm, leave_below_gain: an image on the reference's own grid, which somebody brought there, stays if it
-    would move by less on average, or gain a smaller share of mutual information; a second interpolation costs more.
-    diffusion_together: dwi_b*, dwi and adc that lie on one grid share the movement of the lowest b, as they share the
-    acquisition."""
+    """Settings of the step `register`.
+
+    Attributes:
+        to: the contrast that the others are brought to (null: the first one; it must be among a model's inputs), or
+            `template`: the others to the first one, and that one by an affine matrix to MNI space.
+        transform: of the others.
+        leave_below_mm, leave_below_gain: an image on the reference's own grid, which somebody brought there, stays if
+            it would move by less on average, or gain a smaller share of mutual information; a second interpolation
+            costs more.
+        diffusion_together: dwi_b*, dwi and adc that lie on one grid share the movement of the lowest b, as they share
+            the acquisition.
+    """
 
     to: str | None
     transform: Kind

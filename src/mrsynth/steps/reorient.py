@@ -19,7 +19,11 @@ CODES = ("LR", "PA", "IS")
 
 
 class ReorientSettings(Settings):
-    """axes: three letters, the side of the patient that each axis runs to (R or L, A or P, S or I), e.g. RAS, LPS."""
+    """Settings of the step `reorient`.
+
+    Attributes:
+        axes: three letters, the side of the patient that each axis runs to (R or L, A or P, S or I), e.g. RAS, LPS.
+    """
 
     axes: str
 

@@ -19,10 +19,17 @@ Voxels = Annotated[int, Field(gt=0)]
 
 
 class ResampleSettings(Settings):
-    """to: the contrast whose grid all images take (null: the one that register brought them to, else the first), or
-    `template`. spacing_mm, shape: of a grid about the centre of that contrast's field of view instead; with one of
-    them alone the field of view stays. order: linear, cubic (B-spline through the voxels) or bspline (of fifth
-    order), clipped to the image's range; masks take the nearest voxel. antialias: blur before losing resolution."""
+    """Settings of the step `resample`.
+
+    Attributes:
+        to: the contrast whose grid all images take (null: the one that register brought them to, else the first), or
+            `template`.
+        spacing_mm, shape: of a grid about the centre of that contrast's field of view instead; with one of them alone
+            the field of view stays.
+        order: linear, cubic (B-spline through the voxels) or bspline (of fifth order), clipped to the image's range;
+            masks take the nearest voxel.
+        antialias: blur before losing resolution.
+    """
 
     to: str | None
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None

@@ -17,7 +17,12 @@ from mrsynth.steps.transform import is_mask, on_all
 
 
 class ResizeSettings(Settings):
-    """size: pixels in x and y. antialias: low-pass before shrinking (for sizes far below the scanned one)."""
+    """Settings of the step `resize`.
+
+    Attributes:
+        size: pixels in x and y.
+        antialias: low-pass before shrinking (for sizes far below the scanned one).
+    """
 
     size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
     antialias: bool

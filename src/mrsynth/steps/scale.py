@@ -34,9 +34,13 @@ class RobustSettings(NormaliseSettings):
 
 
 class UnitSettings(NormaliseSettings):
-    """lower_percentile, upper_percentile: of the brain's values, become 0 and 1; a lower percentile of null is the
-    volume's minimum (0 and 100: the brain's own). clip: whether values beyond are set to 0 and 1; the record counts
-    those of the brain."""
+    """Settings of the step `unit`.
+
+    Attributes:
+        lower_percentile, upper_percentile: of the brain's values, become 0 and 1; a lower percentile of null is the
+            volume's minimum (0 and 100: the brain's own).
+        clip: whether values beyond are set to 0 and 1; the record counts those of the brain.
+    """
 
     lower_percentile: float | None = Field(ge=0, le=100)
     upper_percentile: float = Field(ge=0, le=100)

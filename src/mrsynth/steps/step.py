@@ -18,8 +18,10 @@ treat images differently one under "grids"."""
 class Learn:
     """What a step must know of the training patients before it can run (Nyúl's landmarks).
 
-    settled: whether the settings hold it already. summarise: (case as it reaches the step, settings) → a few JSON-able
-    numbers. settle: (summaries of the training cases, settings) → settings that hold what was learned.
+    Attributes:
+        settled: whether the settings hold it already.
+        summarise: (case as it reaches the step, settings) → a few JSON-able numbers.
+        settle: (summaries of the training cases, settings) → settings that hold what was learned.
     """
 
     settled: Callable[[Any], bool]
@@ -31,12 +33,16 @@ class Learn:
 class Step:
     """One kind of step.
 
-    settings: without defaults; those of all steps stand in defaults.yaml. kind: "geometry" steps change where images
-    lie (and act on masks too), "intensity" steps change values on the same grid, or make a mask or an image. apply:
-    (case, settings) → (new case, record). invert: (image, record, like) → the image as it was before the step, up to
-    what the step lost (a crop, a clip, an interpolation); like: the contrast whose place an image goes back to, where
-    the step moved images differently, or whose intensities it takes. any_grid: the step takes images of a case that
-    lie on different grids; all others are refused them. learn: see `Learn`.
+    Attributes:
+        settings: without defaults; those of all steps stand in defaults.yaml.
+        kind: "geometry" steps change where images lie (and act on masks too), "intensity" steps change values on the
+            same grid, or make a mask or an image.
+        apply: (case, settings) → (new case, record).
+        invert: (image, record, like) → the image as it was before the step, up to what the step lost (a crop, a clip,
+            an interpolation); like: the contrast whose place an image goes back to, where the step moved images
+            differently, or whose intensities it takes.
+        any_grid: the step takes images of a case that lie on different grids; all others are refused them.
+        learn: see `Learn`.
     """
 
     settings: type[Settings]

@@ -29,7 +29,12 @@ have the same limit (io.nifti_header)."""
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """shape: voxels along x, y, z; affine: 4×4, voxel → mm, invertible."""
+    """Settings of a step that interpolates.
+
+    Attributes:
+        shape: voxels along x, y, z.
+        affine: 4×4, voxel → mm, invertible.
+    """
 
     shape: tuple[int, int, int]
     affine: np.ndarray

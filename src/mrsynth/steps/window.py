@@ -17,7 +17,11 @@ from mrsynth.steps.step import Record, Step
 
 
 class WindowSettings(OnContrasts):
-    """low, high: the values that become 0 and 1, the same for every case; what lies beyond is clipped and counted."""
+    """Settings of the step `window`.
+
+    Attributes:
+        low, high: the values that become 0 and 1, the same for every case; what lies beyond is clipped and counted.
+    """
 
     low: float
     high: float
@@ -38,7 +42,11 @@ class CTWindowSettings(Settings):
 
 
 class ClipSettings(OnContrasts):
-    """low, high: limits of the values, null for none."""
+    """Settings of the step `clip`.
+
+    Attributes:
+        low, high: limits of the values, null for none.
+    """
 
     low: float | None
     high: float | None

@@ -70,8 +70,14 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """tags: everything before the pixels; syntax: the transfer syntax; pixels: "plain", "float" or "" for none;
-    stored_bytes: how many bytes the file holds from the pixels' element on."""
+    """What a file says before its pixels.
+
+    Attributes:
+        tags: everything before the pixels.
+        syntax: the transfer syntax.
+        pixels: "plain", "float" or "" for none.
+        stored_bytes: how many bytes the file holds from the pixels' element on.
+    """
 
     tags: Dataset
     syntax: str

@@ -58,8 +58,13 @@ MAX_MM = 1e5
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What all slices of a series share. number: as the scanner counted it, for the user; person, site: hashes of birth
-    date and sex, and of the institution, "" where these are empty, to notice one ID of two people."""
+    """What all slices of a series share.
+
+    Attributes:
+        number: as the scanner counted it, for the user.
+        person, site: hashes of birth date and sex, and of the institution, "" where these are empty, to notice one ID
+            of two people.
+    """
 
     patient: str
     study: str
@@ -74,12 +79,21 @@ class Series:
 class Frame:
     """One slice: where it is stored, where it lies, how its values are meant and what tells it from others.
 
-    index: in a multi-frame file, 0 in a classic one. rows, columns: pixels. position (x, y, z) of the first pixel's
-    centre and orientation (of a row, of a column), both LPS+ in mm; spacing_mm between rows and between columns;
-    thickness_mm, between_mm: SliceThickness and SpacingBetweenSlices as the file says them, without sign, None where
-    it does not. value = slope · stored + intercept. b_s_mm2: nominal; where it is 0, diffusion says whether that means
-    anything. splitters: the values of SPLITTERS that the file has; instance: its number, uid: its SOPInstanceUID;
-    in_acquisition: how many images the scanner made in all (ImagesInAcquisition); modality: MR, CT …
+    Attributes:
+        index: in a multi-frame file, 0 in a classic one.
+        rows, columns: pixels.
+        position: (x, y, z) of the first pixel's centre, LPS+ in mm.
+        orientation: of a row, of a column, LPS+.
+        spacing_mm: between rows and between columns.
+        thickness_mm, between_mm: SliceThickness and SpacingBetweenSlices as the file says them, without sign, None
+            where it does not.
+        slope, intercept: value = slope · stored + intercept.
+        b_s_mm2: nominal; where it is 0, diffusion says whether that means anything.
+        splitters: the values of SPLITTERS that the file has.
+        instance: its number.
+        uid: its SOPInstanceUID.
+        in_acquisition: how many images the scanner made in all (ImagesInAcquisition).
+        modality: MR, CT …
     """
 
     path: Path

@@ -34,13 +34,20 @@ SCANS_KEPT = 4
 class DicomVolume:
     """One volume of a series.
 
-    patient: PatientID, "" where there is none; study, series: their UIDs; number: the series' number; description: the
-    series' own. tags: what contrast recognition needs, by keyword (text, several values joined by a backslash; numbers
-    as float: ms, degrees, tesla, mm); no name or birth date. b_s_mm2: the nominal b-value of a diffusion-weighted
-    image. echo: from 1 on, where the series has several. stacks: the slices, unsorted; several stacks are directions or
-    repetitions of one b-value, of which `read_dicom` takes the geometric mean. trace: the scanner made it of all
-    directions. person, site: hashes of birth date and sex, and of the institution. locator: where `read_dicom` finds it
-    again.
+    Attributes:
+        patient: PatientID, "" where there is none.
+        study, series: their UIDs.
+        number: the series' number.
+        description: the series' own.
+        tags: what contrast recognition needs, by keyword (text, several values joined by a backslash; numbers as float:
+            ms, degrees, tesla, mm); no name or birth date.
+        b_s_mm2: the nominal b-value of a diffusion-weighted image.
+        echo: from 1 on, where the series has several.
+        stacks: the slices, unsorted; several stacks are directions or repetitions of one b-value, of which `read_dicom`
+            takes the geometric mean.
+        trace: the scanner made it of all directions.
+        person, site: hashes of birth date and sex, and of the institution.
+        locator: where `read_dicom` finds it again.
     """
 
     patient: str
@@ -100,7 +107,11 @@ class DicomVolume:
 
 @dataclass(frozen=True)
 class _Files:
-    """Files with size and time of change, by which a kept result stays true; workers: processes to look with."""
+    """Files with size and time of change, by which a kept result stays true.
+
+    Attributes:
+        workers: processes to look with.
+    """
 
     marks: tuple[tuple[Path, int, int], ...]
     workers: int = field(default=1, compare=False)

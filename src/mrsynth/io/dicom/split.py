@@ -23,9 +23,15 @@ TURNING = 3
 
 @dataclass(frozen=True)
 class Group:
-    """The slices of one volume. stacks: one a direction or repetition of a b-value, all of one place, else a single
-    one; b_s_mm2: nominal; echo: from 1 on, by echo time, where the series has several; volume: from 0 on, where b-value
-    and echo do not name it alone; trace: made of all directions by the scanner."""
+    """The slices of one volume.
+
+    Attributes:
+        stacks: one a direction or repetition of a b-value, all of one place, else a single one.
+        b_s_mm2: nominal.
+        echo: from 1 on, by echo time, where the series has several.
+        volume: from 0 on, where b-value and echo do not name it alone.
+        trace: made of all directions by the scanner.
+    """
 
     series: Series
     stacks: tuple[tuple[Frame, ...], ...]
