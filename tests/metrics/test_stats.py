@@ -14,7 +14,7 @@ from scipy import stats
 
 from mrsynth.core.errors import InputError
 from mrsynth.metrics import MetricRecord, best_rivals, independent_t, paired_tests, summarise
-from mrsynth.metrics.stats import paired_t, paired_with_best, wilcoxon
+from mrsynth.metrics.stats import best_rival, paired_t, paired_with_best, wilcoxon
 
 ONE = MetricRecord("psnr", 20.0, "brain", 1.0, 3, "voxels", "none", "c0", "t2", "default", "model", "none", 100)
 
@@ -210,6 +210,8 @@ def test_a_rival_of_fewer_patients_is_passed_over() -> None:
     records = rivals([25.0, 26, 27], identity=[20.0, 21, 22], table_mean=[29.0])
     assert list(best_rivals(summarise(records, generator()))["predictor"]) == ["identity"]
     assert best_rivals(summarise(rivals([25.0]), generator())).empty
+    assert best_rival([row for _, row in summarise(records, generator()).iterrows()]) == "identity"
+    assert best_rival([]) is None
 
 
 def test_the_model_is_tested_against_the_best_rival_of_each_region() -> None:

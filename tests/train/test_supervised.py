@@ -42,9 +42,9 @@ def test_the_loss_sees_the_middle_slice_of_each_contrast() -> None:
         return prediction.mean()
 
     inputs, target = sample()
-    Supervised(FirstSlice(), loss, TRAIN, neighbours=NEIGHBOURS)._loss((inputs, target))
+    Supervised(FirstSlice(), loss, TRAIN, neighbours=NEIGHBOURS).loss_of((inputs, target))
     torch.testing.assert_close(seen[0][:, :, 0, 0], torch.tensor([[0.5, 10.5]] * 2))
-    Supervised(FirstSlice(), loss, TRAIN)._loss((inputs, target))
+    Supervised(FirstSlice(), loss, TRAIN).loss_of((inputs, target))
     assert torch.equal(seen[1], inputs)
 
 
@@ -53,7 +53,7 @@ def test_the_native_scan_of_the_enhancement_loss_is_the_middle_slice() -> None:
     inputs, target = sample()
     for delta, expected in ((0.04, 0.55), (0.06, 0.0)):
         loss = build_loss({"enhancement_mae": {"weight": 1, "delta": delta}}, ["t1", "t1ld"])
-        value = Supervised(FirstSlice(), loss, TRAIN, neighbours=NEIGHBOURS)._loss((inputs, target))
+        value = Supervised(FirstSlice(), loss, TRAIN, neighbours=NEIGHBOURS).loss_of((inputs, target))
         torch.testing.assert_close(value, torch.tensor(expected))
 
 
@@ -79,7 +79,7 @@ def test_the_critic_is_shown_the_middle_slices() -> None:
     net = nn.Conv2d(14, 1, 1)
     module = Adversarial(net, critic, build_loss({"mae": 1}), game, TRAIN, neighbours=NEIGHBOURS)
     inputs, target = sample()
-    module._game(net(inputs), target, module._middle(inputs))
+    module.game_of(net(inputs), target, module.middle(inputs))
     assert conditions[0].shape == (2, 2, 8, 8)
     torch.testing.assert_close(conditions[0][0, :, 0, 0], torch.tensor([0.5, 10.5]))
 

@@ -15,7 +15,7 @@ from mrsynth.core.errors import InputError
 app = typer.Typer()
 
 
-class Scale(StrEnum):
+class StudyScale(StrEnum):
     """The size of a reproduction."""
 
     smoke = "smoke"
@@ -97,7 +97,7 @@ def report(
 @app.command()
 def reproduce(
     study: Annotated[str, typer.Argument(help="Study, e.g. chen2022, or a YAML file.")],
-    scale: Annotated[Scale, typer.Option("--scale", help="How large.")],
+    scale: Annotated[StudyScale, typer.Option("--scale", help="How large.")],
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Real scans; by default phantoms are made.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; runs/STUDY-SCALE by default.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Cells side by side, the cores shared.")] = 1,

@@ -15,7 +15,7 @@ from mrsynth.core.seeds import generator
 from mrsynth.drawing.labels import plain
 from mrsynth.io.evaluation import Evaluation, MetricsRecord, Published, SummaryRow
 from mrsynth.metrics import HIGHER_IS_BETTER, MetricRecord, is_metrics_table, paired_tests, summarise
-from mrsynth.metrics.stats import GROUP, best_rivals, paired_with_best
+from mrsynth.metrics.stats import GROUP, best_rival, best_rivals, paired_with_best
 from mrsynth.recipes.recipe import Recipe
 
 WHOLE = ("brain", "volume")
@@ -194,7 +194,6 @@ def _beside(model: SummaryRow, summary: Sequence[SummaryRow]) -> str:
     """Return the identity and the best simple rival in the place of the model's row, those that there are."""
     place = [getattr(model, name) for name in GROUP[1:]]
     same = {row.predictor: row for row in summary if [getattr(row, name) for name in GROUP[1:]] == place}
-    best = best_rivals(pd.DataFrame([row.model_dump() for row in same.values()]))
-    rival = "" if best.empty else str(best["predictor"].iloc[0])
+    rival = best_rival([row.model_dump() for row in same.values()])
     shown = [who for who in dict.fromkeys(("identity", rival)) if who in same]
     return "".join(f"{plain(who)} {_mean(same[who])}{' (best rival)' if who == rival else ''}  " for who in shown)

@@ -161,7 +161,7 @@ class Began(Part):
     steps_from: str | None = None
 
 
-class Samples(Part):
+class SampleCounts(Part):
     """How many samples an epoch trains and validates, and what they are."""
 
     kind: Literal["boxes", "slices"]
@@ -265,7 +265,7 @@ class Training(Part):
     versions: dict[str, str] = Field(default_factory=dict)
     parameters: int = 0
     seconds: float = 0.0
-    samples: Samples = Samples(kind="slices", train=0, val=0)
+    samples: SampleCounts = SampleCounts(kind="slices", train=0, val=0)
     features: dict[str, FeatureNetwork] = Field(default_factory=dict)
     encoder: Encoder | None = None
     precision: str | None = None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -213,6 +213,12 @@ def best_rivals(summary: pd.DataFrame) -> pd.DataFrame:
     rows = rows[2 * rows["n"] >= rows.groupby(keys, dropna=False)["n"].transform("max")]
     badness = rows["mean"].where(~rows["metric"].map(HIGHER_IS_BETTER).astype(bool), -rows["mean"]).astype(float)
     return rows.loc[badness.groupby([rows[key] for key in keys], sort=False, dropna=False).idxmin()]
+
+
+def best_rival(rows: Iterable[Mapping[str, Any] | pd.Series]) -> str | None:
+    """Return the rival with the best mean among summary rows of one metric at one place; None where there is none."""
+    best = best_rivals(pd.DataFrame([*rows], columns=["predictor", "metric", "n", "mean"]))
+    return None if best.empty else str(best["predictor"].iloc[0])
 
 
 def paired_with_best(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mrsynth.drawing.labels import FIRST_METRICS, PREDICTORS, decimals, in_order, metric_name, number, p_value, plain
 from mrsynth.io.evaluation import PanelEntry
-from mrsynth.metrics.stats import best_rivals
+from mrsynth.metrics import stats
 from mrsynth.report.inputs import RunFolder
 
 FEW_PATIENTS = 10
@@ -78,8 +78,7 @@ def better(a: float, b: float, higher: bool | None) -> bool | None:
 
 def best_rival(rows: Mapping[str, pd.Series]) -> str:
     """Return the simple rival with the best mean, from the summary rows by predictor; identity where none is known."""
-    best = best_rivals(pd.DataFrame([*rows.values()])) if rows else pd.DataFrame()
-    return "identity" if best.empty else str(best["predictor"].iloc[0])
+    return stats.best_rival(rows.values()) or "identity"
 
 
 def beats(folder: RunFolder, rows: Mapping[str, pd.Series], rival: str, higher: bool | None) -> bool | None:

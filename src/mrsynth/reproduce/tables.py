@@ -22,7 +22,7 @@ from mrsynth.io import CaseRow
 from mrsynth.io.evaluation import Evaluation
 from mrsynth.metrics import HIGHER_IS_BETTER, read_records, records_frame
 from mrsynth.metrics.rivals import RIVALS
-from mrsynth.metrics.stats import PAIRED, best_rivals, independent_t
+from mrsynth.metrics.stats import PAIRED, best_rival, independent_t
 from mrsynth.reproduce.data import select
 from mrsynth.reproduce.layout import comparisons_table, measured_table
 from mrsynth.reproduce.listing import convergence_words, has_converged, trained
@@ -85,8 +85,7 @@ class Results:
             {"predictor": one, "metric": column.metric, "n": len(v), "mean": v.mean(axis=1).mean()}
             for one, v in values.items()
         ]
-        best = best_rivals(pd.DataFrame(rows)) if rows else pd.DataFrame()
-        name = None if best.empty else str(best["predictor"].iloc[0])
+        name = best_rival(rows)
         return None if name is None else (name, values[name])
 
     def values(self, source: Source, column: ColumnSettings, predictor: str = "model") -> pd.DataFrame:

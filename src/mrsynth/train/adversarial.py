@@ -59,13 +59,13 @@ class Adversarial(Supervised):
         torch.manual_seed(self.seed_of("batch", index))
         inputs, target = self.augmented(*batch, index)
         prediction = self.net(channels_last(inputs) if self.settings.channels_last else inputs)
-        inputs = self._middle(inputs)
+        inputs = self.middle(inputs)
         image = self.loss(prediction, target, inputs)
         generator_adam, critic_adam = self.optimizers()
         judged = patch_critic_loss(self.critic(target, inputs), self.critic(prediction.detach(), inputs))
         self._lower(judged, critic_adam)
         self.critic.requires_grad_(False)  # the generator's step leaves no gradients in it
-        game = self._game(prediction, target, inputs)
+        game = self.game_of(prediction, target, inputs)
         losses = {"train_loss": image, "critic_loss": judged, "game_loss": game}
         check_finite(losses, self.current_epoch)
         self._lower(image + game, generator_adam)
@@ -75,8 +75,14 @@ class Adversarial(Supervised):
             self.log(name, value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=len(inputs), sync_dist=True)
         return image.detach()
 
-    def _game(self, prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
-        """Return what the generator lowers beside the image loss; the critic is not trained by it."""
+    def game_of(self, prediction: Tensor, target: Tensor, inputs: Tensor) -> Tensor:
+        """Return what the generator lowers beside the image loss; the critic is not trained by it.
+
+        Args:
+            prediction: (b, 1, *space).
+            target: (b, 1, *space).
+            inputs: (b, c, *space), the middle slices.
+        """
         game, value = self.game, prediction.new_zeros((), dtype=torch.float32)
         if not game.weight + game.features + game.style:
             return value

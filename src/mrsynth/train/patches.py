@@ -63,6 +63,10 @@ class PatchSet(Samples):
         needed = 4 * len(self.names) * sum(x * y * z for x, y, z in self.shapes)
         kept = [*self.names, *([settings.within] if settings.within else [])] if needed <= in_memory_gb * 2**30 else []
         self.memory = {(case, name): cohort.array(case, name) for case in self.cases for name in kept}
+        self.learn()
+
+    def learn(self) -> None:
+        """Note what else a sample says of its case; nothing here."""
 
     def __len__(self) -> int:
         return self.settings.per_epoch
@@ -139,17 +143,10 @@ class DoseSet(PatchSet):
     Raises CohortError where a case of the split has none of the two.
     """
 
-    def __init__(
-        self,
-        cohort: PreparedCohort,
-        split: str,
-        contrasts: tuple[Sequence[str], str],
-        settings: PatchSettings,
-        seed: int,
-        in_memory_gb: float,
-    ) -> None:
-        super().__init__(cohort, split, contrasts, settings, seed, in_memory_gb)
-        self.conditions = {case: np.array(condition_of(cohort, case), np.float32) for case in self.cases}
+    @override
+    def learn(self) -> None:
+        """Read dose and field of each case."""
+        self.conditions = {case: np.array(condition_of(self.cohort, case), np.float32) for case in self.cases}
 
     def condition(self, numbers: Sequence[int]) -> np.ndarray:
         """Return (dose, b0_tesla) of these samples, (b, 2) float32."""

@@ -15,14 +15,14 @@ import mrsynth
 from mrsynth.core.types import is_contrast
 from mrsynth.io import PreparedCohort
 from mrsynth.io.contract import InputSeen
-from mrsynth.io.run import Began, Encoder, FeatureNetwork, Run, Samples, Training
+from mrsynth.io.run import Began, Encoder, FeatureNetwork, Run, SampleCounts, Training
 from mrsynth.likeness import measure, seen_in
 from mrsynth.nets import Network, count_parameters
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.train.convergence import convergence
 from mrsynth.train.fit import FitResult
 from mrsynth.train.history import read_history
-from mrsynth.train.loader import Samples as SampleSet
+from mrsynth.train.loader import Samples
 from mrsynth.train.method import method_of
 from mrsynth.train.pretrained import DRAWN_ENCODER
 
@@ -33,7 +33,7 @@ def training_record(
     run: Run,
     result: FitResult,
     net: Network,
-    samples: tuple[SampleSet, SampleSet | None],
+    samples: tuple[Samples, Samples | None],
     taken: tuple[dict[str, FeatureNetwork], Encoder | None],
 ) -> Training:
     """Return what a reader needs to know of a run: recipe, data, seed, versions, device, outcome.
@@ -72,7 +72,7 @@ def training_record(
         },
         parameters=count_parameters(net),
         seconds=round(sum(epoch["seconds"] for epoch in history), 1),
-        samples=Samples(
+        samples=SampleCounts(
             kind="boxes" if recipe.samples.patch else "slices",
             train=len(train_set),
             val=0 if val_set is None else len(val_set),

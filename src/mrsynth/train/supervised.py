@@ -97,13 +97,19 @@ class Supervised(TrainingModule):
         if settings.channels_last:
             weights_channels_last(self.net)
 
-    def _loss(self, batch: tuple[Tensor, Tensor], there: Tensor | None = None) -> Tensor:
+    def loss_of(self, batch: tuple[Tensor, Tensor], there: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch.
+
+        Args:
+            batch: inputs (b, c · (2n + 1), *space) of n neighbours, and target (b, 1, *space).
+            there: which inputs the network sees, (b, c) bool; None for all.
+        """
         inputs, target = batch
         seen = inputs if self.missing is None else self.missing.seen(inputs, there)
         prediction = self.net(channels_last(seen) if self.settings.channels_last else seen)
-        return self.loss(prediction, target, self._middle(inputs))
+        return self.loss(prediction, target, self.middle(inputs))
 
-    def _middle(self, inputs: Tensor) -> Tensor:
+    def middle(self, inputs: Tensor) -> Tensor:
         """Return the middle slice of each contrast, (b, c, x, y), of inputs (b, c · (2n + 1), x, y)."""
         return inputs[:, self.neighbours :: 2 * self.neighbours + 1]
 
@@ -113,7 +119,7 @@ class Supervised(TrainingModule):
         torch.manual_seed(self.seed_of("batch", index))
         samples, inputs = batch[0].shape[:2]
         there = None if self.missing is None else self.missing.draw(samples, inputs, self.seed_of("missing", index))
-        value = self._loss(self.augmented(*batch, index), there)
+        value = self.loss_of(self.augmented(*batch, index), there)
         check_finite({"train_loss": value}, self.current_epoch)
         self.log("train_loss", value, on_step=False, on_epoch=True, prog_bar=True, batch_size=samples, sync_dist=True)
         return value
@@ -121,7 +127,7 @@ class Supervised(TrainingModule):
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Log the validation loss, averaged over all ranks."""
-        value = self._loss(batch)
+        value = self.loss_of(batch)
         check_finite({"val_loss": value}, self.current_epoch)
         self.log("val_loss", value, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
 
