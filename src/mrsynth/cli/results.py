@@ -114,22 +114,45 @@ def reproduce(
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Run nothing; write the tables of what is there.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Run nothing; say what is left, and the core-hours that it takes here.")
+    ] = False,
+    export_results: Annotated[
+        Path | None, typer.Option("--export-results", help="Run nothing; write all finished numbers into this folder.")
+    ] = None,
+    import_results: Annotated[
+        Path | None, typer.Option("--import-results", help="Take numbers of another machine; then write the tables.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a paper's whole study and write its tables, published beside measured. Run it again to go on."""
     from mrsynth.core.jobs import Workers
+    from mrsynth.drawing.table import table_markdown
+    from mrsynth.reproduce.run import cost_of, give_results, take_results
     from mrsynth.reproduce.run import reproduce as run
 
-    given = pairs("--weights", weights, "network=file, e.g. vgg16=vgg16.safetensors")
+    named = pairs("--weights", weights, "network=file, e.g. vgg16=vgg16.safetensors")
+    given = None if weights is None else {name: str(path) for name, path in named.items()}
+    folder = out or Path("runs") / f"{Path(study).stem}-{scale.value}"
+    if plan:
+        print(table_markdown(cost_of(study, scale.value, folder, only or (), given)))
+        return
+    if export_results is not None:
+        files = give_results(study, scale.value, folder, export_results)
+        print(f"{len(files)} results are in {export_results}.")
+        return
+    if import_results is not None:
+        taken = take_results(study, scale.value, folder, import_results, cohort, weights=given)
+        print(f"Taken: {', '.join(taken) or 'nothing new'}.")
     done = run(
         study,
         scale.value,
-        out or Path("runs") / f"{Path(study).stem}-{scale.value}",
+        folder,
         cohort,
         workers=Workers(workers, scheduler),
         only=only or (),
-        tables_only=tables_only,
-        weights=None if weights is None else {name: str(path) for name, path in given.items()},
+        tables_only=tables_only or import_results is not None,
+        weights=given,
     )
     for path in done.tables:
         print(path.read_text(encoding="utf-8"))

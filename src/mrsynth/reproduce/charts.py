@@ -48,15 +48,18 @@ def draw_charts(out: Path, charts: Mapping[str, ChartSettings], items: Sequence[
         For each chart its file, or why it cannot be drawn.
     """
     cells: dict[str, Cell] = {}
+    histories: dict[str, Cell] = {}
     for item in items:
-        if isinstance(item, Cell) and Run(item.run).is_trained:
-            cells.setdefault(item.name, item)
+        if isinstance(item, Cell) and item.training is not None:
+            histories.setdefault(item.name, item)
+            if Run(item.run).is_trained:
+                cells.setdefault(item.name, item)
     figures = []
     for name, settings in charts.items():
         if settings.of_doses:
             drawn = dose_chart(name, settings, doses_shown(settings, items, cohort), out / "figures")
         else:
-            drawn = _drawn(settings, cells, cohort)
+            drawn = _drawn(settings, histories if settings.losses else cells, cohort)
         if isinstance(drawn, str):
             figures.append(Figure(name=name, title=settings.title, file=None, why=drawn))
             continue
@@ -106,7 +109,8 @@ def doses_shown(settings: ChartSettings, items: Sequence[Item], cohort: Cohort) 
     """
     finished: dict[str, tuple[Path, Path]] = {}
     for item in items:
-        if item.kind != "data" and State.of(item.place).is_done:
+        state = State.of(item.place)
+        if item.kind != "data" and state.is_done and not state.imported:
             finished.setdefault(item.name, (item.maker.run, Run(item.place).predictions))
     rows = by_examination(cohort.select("test"))
     made = [

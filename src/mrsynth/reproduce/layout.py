@@ -114,6 +114,7 @@ def runs_table(items: Sequence[ItemEntry], out: Path) -> Table:
         parts = ", ".join(f"{part} {duration(took)}" for part, took in item.seconds.items())
         page, failed = f"{item.folder}/report.html", len(item.failed_cases)
         below = [item.why.splitlines()[0]] if item.why else []
+        below += [f"numbers from elsewhere: {item.imported}"] if item.imported else []
         below += [f"{failed} test cases could not be predicted or judged"] if failed else []
         rows.append(
             (

@@ -127,7 +127,7 @@ def _entry(item: Item, out: Path) -> ItemEntry:
         target=cell.recipe.task.target,
         net=cell.recipe.net.name,
         state=begun,
-        **state.model_dump(include={"why", "seconds", "failed_cases", "finished", "commit"}),
+        **state.model_dump(include={"why", "seconds", "failed_cases", "finished", "commit", "imported"}),
         report=str(run.report.relative_to(out)) if item.kind == "cell" and run.report.exists() else None,
         started_from=item.started_from,
         job=item.job,

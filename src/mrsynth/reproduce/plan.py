@@ -95,8 +95,8 @@ class Cell:
     @property
     def training(self) -> Training | None:
         """What is known of its training, None before that has ended."""
-        run = Run(self.run)
-        return RunRecord.read(run.record).training if run.is_trained else None
+        record = Run(self.run).record
+        return RunRecord.read(record).training if record.exists() else None
 
     @property
     def label(self) -> str:

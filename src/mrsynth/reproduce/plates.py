@@ -87,8 +87,9 @@ def picture_study(
         if item.kind == "data":
             continue
         state = State.of(item.place)
-        folder = Run(item.place).predictions if state.is_done else None
-        predictions.setdefault(item.name, Prediction(item.maker.run, folder, state.state))
+        folder = Run(item.place).predictions if state.is_done and not state.imported else None
+        words = "measured elsewhere" if state.imported else state.state
+        predictions.setdefault(item.name, Prediction(item.maker.run, folder, words))
     figures = [*draw_plates(out, plates, cohort, predictions), *draw_charts(out, charts or {}, items, cohort)]
     Figures(figures=figures).write(out / Figures.FILE)
     return build_study(out)

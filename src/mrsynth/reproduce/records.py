@@ -35,6 +35,7 @@ class State(StudyFile):
         asked: of what it was made and how it was judged; made anew where that has changed.
         seconds: part of the work → how long it took.
         failed_cases: (case, why) of those that could not be predicted or judged.
+        imported: where its numbers came from, "" where they were measured here; its model and images are not here then.
     """
 
     RECORD: ClassVar[str] = "state"
@@ -47,6 +48,7 @@ class State(StudyFile):
     failed_cases: list[tuple[str, str]] = Field(default_factory=list)
     commit: str | None = None
     finished: str | None = None
+    imported: str = ""
 
     @classmethod
     def of(cls, place: Path) -> Self:
@@ -64,7 +66,8 @@ class State(StudyFile):
 
 class ItemEntry(Part):
     """How an item of a study stands. folder: below OUT; job: the settings of a further prediction; report: its page;
-    started_from: whose first stages it shares; convergence: whether its training had come to rest, in words."""
+    started_from: whose first stages it shares; convergence: whether its training had come to rest, in words; imported:
+    where its numbers came from, "" for here."""
 
     name: str
     label: str
@@ -85,6 +88,7 @@ class ItemEntry(Part):
     epochs: int | None = None
     best_epoch: int | None = None
     convergence: str = ""
+    imported: str = ""
     report: str | None = None
     started_from: str | None = None
     job: dict[str, Any] | None = None

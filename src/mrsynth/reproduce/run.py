@@ -11,16 +11,19 @@ from mrsynth.core.jobs import Failure, Workers, run_each
 from mrsynth.core.locks import one_writer
 from mrsynth.core.ownership import Test, require_ours
 from mrsynth.core.progress import CONSOLE, CaseProgress, listening, remark
+from mrsynth.drawing.table import Table
 from mrsynth.io import Cohort, read_cohort
 from mrsynth.prepare.plan import Plan
 from mrsynth.prepare.run import prepare
 from mrsynth.reproduce.claims import write_claims
 from mrsynth.reproduce.data import cases_of
+from mrsynth.reproduce.estimate import cost_table
 from mrsynth.reproduce.listing import header_lines, write_study_record
 from mrsynth.reproduce.phantoms import make_phantoms
 from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, choose, plan_study, require_unchanged
 from mrsynth.reproduce.plates import picture_study
 from mrsynth.reproduce.records import CurveAxis, Figures, StudyRecord
+from mrsynth.reproduce.results import export_results, import_results
 from mrsynth.reproduce.study import Scale, Study, load_study
 from mrsynth.reproduce.tables import Results, build_table, write_table
 from mrsynth.reproduce.work import StudyWork, write_failed
@@ -73,12 +76,8 @@ def reproduce(
         OutputError: another process writes into the folder, something that no study left is in the way, or a file
             cannot be written; a full disk stops all cells.
     """
-    study, out, workers = load_study(name), out.absolute(), workers or Workers()
-    if scale not in study.scales:
-        raise RecipeError(f"Study {study.name} has no scale '{scale}'.", expected=", ".join(study.scales))
-    before = StudyRecord.read(out / StudyRecord.FILE) if (out / StudyRecord.FILE).exists() else None
-    _require_scale(before, scale, out)
-    items = plan_study(study, scale, out, weights)
+    out, workers = out.absolute(), workers or Workers()
+    study, items, before = _planned(name, scale, out, weights)
     _require_own(out, items, begun=before is not None)
     wanted = choose(items, only)
     failed: list[tuple[str, str]] = []
@@ -96,6 +95,95 @@ def reproduce(
     tables = _write_tables(study, scale, out, items, scans, header_lines(record))
     page = picture_study(out, study.plates, items, scans, charts=study.charts)
     return Reproduced(page, tuple(tables), tuple(failed))
+
+
+@one_writer("reproduce")
+def take_results(
+    name: str,
+    scale: Scale,
+    out: Path,
+    folder: Path,
+    cohort: Path | None = None,
+    *,
+    weights: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Take numbers that another machine measured into a study's folder, from which it goes on.
+
+    Args:
+        name: of the study.
+        scale: one of its scales.
+        out: the study's folder.
+        folder: of the files that `give_results` wrote.
+        cohort: the cohort table of the numbers; without one, phantoms of the scale's size are made.
+        weights: as in `reproduce`.
+
+    Returns:
+        The cells and jobs that were taken.
+
+    Raises:
+        MrsynthError: as `reproduce`, and as `import_results`, where a file does not fit.
+    """
+    out = out.absolute()
+    study, items, before = _planned(name, scale, out, weights)
+    _require_own(out, items, begun=before is not None)
+    table = cohort or (Path(before.cohort) if before else make_phantoms(study.scales[scale].phantoms, out))
+    scans = _with_all_splits(read_cohort(table), str(table))
+    taken = import_results(study, scale, items, scans, folder)
+    phantom = before.phantoms is not None if before and cohort is None else cohort is None
+    write_study_record(out, study, scale, items, (table.absolute(), scans), phantom)
+    return taken
+
+
+def give_results(name: str, scale: Scale, out: Path, folder: Path) -> list[Path]:
+    """Write the numbers of all that is finished, for another machine.
+
+    Args:
+        name: of the study.
+        scale: at which it runs.
+        out: the study's folder.
+        folder: where the files go, one a cell or job.
+
+    Returns:
+        The files.
+
+    Raises:
+        MrsynthError: as `export_results`, and where the folder holds no study.
+    """
+    study, items, before = _planned(name, scale, out.absolute())
+    require_unchanged(items)
+    return export_results(study, scale, items, read_cohort(_known_cohort(out, before)), folder)
+
+
+def cost_of(
+    name: str, scale: Scale, out: Path, only: Sequence[str] = (), weights: Mapping[str, str] | None = None
+) -> Table:
+    """Return what is left of a study, and what it would cost on this machine; nothing is run or written.
+
+    Args:
+        name: of the study.
+        scale: one of its scales.
+        out: the study's folder, which need not be there.
+        only: cells and jobs; by default all.
+        weights: as in `reproduce`.
+
+    Raises:
+        RecipeError: the scale or a name does not exist.
+    """
+    study, items, _ = _planned(name, scale, out.absolute(), weights)
+    phantoms = study.scales[scale].phantoms
+    return cost_table(choose(items, only), phantoms.spacing_mm if phantoms else None)
+
+
+def _planned(
+    name: str, scale: Scale, out: Path, weights: Mapping[str, str] | None = None
+) -> tuple[Study, list[Item], StudyRecord | None]:
+    """Return a study, its items at a scale, and what its folder says of it; raises RecipeError for another scale."""
+    study = load_study(name)
+    if scale not in study.scales:
+        raise RecipeError(f"Study {study.name} has no scale '{scale}'.", expected=", ".join(study.scales))
+    before = StudyRecord.read(out / StudyRecord.FILE) if (out / StudyRecord.FILE).exists() else None
+    _require_scale(before, scale, out)
+    return study, plan_study(study, scale, out, weights), before
 
 
 def _require_scale(before: StudyRecord | None, scale: Scale, out: Path) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mrsynth.core.errors import CohortError, InputError, ModelError
+from mrsynth.core.errors import CohortError, InputError, ModelError, RecipeError
 from mrsynth.core.progress import say, working_on
 from mrsynth.evaluate.run import evaluate_run, left_out
 from mrsynth.io import Cohort, PreparedCohort, read_cohort
@@ -91,6 +91,8 @@ def run_cell(cell: Cell, cohort: Cohort) -> None:
         InputError: no test case could be predicted.
     """
     clock = Clock(cell.label)
+    if is_imported(cell.place, {"presets": cell.recipe.evaluate.presets}):
+        return
     prepared = PreparedCohort.open(cell.prepared)
     if cell.fold is not None:
         number, folds = cell.fold
@@ -140,8 +142,10 @@ def run_job(job: Job, cohort: Cohort) -> None:
     """
     clock = Clock(job.label)
     presets = job.cell.recipe.evaluate.presets
-    weights = _weights(job.models, job.name)
     settings = job.settings.model_dump(mode="json", exclude_none=True)
+    if is_imported(job.place, {"presets": presets, "job": settings}):
+        return
+    weights = _weights(job.models, job.name)
     asked: dict[str, Any] = {"weights_sha256": weights, "presets": presets, "job": settings}
     if job.data is not None:
         asked["parts"] = [part.model_dump(mode="json") for part in job.data.parts]
@@ -180,10 +184,13 @@ def _weights(cells: Iterable[Cell], name: str) -> dict[str, str]:
     found = {}
     for cell in cells:
         if not Run(cell.run).is_trained:
+            state = State.of(cell.place)
             raise ModelError(
                 f"Cell {cell.label}, which {name} needs, has no model.",
-                found=State.of(cell.place).why or "it was not trained",
-                do="run the study again; what is finished is kept",
+                found=state.why or ("its numbers were imported alone" if state.imported else "it was not trained"),
+                do=f"remove {cell.place} and run the study again"
+                if state.imported
+                else "run the study again; what is finished is kept",
             )
         found[cell.name] = load_contract(cell.run).weights_sha256
     return found
@@ -222,6 +229,29 @@ def is_done(place: Path, asked: Mapping[str, Any]) -> bool:
         asked: of what the metrics are made, and how they are judged.
     """
     return is_same(place, asked) and Evaluation.in_folder(place).record.exists()
+
+
+def is_imported(place: Path, asked: Mapping[str, Any]) -> bool:
+    """Say whether the numbers in a folder were measured elsewhere, so that nothing is to be done here.
+
+    Args:
+        place: the folder of a cell or job.
+        asked: how they must have been judged.
+
+    Raises:
+        RecipeError: they were judged otherwise.
+    """
+    state = State.of(place)
+    if not state.imported:
+        return False
+    if wrong := [key for key, value in asked.items() if state.asked.get(key) != value]:
+        raise RecipeError(
+            f"{place} holds imported numbers that were judged otherwise than the study asks now.",
+            found=", ".join(f"{key}: {state.asked.get(key)}" for key in wrong),
+            expected=", ".join(f"{key}: {asked[key]}" for key in wrong),
+            do="remove the folder and run the study again",
+        )
+    return True
 
 
 def is_same(place: Path, asked: Mapping[str, Any]) -> bool:
