@@ -97,7 +97,7 @@ def test_cohort_evaluation_and_report(world: Path, monkeypatch: pytest.MonkeyPat
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["preset"] == ["osman2022", "default"]
     assert {row["predictor"] for row in metrics["summary"]} == {
-        "model", "identity", "training_mean", "table_mean", "table_smooth", "filter",
+        "model", "identity", "training_mean", "table_mean", "table_smooth", "filter", "flat_brain",
     }  # fmt: skip
     assert all({"region", "data_range", "n", "dimension"} <= set(row) for row in metrics["summary"])
     assert metrics["published"]["values"]["psnr"] == [29.45, 1.72]

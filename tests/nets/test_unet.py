@@ -69,3 +69,41 @@ def test_sizes_that_do_not_divide_and_wrong_names_are_refused():
         build_net("unet2")
     with pytest.raises(RecipeError, match="dropout rate"):
         build_net("unet2d", widths=[4, 8])
+
+
+@pytest.mark.parametrize(
+    ("settings", "extra"),
+    [
+        ({"norm": "batch"}, 2 * 2 * (16 + 32 + 64 + 128 + 256) + 2 * 2 * (128 + 64 + 32 + 16)),  # scale and shift
+        ({"up": "transposed"}, sum(4 * w * w + w for w in (256, 128, 64, 32))),  # 2×2 and a bias, width kept
+        ({"head": "linear"}, 0),
+    ],
+)
+def test_what_the_paper_tried_beside_it(settings: dict[str, str], extra: int):
+    """osman2022 §2.3 and §4: batch normalisation, transposed convolutions of 2×2 and stride 2, other heads."""
+    net = build_net("unet2d", **settings)
+    assert count_parameters(net) == 1_962_337 + extra
+    assert net(torch.rand(2, 1, 32, 48)).shape == (2, 1, 32, 48)
+
+
+def test_weights_of_before_fit_the_paper_s_own_settings():
+    """No setting moves a tensor of the network as the paper has it."""
+    names = build_net("unet2d").state_dict()
+    assert list(names)[:2] == ["down.0.0.weight", "down.0.0.bias"]
+    assert {name.partition(".")[0] for name in names} == {"down", "up", "head"}
+    assert "up.3.3.weight" in names
+
+
+@pytest.mark.parametrize(("head", "low", "high"), [("relu", 0, None), ("sigmoid", 0, 1), ("tanh", -1, 1)])
+def test_a_head_keeps_to_its_range(head: str, low: float, high: float | None):
+    net = build_net("unet2d", widths=[4, 8], dropout=[0.0, 0.0], head=head)
+    with torch.no_grad():
+        out = net(100 * torch.randn(2, 1, 16, 16))
+    assert out.min() >= low
+    assert high is None or out.max() <= high
+
+
+@pytest.mark.parametrize("wrong", [{"up": "bilinear"}, {"head": "softmax"}, {"norm": "layer"}])
+def test_a_setting_that_is_not_there_is_told(wrong: dict[str, str]):
+    with pytest.raises(RecipeError, match="Network unet2d"):
+        build_net("unet2d", **wrong)

@@ -15,8 +15,8 @@ from mrsynth.recipes.recipe import load_recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
 from mrsynth.steps import run_steps
 
-DATA_PATHS = ("equalize", "flair", "real", "real-2mm", "own-scale", "raw", "small", "smoke", "long")
-SYSTEMS = [name for name in load_recipe("chen2022").variants if name not in DATA_PATHS]
+DATA_PATHS = ("equalize", "equalize-3mm", "flair", "real", "real-2mm", "own-scale", "raw", "small", "smoke", "long")
+SYSTEMS = [name for name in load_recipe("chen2022").variants if name not in (*DATA_PATHS, "medgan-vgg")]
 DELTA = 0.1
 
 
@@ -68,6 +68,31 @@ def test_other_systems_have_their_own_losses_and_one_stage():
         assert weights["enhancement_mae"] == weights["slice_ssim"] == 0
     assert load_recipe("chen2022/decnn").method.kind == "supervised"
     assert load_recipe("chen2022/impute-t2").translation == "t1-t2"
+
+
+def test_medgan_looks_through_a_vgg_where_its_weights_are_given():
+    """Armanious et al. 2020: perceptual 20 on the critic's maps, style and content 1e-4 on a VGG's; 3 steps to 1."""
+    plain = load_recipe("chen2022/small/medgan")
+    vgg = load_recipe("chen2022/small/medgan/medgan-vgg", ["loss.perceptual.features.weights=/there/vgg.safetensors"])
+    assert {name for name, spec in vgg.loss.items() if spec != plain.loss.get(name)} == {"perceptual", "style"}
+    assert [vgg.loss[name]["weight"] for name in ("mae", "perceptual", "style")] == [20, 1e-4, 1e-4]  # type: ignore[index]
+    assert (plain.method.style, vgg.method.style) == (1e-4, 0)  # type: ignore[attr-defined]
+    assert (plain.method.critic_every, vgg.method.critic_every) == (1, 3)  # type: ignore[attr-defined]
+
+
+def test_what_is_known_of_the_u_nets_training_is_one_stage_without_the_mask():
+    recipe = load_recipe("chen2022/unet2d/mae-ssim")
+    assert not stages_in_order(recipe.train)
+    assert {n: (s["weight"] if isinstance(s, dict) else s) for n, s in recipe.loss.items()} == {
+        "mae": 1, "slice_ssim": 1, "enhancement_mae": 0,
+    }  # fmt: skip
+
+
+def test_mse_takes_the_place_of_mae_in_both_stages():
+    recipe = load_recipe("chen2022/mse")
+    (stage,) = stages_in_order(recipe.train).values()
+    for terms, weight in ((stage_terms(recipe.loss, {}), 1), (stage_terms(recipe.loss, stage.loss), 0.1)):
+        assert [terms[name]["weight"] for name in ("mae", "mse", "slice_ssim")] == [0, weight, weight]  # type: ignore[index]
 
 
 def test_real_patients_are_prepared_alike_but_for_the_scale():

@@ -33,6 +33,7 @@ PREDICTOR_NAMES = {
     "filter": "linear filter",
     "dose_line": "dose line",
     "second_scan": "second scan",
+    "flat_brain": "flat brain",
 }
 PREDICTORS = tuple(PREDICTOR_NAMES)
 TEST_NAMES = {"paired_t": "paired t", "t": "paired t", "wilcoxon": "Wilcoxon", "independent_t": "independent t"}

@@ -76,6 +76,44 @@ class PerceptualTerm(FeatureTerm):
         return Perceptual(self.network(features), self.norm)
 
 
+class Style(nn.Module):
+    """`style_loss` of the maps of a feature network (MedGAN §3.3).
+
+    features: maps images (b, 1, …) to feature maps (n, f, u, v).
+    """
+
+    def __init__(self, features: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(
+        self, prediction: Float[Tensor, "b 1 *space"], target: Float[Tensor, "b 1 *space"], inputs: Tensor | None = None
+    ) -> Float[Tensor, ""]:
+        """Return the difference of texture; the gradient goes to the prediction alone.
+
+        Args:
+            prediction: the network's image.
+            target: the true image.
+            inputs: not looked at.
+        """
+        with torch.no_grad():
+            real = self.features(target)
+        return style_loss([self.features(prediction)], [real])
+
+
+class StyleTerm(FeatureTerm):
+    """The difference of texture: which features occur together, not where."""
+
+    def build(self, inputs: Sequence[str], features: FeatureSource | None) -> Loss:
+        """Return the style loss of the feature maps.
+
+        Args:
+            inputs: not looked at.
+            features: gives the feature network; None where the loss is checked, but not computed.
+        """
+        return Style(self.network(features))
+
+
 Maps = Sequence[Tensor]
 """Activations, one (b, channels, *space) a layer. Those of the target are to be detached by the caller."""
 

@@ -13,7 +13,7 @@ from mrsynth.losses.contextual import ContextualTerm
 from mrsynth.losses.enhancement import EnhancementMAE
 from mrsynth.losses.likelihood import GaussianNLL, LaplaceNLL
 from mrsynth.losses.noise import PatchWasserstein
-from mrsynth.losses.perceptual import PerceptualTerm
+from mrsynth.losses.perceptual import PerceptualTerm, StyleTerm
 from mrsynth.losses.pixel import Loss, bce, mae, mse
 from mrsynth.losses.structure import SliceSSIM
 from mrsynth.losses.term import FeatureSource, LossTerm
@@ -29,6 +29,7 @@ LOSSES: dict[str, Loss | type[LossTerm]] = {
     "enhancement_mae": EnhancementMAE,
     "contextual": ContextualTerm,
     "perceptual": PerceptualTerm,
+    "style": StyleTerm,
     "patch_wasserstein": PatchWasserstein,
     "laplace_nll": LaplaceNLL,
     "gaussian_nll": GaussianNLL,

@@ -31,6 +31,9 @@ RIVALS: tuple[str, ...] = (
 )  # fmt: skip
 """The predictors that stand beside a model, in this order."""
 
+KNOW_THE_TRUTH: tuple[str, ...] = ("second_scan", "flat_brain")
+"""Predictors that stand beside a model and are no rivals: they are made of the case's own truth."""
+
 TABLE_VOXELS, FILTER_VOXELS = 1 << 22, 1 << 20
 """Training voxels of a table and of the filter, spread evenly over the cases: more change no third digit."""
 

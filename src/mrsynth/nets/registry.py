@@ -13,6 +13,7 @@ from torch import nn
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest
 from mrsynth.nets.anycontrast import AnyContrast
+from mrsynth.nets.bayesian import BayesianUNet
 from mrsynth.nets.cascade import Cascade
 from mrsynth.nets.critic import Critic
 from mrsynth.nets.critic_patch import PatchCritic
@@ -46,6 +47,7 @@ NETS: dict[str, Callable[..., Network]] = {
     "lagan": lagan,
     "medgan": partial(Cascade, blocks=6),
     "critic_patch": PatchCritic,
+    "bayesian_unet": BayesianUNet,  # kleesiek2019
     "lowdose": LowDose,  # pinetz2023
     "critic": Critic,
     "unet25d": UNet25d,  # pasumarthi2021

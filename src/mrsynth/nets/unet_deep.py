@@ -64,11 +64,20 @@ class UNetDeep(Network):
         space = x.shape[2:]
         x = pad_to_multiple(x, self.stride)
         skips: list[Tensor] = []
-        for block in self.down[:-1]:
-            x = block(x)
+        for place, block in enumerate(self.down[:-1]):
+            x = self.after(block(x), place)
             skips.append(x)
             x = self.pool(x)
-        x = self.down[-1](x)
-        for up, join in zip(self.up, self.join, strict=True):
-            x = join(torch.cat([skips.pop(), up(x)], dim=1))
+        x = self.after(self.down[-1](x), len(skips))
+        for place, (up, join) in enumerate(zip(self.up, self.join, strict=True), start=len(skips) + 1):
+            x = self.after(join(torch.cat([skips.pop(), up(x)], dim=1)), place)
         return crop_to(self.head(x), space)
+
+    def after(self, x: Float[Tensor, "b c *space"], place: int) -> Float[Tensor, "b c *space"]:
+        """Return what goes on behind a block; a subclass may change it.
+
+        Args:
+            x: the block's maps.
+            place: the block's number, down and up again; the first is 0.
+        """
+        return x

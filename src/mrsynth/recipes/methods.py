@@ -55,7 +55,8 @@ class AdversarialSettings(MethodSettings):
     """A critic of patches is trained beside the network, which lowers the recipe's loss and the game.
 
     critic: its network. weight: of the adversarial term. features, style: weights of the feature and style losses on
-    the critic's maps, 0 to leave them out. learning_rate, betas: Adam's, for the critic.
+    the critic's maps, 0 to leave them out. critic_every: batches of the network for each of the critic. learning_rate,
+    betas: Adam's, for the critic.
     """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.adversarial:AdversarialMethod"
@@ -65,6 +66,7 @@ class AdversarialSettings(MethodSettings):
     weight: float = Field(ge=0)
     features: float = Field(ge=0)
     style: float = Field(ge=0)
+    critic_every: int = Field(default=1, ge=1)
     learning_rate: float = Field(gt=0, le=1e6)
     betas: tuple[Beta, Beta]
 

@@ -24,6 +24,7 @@ from mrsynth.drawing.labels import (
     plain,
 )
 from mrsynth.drawing.table import Cell, Table, count, sort_key
+from mrsynth.metrics.rivals import KNOW_THE_TRUTH
 from mrsynth.report.inputs import RunFolder
 from mrsynth.report.scores import (
     CaseScore,
@@ -193,7 +194,7 @@ def _mean_cell(
     below += [f"{count(row['n_missing'])} missing"] if row["n_missing"] > 0 else []
     tone = ""
     if higher is not None and not math.isnan(mean):
-        others = [mean_of(other) for name, other in found.items() if name not in (row["predictor"], "second_scan")]
+        others = [mean_of(other) for name, other in found.items() if name not in (row["predictor"], *KNOW_THE_TRUTH)]
         tone = "" if any(better(other, mean, higher) for other in others) else "best"
         if row["predictor"] == "model" and beats(folder, found, best_rival(found), higher) is False:
             tone = "bad"

@@ -121,11 +121,14 @@ class PublishedNumbers(Settings):
 
 
 class BaselineSettings(Settings):
-    """Simple rivals of a table. predictors: "best_rival" is the best of each column, by name; "second_scan" the ceiling
-    of a faithful image, on phantoms; rows: those of the first row's run stand once, above all rows, or those of each
-    run above it."""
+    """Simple rivals of a table.
 
-    predictors: tuple[Literal["best_rival", "second_scan", RivalName], ...] = ("identity", "best_rival")
+    predictors: "best_rival" is the best of each column, by name; "second_scan" the ceiling of a faithful image, on
+    phantoms; "flat_brain" the truth's own mean: what a PSNR owes to the scale. rows: those of the first row's run stand
+    once, above all rows, or those of each run above it.
+    """
+
+    predictors: tuple[Literal["best_rival", "second_scan", "flat_brain", RivalName], ...] = ("identity", "best_rival")
     rows: Literal["first", "each"] = "first"
 
 

@@ -23,7 +23,8 @@ from mrsynth.train.supervised import Supervised
 
 
 class Adversarial(Supervised):
-    """Two Adams a batch, one step each: first the critic, then the generator `net` (Isola et al. 2017, §3.3).
+    """Two Adams a batch, one step each: first the critic, where it is its turn, then the generator `net` (Isola et al.
+    2017, §3.3).
 
     The critic lowers patch_critic_loss on (target, inputs) against (prediction, inputs), of neighbouring slices the
     middle ones. The generator lowers the
@@ -63,7 +64,8 @@ class Adversarial(Supervised):
         image = self.loss(prediction, target, inputs)
         generator_adam, critic_adam = self.optimizers()
         judged = patch_critic_loss(self.critic(target, inputs), self.critic(prediction.detach(), inputs))
-        self._lower(judged, critic_adam)
+        if index % self.game.critic_every == 0:
+            self._lower(judged, critic_adam)
         self.critic.requires_grad_(False)  # the generator's step leaves no gradients in it
         game = self.game_of(prediction, target, inputs)
         losses = {"train_loss": image, "critic_loss": judged, "game_loss": game}
