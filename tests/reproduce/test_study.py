@@ -34,6 +34,15 @@ OURS = (
 )
 OURS = (*OURS, "vgg", "vgg-unet")
 """Cells and tables of li2022's study that are not the paper's, for each target."""
+FLAT = {f"{system}-2d" for system in ("t1", "t1-t2", "model-a", "model-b", "model-c", "model-d")}
+LEFT_OUT = {
+    # What networks that are not trained out cannot answer, and ImageNet's weights: at scale long alone.
+    ("chen2022", "any"): {"medgan-vgg", "dose-10", "dose-34", "cut-difference", "sweep-stage-1"}
+    | FLAT
+    | {f"{system}-stage-1" for system in FLAT},
+    ("osman2022", "smoke"): {f"{way}-minmax" for way in ("t2-t1", "t1-flair", "flair-t1", "t2-flair", "flair-t2")},
+}
+"""(Study, scale) → further cells and jobs that it does without."""
 
 
 @pytest.mark.parametrize("name", list(list_studies()))
@@ -41,7 +50,7 @@ def test_a_study_that_comes_with_mrsynth_can_be_planned(name: str, tmp_path: Pat
     study = load_study(name)
     for scale in ("smoke", "small"):
         items = plan_study(study, scale, tmp_path)
-        left_out = OTHERS.get(name, set())
+        left_out = OTHERS.get(name, set()) | (LEFT_OUT.get((name, scale)) or LEFT_OUT.get((name, "any"), set()))
         everything = {n for names in study.trainings.values() for n in names} | {*study.jobs}
         assert {item.name for item in items if not isinstance(item, Dataset)} == everything - left_out
         assert study.scales[scale].phantoms is not None
@@ -76,6 +85,40 @@ def test_the_scale_paper_changes_nothing_and_needs_the_papers_cohort(name: str):
     }
     assert set(scale.leave_out) == beyond.get(name, set())  # what is not the paper's
     assert (scale.set, scale.cells, scale.phantoms) == ([], {}, None)
+
+
+def test_long_trains_with_seeds_and_shares_the_first_stage_of_chen2022(tmp_path: Path):
+    """A part of the study: planning all of it builds sixty networks."""
+    study = load_study("chen2022")
+    kept = {"ours2d", "sweep", "lambda-1", "delta-0.3", "dose-34", "cut-difference", "unet2d", "unet2d-plain"}
+    jobs = {"ours2d-stage-1", "unet2d-stage-1", "sweep-stage-1"}
+    long = study.scales["long"]
+    less = study.model_copy(
+        update={
+            "cells": {name: cell for name, cell in study.cells.items() if name in kept},
+            "jobs": {name: job for name, job in study.jobs.items() if name in jobs},
+            "scales": {"long": long.model_copy(update={"cells": {n: c for n, c in long.cells.items() if n in kept}})},
+        }
+    )
+    items = plan_study(less, "long", tmp_path)
+    seeds = {name: [i.seed for i in items if i.name == name] for name in ("ours2d", "unet2d", "unet2d-plain")}
+    assert seeds == {"ours2d": [0, 1, 2], "unet2d": [0, 1, 2], "unet2d-plain": [0]}
+    assert [i.label for i in items if i.name == "ours2d-stage-1"][1:] == [
+        f"ours2d.seed{seed}/ours2d-stage-1" for seed in (1, 2)
+    ]
+    started = {i.name: i.start[0].label for i in items if isinstance(i, Cell) and i.start}
+    assert started == dict.fromkeys(("sweep", "lambda-1", "delta-0.3", "dose-34", "cut-difference"), "ours2d")
+
+
+def test_every_two_stage_system_of_the_tables_of_chen2022_is_judged_after_its_first_stage_too():
+    study = load_study("chen2022")
+    judged = {job.cell for job in study.jobs.values() if job.stage == 1}
+    others = {"pix2pix", "decnn", "lagan", "medgan", "medgan-vgg", "kleesiek2019", "unet2d-plain", "unet3d-plain"}
+    tables = [
+        study.tables[name] for name in ("table1", "table2", "table3", "table3-2d", "table4", "table5", "table5-2d")
+    ]
+    shown = {str(source) for table in tables for source in table.rows.values()}
+    assert {name for name in shown if name in study.cells} - judged == others  # one stage
 
 
 def test_the_numbers_of_chen2022_agree_with_each_other():

@@ -47,7 +47,12 @@ class BayesianUNet(UNetDeep):
             self.register_buffer(f"kept_{place}", kept / (1 - dropout), persistent=False)
 
     def after(self, x: Float[Tensor, "b c *space"], place: int) -> Float[Tensor, "b c *space"]:
-        """Leave out channels: at random in training, those of the pass in prediction."""
+        """Leave out channels: at random in training, those of the pass in prediction.
+
+        Args:
+            x: the block's maps.
+            place: the block's number.
+        """
         if self.training:
             drop = nn.functional.dropout3d if x.ndim == 5 else nn.functional.dropout2d
             return drop(x, self.rate, training=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import yaml
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest, parse
-from mrsynth.core.yaml import parse_yaml, read_yaml
+from mrsynth.core.yaml import parse_yaml, read_yaml_text
 from mrsynth.recipes.checks import check_recipe
 from mrsynth.recipes.methods import parse_method
 from mrsynth.recipes.schema import EvaluateSettings, Recipe
@@ -83,10 +85,16 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return what stands in a recipe's file."""
-    data = read_yaml(path)
+    data = deepcopy(_parsed(read_yaml_text(path), str(path)))
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a recipe.", found=type(data).__name__, expected="a mapping of sections")
     return data
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str, where: str) -> Any:
+    """Return the value of a recipe's text: a study asks a hundred times for one file."""
+    return parse_yaml(text, where)
 
 
 def _find(name: str) -> tuple[Path, list[str]]:

@@ -24,7 +24,7 @@ from mrsynth.io import Cohort, read_case
 from mrsynth.io.evaluation import Evaluation
 from mrsynth.io.run import Began, Run, RunRecord, Training
 from mrsynth.metrics import MetricRecord, read_records, write_records
-from mrsynth.recipes.recipe import Recipe, dump_recipe
+from mrsynth.recipes.recipe import Recipe, dump_recipe, load_recipe
 from mrsynth.reproduce.decides import decides, differences, digest, flat
 from mrsynth.reproduce.plan import Cell, Item, Job
 from mrsynth.reproduce.records import State, StudyFile
@@ -131,7 +131,7 @@ def export_results(study: Study, scale: str, items: Iterable[Item], cohort: Coho
             scale=scale,
             item=item.label,
             seed=item.maker.seed,
-            settings=settings_of(item.maker.recipe),
+            settings=settings_of(load_recipe(str(run.recipe))),
             cohort=mark,
             state=state,
             began=record.began,
@@ -181,13 +181,9 @@ def import_results(study: Study, scale: str, items: Sequence[Item], cohort: Coho
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Return what decides a recipe's weights and how they are judged, by dotted key.
-
-    Of files of others' weights it has the name alone: each machine has them in another place.
-    """
+    """Return what decides a recipe's weights and how they are judged, by dotted key."""
     dumped = recipe.model_dump(mode="json")
-    values = flat({**decides(dumped), "presets": dumped["evaluate"]["presets"]})
-    return {key: Path(value).name if key.endswith(".weights") and value else value for key, value in values.items()}
+    return flat({**decides(dumped), "presets": dumped["evaluate"]["presets"]})
 
 
 def mark_of(cohort: Cohort) -> CohortMark:

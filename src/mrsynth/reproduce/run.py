@@ -22,7 +22,7 @@ from mrsynth.reproduce.listing import header_lines, write_study_record
 from mrsynth.reproduce.phantoms import make_phantoms
 from mrsynth.reproduce.plan import Cell, Dataset, Item, Job, choose, plan_study, require_unchanged
 from mrsynth.reproduce.plates import picture_study
-from mrsynth.reproduce.records import CurveAxis, Figures, StudyRecord
+from mrsynth.reproduce.records import CurveAxis, Figures, State, StudyRecord
 from mrsynth.reproduce.results import export_results, import_results
 from mrsynth.reproduce.study import Scale, Study, load_study
 from mrsynth.reproduce.tables import Results, build_table, write_table
@@ -128,8 +128,9 @@ def take_results(
     _require_own(out, items, begun=before is not None)
     table = cohort or (Path(before.cohort) if before else make_phantoms(study.scales[scale].phantoms, out))
     scans = _with_all_splits(read_cohort(table), str(table))
-    taken = import_results(study, scale, items, scans, folder)
     phantom = before.phantoms is not None if before and cohort is None else cohort is None
+    write_study_record(out, study, scale, items, (table.absolute(), scans), phantom)  # what follows is a study's own
+    taken = import_results(study, scale, items, scans, folder)
     write_study_record(out, study, scale, items, (table.absolute(), scans), phantom)
     return taken
 
@@ -150,7 +151,6 @@ def give_results(name: str, scale: Scale, out: Path, folder: Path) -> list[Path]
         MrsynthError: as `export_results`, and where the folder holds no study.
     """
     study, items, before = _planned(name, scale, out.absolute())
-    require_unchanged(items)
     return export_results(study, scale, items, read_cohort(_known_cohort(out, before)), folder)
 
 
@@ -236,7 +236,8 @@ def _prepare(items: Sequence[Item], cohort: Cohort, workers: Workers) -> dict[Pa
     """Prepare the cohort once for each distinct preparation, and for each data that cells are trained on and that is
     there already; returns the folders where that failed, and why."""
     failed = {}
-    cells = {item.prepared: item for item in items if isinstance(item, Cell) and not (item.data and item.data.makers)}
+    here = [item for item in items if isinstance(item, Cell) and not State.of(item.place).imported]
+    cells = {item.prepared: item for item in here if not (item.data and item.data.makers)}
     for number, (folder, cell) in enumerate(cells.items(), start=1):
         remark(f"[bold]preparation {number}/{len(cells)}[/bold] {folder.name}")
         try:
