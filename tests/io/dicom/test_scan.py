@@ -99,6 +99,8 @@ def private(group: int, creator: str, element: int, vr: str, value: object) -> M
         lambda b: private(0x19, "SIEMENS MR HEADER", 0x0C, "UN", str(b).encode()),
         lambda b: private(0x2001, "Philips Imaging DD 001", 0x03, "FL", float(b)),
         lambda b: private(0x43, "GEMS_PARM_01", 0x39, "IS", [1000000000 + b, 8, 0, 0]),
+        lambda b: private(0x65, "Image Private Header", 0x09, "FD", float(b)),
+        lambda b: {"ImageComments": f"b={b}(0,0,0)"},
     ],
 )
 @pytest.mark.parametrize("syntax", ["explicit", "implicit"])

@@ -144,7 +144,7 @@ def _floats(value: object) -> tuple[float, ...]:
         return ()
     try:
         if isinstance(value, bytes):
-            if re.fullmatch(rb"[-+.\deE\\ \0]+", value):
+            if re.fullmatch(rb"[-+.\deE\\ ]+\0*", value):  # a binary 0 is all zero bytes
                 return tuple(float(part) for part in value.decode("ascii").strip("\0 ").split("\\"))
             kind = "d" if len(value) % 8 == 0 else "f"
             return struct.unpack(f"<{len(value) // struct.calcsize(kind)}{kind}", value)
