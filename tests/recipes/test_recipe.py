@@ -94,6 +94,8 @@ def test_a_recipe_survives_being_written(tmp_path: Path):
         ("osman2022", ["train.epochs=0"], "greater than or equal to 1"),
         ("osman2022", ["train.epochs=many"], "valid integer"),
         ("osman2022", ["train.epochs"], "not an override"),
+        ("osman2022", ["range=[1, 0]"], "'range': .*the lower one first"),
+        ("osman2022", ["range=[0, 0]"], "'range': .*the lower one first"),
         ("osman2022", ["loss={l2: 1}"], "Unknown loss 'l2'"),
         ("osman2022", ["net.name=unet2"], "did you mean 'unet2d'"),
         ("osman2022", ["net.settings.width=[1]"], "unexpected keyword"),

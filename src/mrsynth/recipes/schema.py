@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, field_validator
 
 from mrsynth.core.settings import PredictSettings, Settings
 from mrsynth.recipes.sections import NetSettings, SampleSettings, TrainSettings
@@ -96,6 +96,14 @@ class Recipe(Settings):
     evaluate: EvaluateSettings
     variants: dict[str, dict[str, Any]]
     published: PublishedTable | None
+
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, values: tuple[float, float]) -> tuple[float, float]:
+        """The contract asks the same when all is trained."""
+        if not values[0] < values[1]:
+            raise ValueError("expected the lowest and the highest value, the lower one first")
+        return values
 
     @property
     def translation(self) -> str:
