@@ -4,6 +4,7 @@ seconds."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,16 +72,20 @@ STEPS: list[dict[str, dict[str, object]]] = [
 ]
 
 
-def save_any_run(folder: Path, **more: object) -> Path:
-    """Save a run of any contrast from any others whose network was not trained; more: of its contract."""
-    settings = {"contrasts": len(CONTRASTS), "slices": 3, "widths": [8, 16]}
+def save_any_run(folder: Path, members: int = 1, **more: object) -> Path:
+    """Save a run of any contrast from any others whose networks were not trained; more: of its contract."""
+    settings: dict[str, Any] = {"contrasts": len(CONTRASTS), "slices": 3, "widths": [8, 16]}
     torch.manual_seed(0)
-    net = build_net("anycontrast", **settings)
-    assert isinstance(net, AnyContrast)
+    name = "anycontrast"
+    if members > 1:
+        name, settings = "ensemble", {"net": "anycontrast", "settings": settings, "members": members}
+    net = build_net(name, **settings)
     with torch.no_grad():
-        net.mix.normal_(0, 0.2)
-        net.leave.weight.normal_(0, 0.05)
-    contract = {"recipe": "anycontrast", "inputs": ["t1", "flair"], "target": "t2", "net": "anycontrast"}
+        for one in net.modules():
+            if isinstance(one, AnyContrast):
+                one.mix.normal_(0, 0.2)
+                one.leave.weight.normal_(0, 0.05)
+    contract = {"recipe": "anycontrast", "inputs": ["t1", "flair"], "target": "t2", "net": name}
     rest = {"net_settings": settings, "patch": None, "neighbours": 1, "flags": True, "contrasts": list(CONTRASTS)}
     known = {"steps": complete_steps(STEPS), "range": [0, 1], "intensity": [], **trained()}
     save_model(folder / "model", net.state_dict(), {**contract, **rest, **known, **more}, "# card\n")

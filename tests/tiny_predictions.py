@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from mrsynth.io.predictions import (
     Dosage,
-    InferenceWay,
-    MissingWay,
     PredictedImage,
     Prediction,
     PredictionsRecord,
-    Way,
 )
+from mrsynth.io.way import InferenceWay, MissingWay, Way
 
 Images = Mapping[str, Sequence[tuple[str, float | None]]]
 """Case → its files, each with the dose that the model was told."""

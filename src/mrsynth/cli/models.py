@@ -171,6 +171,12 @@ def synthesize(
     allow_unlike: Annotated[
         bool, typer.Option("--allow-unlike", help="Take inputs that are unlike those of the training, and say so.")
     ] = False,
+    error_map: Annotated[
+        bool, typer.Option("--error-map", help="Write beside each image how far it may be wrong (x_error.nii.gz).")
+    ] = False,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Of an ensemble: how far its networks lie apart (x_spread.nii.gz).")
+    ] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Make what the model's contract refuses, and say so.")
     ] = False,
@@ -195,8 +201,18 @@ def synthesize(
     if (inputs is None) == (cohort is None):
         raise InputError("Give either --input (one or more) or --cohort.")
     formats = Formats(file_format.value if file_format else None, enhanced, jpeg_ls)
-    spread = Workers(workers or 1, scheduler)
-    place = Place(like, units.value, device, formats, allow_unlike, anyway, tuple(target or ()), spread)
+    place = Place(
+        like,
+        units.value,
+        device,
+        formats,
+        allow_unlike,
+        anyway,
+        tuple(target or ()),
+        error_map,
+        spread,
+        Workers(workers or 1, scheduler),
+    )
     gaps = MissingInputs(missing.value, pairs("--impute", impute, "contrast=run folder, e.g. t2=runs/t1-t2"))
     if compile_net and engine is not EngineName.torch:
         raise InputError(f"--compile is torch's; it does not go with --engine {engine.value}.", do="leave one out")

@@ -16,6 +16,7 @@ from mrsynth.core.files import remove_left, safe_name, sha256_file, why_unsafe
 from mrsynth.core.locks import writing_file
 from mrsynth.core.records import KEY, Part, Record
 from mrsynth.io.run import Sha256
+from mrsynth.io.way import Way
 
 WAIT_S = 60.0
 """How long one process waits for another that writes the same record; writing it takes milliseconds."""
@@ -61,18 +62,16 @@ class Origin(Part):
     inputs: list[str] | None = None
 
 
-class PredictedImage(Part):
-    """An image that a model made.
+class MadeFile(Part):
+    """A file that a model made.
 
     Attributes:
         file: its path below the folder, "<case>.nii.gz", "<case>/<name>.nii.gz" or as BIDS has it.
         sha256: of the file; None where it is not known (predictions of before).
-        dosage: of a model with a condition.
     """
 
     file: str
     sha256: Sha256 | None = None
-    dosage: Dosage | None = None
 
     @field_validator("file")
     @classmethod
@@ -81,6 +80,44 @@ class PredictedImage(Part):
         if len(parts) > MAX_DEPTH or any(why_unsafe(part) for part in parts):
             raise ValueError("expected a path that stays in the folder")
         return file
+
+    def with_digest(self, folder: Path | None) -> Self:
+        """Return the same with the SHA-256 of the file as it lies in a folder; without a folder with none."""
+        return self.model_copy(update={"sha256": None if folder is None else _digest(path_of(folder, self))})
+
+
+class ErrorMap(MadeFile):
+    """How far an image may be wrong.
+
+    Attributes:
+        coverage: the share of voxels that it was calibrated for; None: it was not.
+    """
+
+    coverage: float | None = None
+
+
+class PredictedImage(MadeFile):
+    """An image that a model made.
+
+    Attributes:
+        dosage: of a model with a condition.
+        error: half the width of the interval around each voxel.
+        spread: how far the members of an ensemble lie apart.
+    """
+
+    dosage: Dosage | None = None
+    error: ErrorMap | None = None
+    spread: MadeFile | None = None
+
+    @override
+    def with_digest(self, folder: Path | None) -> Self:
+        """Return the same with the SHA-256 of its files as they lie in a folder; without a folder with none."""
+        found = {name: known.with_digest(folder) for name, known in self.maps().items()}
+        return super().with_digest(folder).model_copy(update=found)
+
+    def maps(self) -> dict[str, MadeFile]:
+        """Return the maps of it by what they are: error, spread."""
+        return {name: known for name, known in (("error", self.error), ("spread", self.spread)) if known is not None}
 
 
 class Prediction(Part):
@@ -105,57 +142,8 @@ class Prediction(Part):
         return self._without_result() == other._without_result()
 
     def _without_result(self) -> Prediction:
-        images = [image.model_copy(update={"sha256": None}) for image in self.images]
+        images = [image.with_digest(None) for image in self.images]
         return self.model_copy(update={"images": images, "remarks": []})
-
-
-class MissingWay(Part):
-    """What was done where an input was missing.
-
-    Attributes:
-        imputers: contrast → SHA-256 of the weights of the model for it.
-    """
-
-    policy: str
-    without: list[str]
-    imputers: dict[str, Sha256]
-
-
-class InferenceWay(Part):
-    """What of the inference changes values."""
-
-    overlap: int | None
-    precision: str
-    engine: str = "torch"
-
-
-class Seen(Part):
-    """On whom a model was trained.
-
-    Attributes:
-        scans: SHA-256 of their files.
-    """
-
-    patients: list[str]
-    scans: list[Sha256] = Field(default_factory=list)
-
-
-class Way(Part):
-    """How predictions are made; what must be the same for earlier ones to be kept.
-
-    Attributes:
-        weights_sha256: of the model.
-        like: the contrast whose grid they get; None for none.
-        units: of the values, see `Synthesizer`.
-        imputers_saw: contrast → on whom the model that imputes it was trained.
-    """
-
-    weights_sha256: Sha256
-    like: str | None
-    units: str
-    missing: MissingWay
-    imputers_saw: dict[str, Seen]
-    inference: InferenceWay
 
 
 class Provenance(Record):
@@ -280,7 +268,7 @@ class Predictions:
         known = self.record.cases.get(case)
         if known is None or not known.of_same(asked):
             return False
-        return all(image.sha256 and image.sha256 == _digest(path_of(self.folder, image)) for image in known.images)
+        return all(image.sha256 and image == image.with_digest(self.folder) for image in known.images)
 
     def keep(self, case: str) -> None:
         """Note that a case is as it should be, where it failed in between."""
@@ -299,7 +287,7 @@ class Predictions:
             case: its name.
             made: what was made of it; the images lie in the folder.
         """
-        images = [image.model_copy(update={"sha256": _digest(path_of(self.folder, image))}) for image in made.images]
+        images = [image.with_digest(self.folder) for image in made.images]
         self._change(case, made.model_copy(update={"images": images}), None)
 
     def fail(self, case: str, why: str) -> None:
@@ -350,8 +338,8 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def path_of(folder: Path, image: PredictedImage) -> Path:
-    """Return the path of an image in a folder of predictions.
+def path_of(folder: Path, image: MadeFile) -> Path:
+    """Return the path of an image, or of a map of it, in a folder of predictions.
 
     Args:
         folder: of the predictions.
@@ -360,8 +348,8 @@ def path_of(folder: Path, image: PredictedImage) -> Path:
     return folder.joinpath(*map(safe_name, image.file.split("/")))
 
 
-def verified(folder: Path, image: PredictedImage) -> Path:
-    """Return the path of an image that is still what the model made.
+def verified(folder: Path, image: MadeFile) -> Path:
+    """Return the path of an image, or of a map of it, that is still what the model made.
 
     Args:
         folder: of the predictions.

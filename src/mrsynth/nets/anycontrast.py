@@ -199,13 +199,21 @@ class AnyContrast(Network):
         return functional.pixel_shuffle(self.leave(x), 2)
 
 
-class ErrorOf(nn.Module):
-    """What a network says of its own error, as a network of its own: for the error map beside an image."""
+class ErrorOf(Network):
+    """What networks say of their own error, as a network of its own: for the error map beside an image.
 
-    def __init__(self, net: AnyContrast) -> None:
+    Of several, the mean of what each says and how far they lie apart (the mean absolute deviation from their mean).
+    """
+
+    first_weights = None
+
+    def __init__(self, *nets: AnyContrast) -> None:
         super().__init__()
-        self.net = net
+        self.nets = nn.ModuleList(nets)
+        self.inputs, self.stride, self.smallest = nets[0].inputs, nets[0].stride, nets[0].smallest
 
     def forward(self, x: Float[Tensor, "b c x y"]) -> Float[Tensor, "b 1 x y"]:
         """Return the scale of the error (b, 1, x, y) in the recipe's range."""
-        return self.net.image_and_error(x)[1]
+        found = [cast("AnyContrast", net).image_and_error(x) for net in self.nets]
+        images, scales = torch.stack([image for image, _ in found]), torch.stack([scale for _, scale in found])
+        return scales.mean(0) + (images - images.mean(0)).abs().mean(0)

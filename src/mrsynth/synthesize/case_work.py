@@ -13,15 +13,16 @@ from mrsynth.core.jobs import Failure, guarded
 from mrsynth.core.progress import say, working_on
 from mrsynth.io import CaseRow, bids_out, read_case
 from mrsynth.io.overwrite import Identity, require_no_scan
-from mrsynth.io.predictions import PredictedImage, Prediction, Predictions, Sidecar, path_of
+from mrsynth.io.predictions import Prediction, Predictions, Sidecar, path_of
 from mrsynth.io.prepared_inputs import digests_of
 from mrsynth.io.sidecar import sidecar_of
 from mrsynth.synthesize import Doses, Synthesizer
 from mrsynth.synthesize.impute import Supply
 from mrsynth.synthesize.made import dosages_of, files_of, made_by, remarks_of, say_remarks, sources_of
+from mrsynth.synthesize.maps import paths_of, to_make, write_all
 from mrsynth.synthesize.place import Place
 from mrsynth.synthesize.targets import Kept, wanted
-from mrsynth.synthesize.write import is_written, write_result
+from mrsynth.synthesize.write import is_written
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +84,20 @@ class CaseWork:
         formats = replace(self.place.formats, name=self.place.formats.name or "nifti")
         formats = formats.of(like, self.predictions.folder, self.synthesizer.contract.target)
         asked = self._asked(row, supply, like if formats.name == "bids" else None)
-        files = [path_of(self.predictions.folder, image) for image in asked.images]
-        if all(is_written(file, formats) for file in files) and self.predictions.holds(row.case, asked):
+        folder = self.predictions.folder
+        made_as = [path_of(folder, one) for image in asked.images for one in (image, image.error) if one is not None]
+        if all(is_written(file, formats) for file in made_as) and self.predictions.holds(row.case, asked):
             self.predictions.keep(row.case)
             return
         self.predictions.forget(row.case)
-        for file in files:
+        for file in (path for image in asked.images for path in paths_of(folder, image)):
             require_no_scan(file, self.scans)
         say("preparing")
         ready = kept.ready(self.synthesizer, supply, self.place, lambda: read_case(row, supply.read, ("brain",)))
-        for image, file in zip(asked.images, files, strict=True):
+        for image in asked.images:
             made = made_by(self.synthesizer, supply, self.place, image.dosage)
-            write_result(self.synthesizer.image(ready, image.dosage), file, like, formats, made)
-        remarks = remarks_of(self.synthesizer, ready)
+            write_all(self.synthesizer, ready, image, folder, formats, made, like)
+        remarks = remarks_of(self.synthesizer, ready, asked.images)
         self.predictions.add(row.case, asked.model_copy(update={"remarks": remarks}))
         say_remarks(row.case, remarks)
         if formats.name == "bids":
@@ -120,7 +122,10 @@ class CaseWork:
         files = files_of(row, self.synthesizer.contract.target, dosages, bids_like)
         read = replace(row, files={name: row.files[name] for name in (*supply.read, "brain") if name in row.files})
         return Prediction(
-            images=[PredictedImage(file=file, dosage=dosage) for file, dosage in zip(files, dosages, strict=True)],
+            images=[
+                to_make(self.synthesizer, supply, self.place, file, dosage)
+                for file, dosage in zip(files, dosages, strict=True)
+            ],
             like=self.synthesizer.place(supply, self.place.like),
             inputs=sources_of(self.synthesizer, supply, row.files),
             sha256=digests_of(read, supply.read),

@@ -14,9 +14,11 @@ from mrsynth.core.files import absolute, printable, safe_name
 from mrsynth.core.progress import remark
 from mrsynth.io import CaseRow, bids_out
 from mrsynth.io.models import find_model
-from mrsynth.io.predictions import Dosage, InferenceWay, MissingWay, Origin, Seen, Way
+from mrsynth.io.predictions import Dosage, Origin, PredictedImage
 from mrsynth.io.synthetic import why_synthetic
+from mrsynth.io.way import InferenceWay, MissingWay, Seen, Way
 from mrsynth.synthesize import Doses, Synthesizer, Units
+from mrsynth.synthesize.error_map import NOT_CALIBRATED
 from mrsynth.synthesize.impute import Supply
 from mrsynth.synthesize.place import Place
 from mrsynth.synthesize.predict import Ready
@@ -36,15 +38,17 @@ def made_by(synthesizer: Synthesizer, supply: Supply, place: Place, dosage: Dosa
     return Made(synthesizer.contract, tuple(taken(synthesizer.contract, supply)), place.units == "range", dosage)
 
 
-def remarks_of(synthesizer: Synthesizer, ready: Ready) -> list[str]:
-    """Return what a reader must know of an image, a sentence each.
+def remarks_of(synthesizer: Synthesizer, ready: Ready, images: Sequence[PredictedImage]) -> list[str]:
+    """Return what a reader must know of a case's images, a sentence each.
 
     Args:
-        synthesizer: that makes it.
+        synthesizer: that makes them.
         ready: the case.
+        images: with their maps.
     """
     refused = why_refused(synthesizer.contract, ready.supply)
-    return [*([] if refused is None else [refused]), *ready.remarks]
+    bare = any(image.error is not None and image.error.coverage is None for image in images)
+    return [*([] if refused is None else [refused]), *([NOT_CALIBRATED] if bare else []), *ready.remarks]
 
 
 def say_remarks(case: str, remarks: Sequence[str]) -> None:

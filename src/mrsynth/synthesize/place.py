@@ -24,6 +24,8 @@ class Place:
         allow_unlike: whether inputs are taken that are unlike those of the training (`likeness`).
         anyway: whether the model is used for what its contract refuses.
         targets: the contrasts to make; none: the model's own; ALL: each that the model makes and a case lacks.
+        error_map: whether a map is written beside each image of how far it may be wrong.
+        spread: whether one is written of how far the networks of an ensemble lie apart.
         workers: of a cohort; each holds the model, and takes its share of the cores.
     """
 
@@ -34,6 +36,8 @@ class Place:
     allow_unlike: bool = False
     anyway: bool = False
     targets: tuple[str, ...] = ()
+    error_map: bool = False
+    spread: bool = False
     workers: Workers = HERE
 
     @property

@@ -171,8 +171,16 @@ class Synthesizer:
             ready: the prepared case.
             dosage: the dose and the field that a model with a condition is told; None for another model.
         """
+        return self.on_own_grid(ready, self.predicted(ready, dosage))
+
+    def on_own_grid(self, ready: Ready, predicted: np.ndarray) -> Image:
+        """Return values of the prepared space on the patient's grid and in the units asked for, 0 outside the brain.
+
+        Args:
+            ready: the prepared case.
+            predicted: (x, y, z), in the model's range.
+        """
         like, after = ready.like, ready.after
-        predicted = self._predicted(ready.prepared, ready.supply, dosage)
         image = ready.prepared.images[ready.supply.real[0]].with_data(predicted, self.contract.target)
         if ready.units == "input":
             image = _back(image, [*ready.before, *after], ("geometry", "intensity"), like)
@@ -264,13 +272,21 @@ class Synthesizer:
                 found[name] = Origin(source="scan")
         return found
 
-    def _predicted(self, prepared: Case, supply: Supply, dosage: Dosage | None = None) -> np.ndarray:
-        """Return the prediction (x, y, z) in the prepared space, gaps filled on the way."""
-        images = {name: image.data for name, image in prepared.images.items()}
-        for name in supply.made:
+    def predicted(
+        self, ready: Ready, dosage: Dosage | None = None, net: Callable[[Tensor], Tensor] | None = None
+    ) -> np.ndarray:
+        """Return the prediction (x, y, z) in the prepared space, gaps filled on the way; clipped to the model's range.
+
+        Args:
+            ready: the prepared case.
+            dosage: the dose and the field that a model with a condition is told; None for another model.
+            net: takes what the model's own takes, and computes in its place.
+        """
+        images = {name: image.data for name, image in ready.prepared.images.items()}
+        for name in ready.supply.made:
             imputer = self.imputers[name]
             images[name] = self._run(imputer.net(), imputer.contract, images)
-        return self._run(self.net, self.contract, images, dosage)
+        return self._run(net or self.net, self.contract, images, dosage)
 
     def _run(
         self,

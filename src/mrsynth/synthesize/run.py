@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mrsynth.core.errors import InputError, MrsynthError
-from mrsynth.core.files import sha256_file
 from mrsynth.core.image import Case
 from mrsynth.core.jobs import Failure, run_each
 from mrsynth.core.progress import CaseProgress, listening, working_on
@@ -24,10 +23,11 @@ from mrsynth.synthesize import REFUSE, Doses, MissingInputs, Synthesizer, load_m
 from mrsynth.synthesize.case_work import CaseWork, CohortWork
 from mrsynth.synthesize.impute import Supply
 from mrsynth.synthesize.made import dosages_of, file_of, made_by, provenance, remarks_of, say_remarks, sources_of
+from mrsynth.synthesize.maps import as_series, paths_of, to_make, write_all
 from mrsynth.synthesize.place import USUAL, Place
 from mrsynth.synthesize.predict import Ready
 from mrsynth.synthesize.targets import Kept, require_some, targets_of, wanted
-from mrsynth.synthesize.write import Formats, dicom_folder, require_free, write_result
+from mrsynth.synthesize.write import Formats, require_free
 from mrsynth.volume.engine import is_out_of_memory
 from mrsynth.volume.predict import Inference
 
@@ -73,7 +73,7 @@ def synthesize_files(
         for task in tasks:
             ready = kept.ready(task.synthesizer, task.supply, place, lambda: whole)
             _make(task, ready, run, given, place)
-            remarks |= dict.fromkeys(remarks_of(task.synthesizer, ready))
+            remarks |= dict.fromkeys(remarks_of(task.synthesizer, ready, task.images))
         bar.advance(case)
     say_remarks(case, list(remarks))
     return out
@@ -85,8 +85,8 @@ class _Task:
 
     synthesizer: Synthesizer
     supply: Supply
-    dosages: Sequence[Dosage | None]
-    files: list[Path]
+    images: list[PredictedImage]
+    folder: Path
     formats: Formats
 
 
@@ -121,7 +121,10 @@ def _tasks(
         dosages = dosages_of(maker, case, {}, doses)
         formats = place.formats.of(given[maker.place(supply, place.like)], out, target)
         own = out / f"{target}.nii.gz" if place.several and not is_nifti(out) else out
-        tasks.append(_Task(maker, supply, dosages, _free_files(own, target, dosages, given.values(), formats), formats))
+        files = _free_files(own, target, dosages, given.values(), formats)
+        images = [to_make(maker, supply, place, f.name, dosage) for f, dosage in zip(files, dosages, strict=True)]
+        _require_free_maps(files[0].parent, images, given.values(), formats)
+        tasks.append(_Task(maker, supply, images, files[0].parent, formats))
     return tasks
 
 
@@ -137,13 +140,16 @@ def _make(task: _Task, ready: Ready, run: Path, given: Mapping[str, Path], place
     common: dict[str, Any] = provenance(synthesizer, run, place.like, place.units)
     common["files"] = {name: path.name for name, path in read.items()}
     known: dict[str, Any] = {"inputs": sources_of(synthesizer, task.supply, given), "like": ready.like}
-    known |= {"sha256": {n: file_digest(path) for n, path in read.items()}, "remarks": remarks_of(synthesizer, ready)}
-    for dosage, path in zip(task.dosages, task.files, strict=True):
-        made = made_by(synthesizer, task.supply, place, dosage)
-        write_result(synthesizer.image(ready, dosage), path, given[ready.like], formats, made)
-        name = path.name if formats.nifti else dicom_folder(path).name
-        own = PredictedImage(file=name, sha256=sha256_file(path) if formats.nifti else None, dosage=dosage)
-        Sidecar(**common, image=name, made=Prediction(images=[own], **known)).write(sidecar_of(path))
+    known |= {
+        "sha256": {n: file_digest(path) for n, path in read.items()},
+        "remarks": remarks_of(synthesizer, ready, task.images),
+    }
+    for image in task.images:
+        made = made_by(synthesizer, task.supply, place, image.dosage)
+        write_all(synthesizer, ready, image, task.folder, formats, made, given[ready.like])
+        own = image.with_digest(task.folder) if formats.nifti else as_series(image)
+        record = Sidecar(**common, image=own.file, made=Prediction(images=[own], **known))
+        record.write(sidecar_of(task.folder / image.file))
 
 
 def by_name(inputs: Mapping[str, Path]) -> dict[str, Path]:
@@ -271,6 +277,17 @@ def _rows_of(cohort: Cohort, split: str | None) -> list[CaseRow]:
             "No case to synthesize.", found=f"{len(cohort.rows)} cases, none in split {split}", do="leave out --split"
         )
     return rows
+
+
+def _require_free_maps(
+    folder: Path, images: Iterable[PredictedImage], inputs: Iterable[Path], formats: Formats
+) -> None:
+    """Raise OutputError where a map would overwrite something that is not ours."""
+    known = identities(inputs)
+    for image in images:
+        for path in paths_of(folder, image)[1:]:
+            require_no_scan(path, known)
+            require_free(path, formats)
 
 
 def _free_files(

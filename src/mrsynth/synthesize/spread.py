@@ -27,15 +27,20 @@ def spread(synthesizer: Synthesizer, ready: Ready, dosage: Dosage | None = None)
     Raises:
         InputError: where the model is one network.
     """
-    if not isinstance(synthesizer.net, Ensemble):
-        raise InputError(
-            "The spread is that of several networks; this model is one.",
-            do="take the folder that mrsynth train --folds left",
-        )
     images = []
-    for member in synthesizer.net.members():
+    for member in require_ensemble(synthesizer).members():
         alone = copy.copy(synthesizer)
         alone.net = member
         images.append(alone.image(ready, dosage))
     deviation = np.std([image.data for image in images], axis=0, dtype=np.float64)
     return replace(images[0], data=deviation.astype(np.float32))
+
+
+def require_ensemble(synthesizer: Synthesizer) -> Ensemble:
+    """Return a model's networks; raises InputError where it is one."""
+    if not isinstance(synthesizer.net, Ensemble):
+        raise InputError(
+            "The spread is that of several networks; this model is one.",
+            do="take the folder that mrsynth train --folds left",
+        )
+    return synthesizer.net

@@ -78,12 +78,14 @@ class Made:
         inputs: the contrasts that it was given.
         in_range: whether values are in the contract's range, the same for all images of the model.
         dosage: that was asked for, of a model with doses.
+        kind: the image itself, or a map beside it.
     """
 
     contract: Contract
     inputs: tuple[str, ...]
     in_range: bool
     dosage: Dosage | None = None
+    kind: Literal["image", "error map", "spread"] = "image"
 
 
 def require_free(path: Path, formats: Formats) -> None:
@@ -131,7 +133,7 @@ def write_result(image: Image, path: Path, like: Path, formats: Formats, made: M
         made: what the header says.
     """
     if formats.nifti:
-        write_prediction(image, path, made.dosage)
+        write_prediction(image, path, made.dosage, made.kind)
     if formats.dicom:
         from mrsynth.io.dicom.sheet import Maker  # pydicom
         from mrsynth.io.dicom.write import write_dicom
@@ -140,23 +142,26 @@ def write_result(image: Image, path: Path, like: Path, formats: Formats, made: M
             made.contract.recipe,
             made.contract.weights_sha256,
             made.inputs,
-            made.contract.range if made.in_range else None,
+            made.contract.range if made.in_range and made.kind == "image" else None,
             "" if made.dosage is None else made.dosage.words(),
+            "image" if made.kind == "image" else "error map",
         )
         options = {"multi_frame": formats.enhanced, "compress": formats.jpeg_ls}
         write_dicom(image, like, dicom_folder(path), maker, **options)
 
 
-def write_prediction(image: Image, path: Path, dosage: Dosage | None = None) -> None:
+def write_prediction(image: Image, path: Path, dosage: Dosage | None = None, kind: str = "image") -> None:
     """Write a prediction as NIfTI on the patient's own grid; its header says that it is synthetic, and at which dose.
 
     Args:
         image: the prediction.
         path: of the file, .nii or .nii.gz.
         dosage: that the model was told; None of a model without doses.
+        kind: the image itself, or what else it shows.
 
     Raises:
         OutputError: as `write_image` does.
     """
     what = image.contrast if dosage is None else f"{image.contrast} {dosage.words()}"
+    what += "" if kind == "image" else f" {kind}"
     write_image(image, path, description=f"SYNTHETIC {what} mrsynth {mrsynth.__version__}, not for diagnosis")
