@@ -15,7 +15,7 @@ from mrsynth.drawing.plates import limits_of, shared_extent, tile_webp
 from mrsynth.io.columns import read_history
 from mrsynth.io.evaluation import PanelsRecord
 from mrsynth.report import learning_curves, overview_png, panel_png
-from mrsynth.report.panels import Panel, side_labels
+from mrsynth.report.panels import Panel, rows_png, side_labels
 
 MakeRun = Callable[..., Path]
 META = {"case": "a", "window": [0, 1], "axis": "axial"}
@@ -155,3 +155,12 @@ def test_overview_without_pictures_is_an_error(make_run: MakeRun, tmp_path: Path
     PanelsRecord(panels=[]).write(run / "panels" / "panels.json")
     with pytest.raises(InputError, match="no picture"):
         overview_png(run, tmp_path / "x.png")
+
+
+def test_the_expected_error_stands_beside_the_difference_where_every_panel_has_one() -> None:
+    plain = panel()
+    mapped = Panel(plain.case, {**plain.arrays, "error": np.full_like(plain.arrays["truth"], 0.04)}, plain.meta)
+    assert [tile.kind for tile in mapped.row().tiles] == ["image", "image", "image", "difference", "error", "ssim"]
+    assert limits_of([mapped.row()])["error"] == pytest.approx(0.05)
+    both = rows_png([plain, mapped], ["x", "y"])
+    assert imread(BytesIO(both)).shape[0] > imread(BytesIO(rows_png([mapped], ["y"]))).shape[0]

@@ -22,6 +22,8 @@ METRIC_NAMES = {
     "enhancement_percent": "enhancement (%)",
     "enhancement_percent_truth": "enhancement of the truth (%)",
     "enhancement_percent_error": "enhancement error (%)",
+    "coverage": "share of voxels inside the interval",
+    "half_width": "half width of the interval",
 }
 PREDICTOR_NAMES = {
     "model": "model",

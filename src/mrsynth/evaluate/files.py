@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -152,9 +152,17 @@ def _pairs(prediction: Path, reference: Path, mask: Path | None) -> dict[str, tu
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    """Return the NIfTI files of a folder by name; hidden files are none."""
+    """Return the images of a folder by name; hidden files are none, nor are maps beside an image."""
     files = sorted(folder.iterdir()) if folder.is_dir() else ()
-    return {path.name: path for path in files if is_nifti(path) and path.is_file() and not path.name.startswith(".")}
+    found = {path.name: path for path in files if is_nifti(path) and path.is_file() and not path.name.startswith(".")}
+    return {name: path for name, path in found.items() if not _is_map(path, found)}
+
+
+def _is_map(path: Path, others: Collection[str]) -> bool:
+    """Say whether a file is a map that lies beside an image of its name: x_error.nii.gz beside x.nii.gz."""
+    stem = stem_of(path)
+    ends = [end for end in ("_error", "_spread") if stem.endswith(end)]
+    return any(stem.removesuffix(end) + path.name.removeprefix(stem) in others for end in ends)
 
 
 def _alone(path: Path, folder: Path | None) -> InputError:

@@ -16,7 +16,12 @@ from mrsynth.model import Contract
 
 
 def write_panel(
-    truth: Truth, candidates: Mapping[str, np.ndarray], folder: Path, contract: Contract, data_range: float
+    truth: Truth,
+    candidates: Mapping[str, np.ndarray],
+    folder: Path,
+    contract: Contract,
+    data_range: float,
+    error_map: np.ndarray | None = None,
 ) -> PanelEntry:
     """Write one slice of a case for the report: the one with most lesion, else with most brain.
 
@@ -26,6 +31,7 @@ def write_panel(
         folder: where <case>.npz goes; it is made where it is not there.
         contract: the model's.
         data_range: of PSNR and SSIM, in image units.
+        error_map: (x, y, z), how far the model's image may be wrong; None where it did not say.
 
     Returns:
         The slice's entry in the listing, with the model's PSNR, SSIM and MAE in this slice inside the brain.
@@ -44,6 +50,8 @@ def write_panel(
         torch.from_numpy(np.ascontiguousarray(shown[n], dtype=np.float64))[None, None] for n in ("synthetic", "truth")
     ]
     shown["ssim"] = ssim_map(pair[0], pair[1], data_range=data_range)[0, 0].numpy()
+    if error_map is not None:
+        shown["error"] = error_map[..., k]
     shown["mask"] = truth.brain[..., k]
     if truth.lesion is not None:
         shown["lesion"] = truth.lesion[..., k]

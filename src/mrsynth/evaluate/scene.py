@@ -14,7 +14,13 @@ from mrsynth.io import read_prediction
 from mrsynth.model import Contract
 
 
-def write_scene(folder: Path, truth: Truth, made: Mapping[float | None, Path], contract: Contract) -> Path:
+def write_scene(
+    folder: Path,
+    truth: Truth,
+    made: Mapping[float | None, Path],
+    contract: Contract,
+    half: np.ndarray | None = None,
+) -> Path:
     """Write the script of a case for the viewer.
 
     Args:
@@ -22,6 +28,7 @@ def write_scene(folder: Path, truth: Truth, made: Mapping[float | None, Path], c
         truth: the case on its own grid.
         made: dose → synthetic image; of a model without doses None → image.
         contract: the model's.
+        half: (x, y, z), how far the image may be wrong; None where the model did not say.
 
     Returns:
         The script.
@@ -42,6 +49,9 @@ def write_scene(folder: Path, truth: Truth, made: Mapping[float | None, Path], c
         shown.append(_shown("synthetic", contract.target.upper(), image, shades, contract, dose))
     target = truth.target
     shown.append(_shown("truth", target.contrast.upper(), target, shades, contract))
+    if half is not None:
+        most = max(float(np.percentile(half[truth.brain], 99)) if truth.brain.any() else 0.0, 1e-6)
+        shown.append(Shown("error", "Expected error", half, np.asarray(target.affine, float), (0, most), (0, most)))
     return write_case(folder, truth.row.case, shown)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import grid_error
+from mrsynth.evaluate.coverage import coverage, read_error
 from mrsynth.evaluate.dose_scans import doses_in
 from mrsynth.evaluate.panels import write_panel
 from mrsynth.evaluate.results import cut_off
@@ -189,9 +190,12 @@ class PairWork:
             records += judge(truth, {"flat_brain": flat_brain(truth)}, self.presets, self.contract, self.recipe)
         for rival, why in lacking.items():
             records += without_value(records, rival, why)
-        data_range = data_range_of(self.contract, self.recipe)
-        write_scene(self.where.scenes, truth, self._shown(case, image), self.contract)
-        panel = write_panel(truth, candidates, self.where.panels, self.contract, data_range)
+        data_range, half = data_range_of(self.contract, self.recipe), None
+        if image.error is not None:
+            half = read_error(self.folder, image.error, truth, self.contract)
+            records += coverage(truth, prediction.data, half, self.presets[0], data_range)
+        write_scene(self.where.scenes, truth, self._shown(case, image), self.contract, half)
+        panel = write_panel(truth, candidates, self.where.panels, self.contract, data_range, half)
         remark = cut_off(row.case, truth.cut_off)
         return Judged(records, panel, [remark] if remark else [])
 

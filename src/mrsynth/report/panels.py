@@ -27,7 +27,7 @@ class Panel:
     """One slice of one case.
 
     Attributes:
-        arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` where there is one).
+        arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` and `error` where there is one).
         meta: the case's entry in panels.json (window, axis, slice_index, pixel_mm, contrasts, note).
     """
 
@@ -45,12 +45,18 @@ class Panel:
         """Return the contrast of the "input" or the "target" for a heading."""
         return str(self.meta.get(f"{of}_contrast") or "").upper()
 
-    def row(self, caption: str = "") -> PlateRow:
-        """Return its five pictures: input, synthetic, truth, difference and SSIM."""
+    def row(self, caption: str = "", error: bool = True) -> PlateRow:
+        """Return its pictures: input, synthetic, truth, difference, the expected error where there is one, and SSIM.
+
+        Args:
+            caption: what stands beside them.
+            error: whether the expected error is shown.
+        """
         inside = self.arrays["mask"] > 0
         change = np.where(inside, self.arrays["synthetic"] - self.arrays["truth"], 0)
         # Outside the mask two backgrounds agree perfectly; shown, that would drown the map in full marks.
         maps = {"difference": change, "ssim": np.where(inside, self.arrays["ssim"], 0)}
+        expected = [self.arrays["error"]] if error and "error" in self.arrays else []
         images = [Tile("image", self.arrays[name], name == "synthetic") for name in ("input", "synthetic", "truth")]
         low, high = map(float, self.meta["window"])
         x_mm, y_mm = self.meta.get("pixel_mm") or (1.0, 1.0)
@@ -59,6 +65,7 @@ class Panel:
             (
                 *images,
                 Tile("difference", maps["difference"], lesion=self.lesion),
+                *(Tile("error", np.where(inside, one, 0), lesion=self.lesion) for one in expected),
                 Tile("ssim", maps["ssim"], lesion=self.lesion),
             ),
             (low, high),
@@ -99,8 +106,10 @@ def rows_png(panels: Sequence[Panel], captions: Sequence[str]) -> bytes:
         PNG bytes.
     """
     source, target = (panels[0].contrast(of) for of in ("input", "target"))
-    columns = (f"input {source}", f"synthetic {target}", f"truth {target}", "synthetic − truth", "SSIM")
-    rows = [panel.row(caption) for panel, caption in zip(panels, captions, strict=True)]
+    error = all("error" in panel.arrays for panel in panels)
+    columns = [f"input {source}", f"synthetic {target}", f"truth {target}", "synthetic − truth"]
+    columns += [*(["expected error"] if error else []), "SSIM"]
+    rows = [panel.row(caption, error) for panel, caption in zip(panels, captions, strict=True)]
     return plate_png(Plate(tuple(map(str.strip, columns)), tuple(rows), NOTE))
 
 

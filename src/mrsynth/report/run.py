@@ -185,6 +185,7 @@ def _context(folder: RunFolder, pictures: int, where: Path) -> dict[str, Any]:
         "primary": metric_name(at.metric),
         "bars": {
             "difference": (map_gradient(BARS["difference"].colours), f"−{limit:g}", "0", f"+{limit:g}"),
+            "error": (map_gradient(BARS["error"].colours), "0", f"{limits['error'] / 2:g}", f"{limits['error']:g}"),
             "ssim": (map_gradient(BARS["ssim"].colours), "0", "0.5", "1"),
         },
         "provenance": _provenance(folder),
@@ -283,7 +284,7 @@ def _case(folder: RunFolder, score: CaseScore, rank: int, at: Headline, limits: 
 
 
 def _panel(panel: Panel, limits: Mapping[Kind, float]) -> dict[str, Any]:
-    """Return one slice for the template: five pictures with captions."""
+    """Return one slice for the template: its pictures with captions."""
     meta, row = panel.meta, panel.row()
     target, source = panel.contrast("target"), panel.contrast("input")
     captions = {
@@ -291,6 +292,7 @@ def _panel(panel: Panel, limits: Mapping[Kind, float]) -> dict[str, Any]:
         "synthetic": ("Synthetic", target),
         "truth": ("Truth", target),
         "difference": ("Synthetic − truth", ""),
+        **({"error": ("Expected error", "")} if "error" in panel.arrays else {}),
         "ssim": ("SSIM map", ""),
     }
     words = [str(meta.get("axis") or ""), f"slice {meta['slice_index']}" if meta.get("slice_index") is not None else ""]
