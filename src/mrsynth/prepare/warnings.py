@@ -11,6 +11,7 @@ from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image
 from mrsynth.steps.alignment import misalignments
 from mrsynth.steps.brain_stripped import volume_ml
+from mrsynth.steps.same_head import doubts
 from mrsynth.steps.transform import Grid, apply_affine
 
 BRAIN_ML = (700.0, 2100.0)
@@ -37,6 +38,7 @@ def flags_of(prepared: Case, records: Sequence[Mapping[str, Any]]) -> list[str]:
         *_mask_flags(prepared),
         *_coverage_flags(prepared, records),
         *_place_flags(prepared),
+        *doubts(records),
         *_record_flags(prepared, records),
     ]
 

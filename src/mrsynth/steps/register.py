@@ -16,6 +16,7 @@ from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.core.settings import Settings
 from mrsynth.core.types import b_of, in_order
 from mrsynth.steps.match import Kind, Pyramid, match, pyramid
+from mrsynth.steps.same_head import require_same_head
 from mrsynth.steps.step import Record, Step
 from mrsynth.steps.template import template
 
@@ -88,10 +89,11 @@ def apply(case: Case, settings: RegisterSettings) -> tuple[Case, dict[str, Any]]
 
     Returns:
         The case, and a record: grids: contrast → world (4×4), with (the contrast whose match it shares), left (it
-            stayed where it was), before and after (mutual information, nats), moved_mm (mean over the head).
+            stayed where it was), before and after (mutual information, nats), moved_mm (mean over the head), detail
+            (`same_head.shared_detail`).
 
     Raises:
-        InputError: where a match fails.
+        InputError: where a match fails, or brings two heads together.
     """
     reference = reference_of(case, settings.to)
     groups = groups_of(case.images, settings.diffusion_together)
@@ -114,12 +116,16 @@ def apply(case: Case, settings: RegisterSettings) -> tuple[Case, dict[str, Any]]
 
 def _movement(case: Case, fixed: Pyramid, name: str, settings: RegisterSettings) -> dict[str, Any]:
     """Return the entry of one image that is registered to the reference."""
-    found = match(fixed, pyramid(case.image(name)), settings.transform)
+    moving = pyramid(case.image(name))
+    found = match(fixed, moving, settings.transform)
     left = found.after <= found.before
     if same_grid(case.image(name), case.image(fixed.image.contrast)):
         enough = found.after >= (1 + settings.leave_below_gain) * found.before
         left = left or not enough or found.moved_mm < settings.leave_below_mm
-    return {"world": np.eye(4).tolist() if left else found.world.tolist(), "left": left, **_measures(found)}
+    world = np.eye(4) if left else found.world
+    moved = replace(moving.image, affine=world @ np.asarray(moving.image.affine, float))
+    detail = require_same_head(fixed.image, moved)
+    return {"world": world.tolist(), "left": left, **_measures(found), "detail": detail}
 
 
 def _measures(found: Any) -> dict[str, float]:

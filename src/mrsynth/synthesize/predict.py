@@ -23,6 +23,7 @@ from mrsynth.nets import build_net
 from mrsynth.steps import invert_steps, run_steps, split_at_geometry
 from mrsynth.steps.absent import steps_without
 from mrsynth.steps.pipeline import Kind
+from mrsynth.steps.same_head import doubts
 from mrsynth.steps.step import Record
 from mrsynth.synthesize.dose import AtDose, noise
 from mrsynth.synthesize.impute import (
@@ -157,7 +158,7 @@ class Synthesizer:
         native, before = run_steps(case, on_native_grid)
         prepared, after = run_steps(native, elsewhere)
         require_voxels(self.contract, case.name, prepared.images[supply.real[0]])
-        remarks = self._compared(prepared, supply)
+        remarks = (*doubts([*before, *after]), *self._compared(prepared, supply))
         # Masked on the patient's grid, where the brain's edge is sharp.
         own, mask = case.images[like], native.masks.get("brain")
         if (mask is None or not same_grid(mask, own)) and "brain" in prepared.masks:
