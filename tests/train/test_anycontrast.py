@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripts.ship_model import ship
 
 from mrsynth.core.errors import InputError, ModelError, RecipeError
 from mrsynth.io import PreparedCohort, read_case
-from mrsynth.model import load_contract
+from mrsynth.model import load_contract, load_weights
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.synthesize import load_model
 from mrsynth.train.anycontrast import draw_tasks, with_roles
@@ -151,3 +152,25 @@ def test_the_network_begins_at_the_polynomial_that_was_fitted(tmp_path: Path) ->
 def test_another_network_or_task_is_refused() -> None:
     with pytest.raises(RecipeError, match="do not fit the way of training any_contrast"):
         load_recipe("anycontrast", [*CHANGES, "task={inputs: [t1], target: t2}"])
+
+
+def test_fine_tuning_from_a_shipped_model_gets_no_worse_in_its_first_epoch(run: Path, tmp_path: Path) -> None:
+    """Judged by the loss on the validation case, of the same tasks for both networks."""
+    ship(run, tmp_path / "shipped", licence="none: a test")
+    recipe = contrasts_recipe("train.epochs=1", "train.learning_rate=0.0001")
+    prepared = contrasts_prepared(tmp_path)
+    train(recipe, prepared, tmp_path / "tuned", weights_from=tmp_path / "shipped")
+    method = method_of(recipe)
+    val = method.samples(prepared, validated=True)[1]
+    assert val is not None
+    block = np.empty((len(val), *val.sample_shape), np.float32)
+    val.fill(block, range(len(val)))
+    images = torch.from_numpy(block)
+
+    def loss(folder: Path) -> float:
+        module = method.module()
+        load_weights(folder, load_contract(folder), module.net)
+        with torch.no_grad():
+            return float(np.mean([module._value(images[:, :-1], images[:, -1:], seed, None) for seed in range(8)]))
+
+    assert loss(tmp_path / "tuned") < 1.01 * loss(run)
