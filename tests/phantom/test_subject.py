@@ -195,7 +195,9 @@ def test_drawn_images_order_the_tissues() -> None:
         value = {c: {t: median_in(truth.clean[c], truth, t) for t in names} for c in case.images}
         assert value["t1"]["white"] > value["t1"]["grey"] > value["t1"]["ventricles"]
         assert value["t2"]["white"] < value["t2"]["grey"] < value["t2"]["ventricles"]
-        assert value["flair"]["ventricles"] < 0.5 * value["flair"]["white"]
+        assert (
+            value["flair"]["ventricles"] < 0.65 * value["flair"]["white"]
+        )  # TI up to 9 % off the null, as in test_protocols
 
 
 def test_anatomy_does_not_depend_on_the_contrasts_that_are_made() -> None:

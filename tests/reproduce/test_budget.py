@@ -39,5 +39,5 @@ def test_the_long_scale_of_every_study_can_be_planned(name: str, tmp_path: Path)
     study = load_study(name)
     cells = {item.name: item for item in plan_study(study, "long", tmp_path) if isinstance(item, Cell)}
     small = {item.name: item for item in plan_study(study, "small", tmp_path) if isinstance(item, Cell)}
-    assert set(cells) == set(small)
-    assert all(cells[one].recipe.train.epochs > 2 * small[one].recipe.train.epochs for one in cells)
+    assert set(cells) >= set(small)  # the long scale has cells of its own: sweeps, 2-D versions
+    assert all(cells[one].recipe.train.epochs > 2 * small[one].recipe.train.epochs for one in small)
