@@ -70,7 +70,7 @@ def step_of(settings: TrainSettings, blocks: int, mode: str, size: tuple[int, ..
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
-            value = trained._loss(batch)
+            value = trained.loss_of(batch)
         optimiser.zero_grad()
         torch.autograd.backward(value)
         optimiser.step()
