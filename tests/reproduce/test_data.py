@@ -155,7 +155,7 @@ WRONG = {
     "no such data": ({"cells": {"low": {"data": "on"}}}, r"cell low: there is no data 'on'(.|\n)*did you mean 'one'"),
     "a maker that is trained later": ({"cells": {"high": {"data": "made"}, "low": {}}}, "data made, before high"),
     "data of a job": ({"jobs": {"series": {"cell": "low", "data": "x"}}}, "job series: there is no data 'x'"),
-    "a job that is the cell again": ({"jobs": {"series": {"cell": "low"}}}, "data or without"),
+    "a job that is the cell again": ({"jobs": {"series": {"cell": "low"}}}, "data, without or stage"),
     "folds of a part": (
         {"cells": {"low": {}, "high": {"data": "one", "folds": 3}}, "jobs": {}, "tables": {}},
         "cell high: folds are of the whole cohort",
