@@ -76,7 +76,6 @@ class AnyContrastTraining(TrainingModule):
         loss: of prediction, target and inputs.
         settings: the recipe's section `train`.
         method: the recipe's section `method`.
-        low: the value of the background.
     """
 
     def __init__(self, net: AnyContrast, loss: Loss, settings: TrainSettings, method: AnyContrastSettings) -> None:
