@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from annotated_types import MinLen
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 import mrsynth
 from mrsynth.core.errors import MrsynthError
@@ -59,8 +61,12 @@ def kinds() -> list[type[Record]]:
     return sorted(found, key=lambda kind: kind.__name__)
 
 
-def sample(annotation: Any) -> Any:
-    """Return the least value of a type: for kinds of records that the small world does not hold."""
+def least_items(field: FieldInfo) -> int:
+    return max((limit.min_length for limit in field.metadata if isinstance(limit, MinLen)), default=0)
+
+
+def sample(annotation: Any, items: int = 0) -> Any:
+    """Return the least value of a type, lists with so many items: for kinds of records that the small world lacks."""
     origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return sample(inside[0])
@@ -72,7 +78,9 @@ def sample(annotation: Any) -> Any:
         return tuple(map(sample, inside))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         required = {n: f for n, f in annotation.model_fields.items() if f.is_required()}
-        return {name: sample(field.annotation) for name, field in required.items()}
+        return {name: sample(f.annotation, least_items(f)) for name, f in required.items()}
+    if origin is list:
+        return [sample(inside[0])] * items
     return {str: "a", int: 1, float: 1.0, bool: True}.get(annotation) if origin is None else origin()
 
 

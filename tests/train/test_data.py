@@ -33,8 +33,8 @@ def prepared(tmp_path: Path, recipe: Recipe) -> PreparedCohort:
         case, records = run_steps(brain_case(seed=seed), recipe.prepare)
         source = tmp_path / f"{seed}.nii.gz"
         source.write_bytes(b"scan")
-        row = CaseRow(f"p{seed}", f"case-{seed}", split, {"t1": source})
-        cohort.write_case(row, case, records, f"f{seed}", describe_inputs(row, ["t1"]))
+        row = CaseRow(f"p{seed}", f"case-{seed}", split, {"t1": source, "t2": source})
+        cohort.write_case(row, case, records, f"f{seed}", describe_inputs(row, ["t1", "t2"]))
     cohort.finish([f"case-{seed}" for seed in range(len(SPLITS))])
     return PreparedCohort.open(cohort.folder)
 

@@ -109,7 +109,7 @@ def test_a_run_that_diverges_stops_with_a_sentence_and_keeps_its_last_good_state
     assert not (tmp_path / "at-once" / "checkpoints" / "last.ckpt").exists()
     run(prepared, tmp_path / "later", epochs=1)
     good = (tmp_path / "later" / "checkpoints" / "last.ckpt").read_bytes()
-    monkeypatch.setattr(Supervised, "_loss", lambda *_: torch.tensor(math.nan, requires_grad=True))
+    monkeypatch.setattr(Supervised, "loss_of", lambda *_: torch.tensor(math.nan, requires_grad=True))
     with pytest.raises(MrsynthError, match=r"diverged in epoch 1[\s\S]*train_loss nan"):
         run(prepared, tmp_path / "later", epochs=2, resume=True)
     assert (tmp_path / "later" / "checkpoints" / "last.ckpt").read_bytes() == good
