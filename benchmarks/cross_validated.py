@@ -14,7 +14,6 @@ fit.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
@@ -142,14 +141,10 @@ class Fold:
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the predictors' images."""
         contract = self.contract.for_target(task[1])
-        if "model" in names:
-            yield "model", self._run(self.net, contract, images)
-        if "mix" in names:
-            yield "mix", self._run(self.start, contract, images)
-        for share in (share for share in TRUST if trusted(share) in names):
-            net = copy.deepcopy(self.net)
-            net.trust.fill_(share)
-            yield trusted(share), self._run(net, contract, images)
+        shares = {"mix": 0.0, **{trusted(share): share for share in TRUST}, "model": 1.0}
+        if set(names) & shares.keys():
+            mix, model = self._run(self.start, contract, images), self._run(self.net, contract, images)
+            yield from ((name, mix + share * (model - mix)) for name, share in shares.items() if name in names)
         if set(names) & {"identity", "table_mean", "table_loss", "filter"}:
             made, _ = self._rivals(task).images(RivalCase(images, brain, self._edges(case)))
             yield from ((name, made[name]) for name in names if name in made)
