@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/mrsynth demo --out demo
 
 test: dev
-	$(BIN)/python -m pytest -n $(WORKERS) --durations=20 --durations-min=5
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=20 --durations-min=5
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -51,6 +51,11 @@ def test_only_loopback_is_listened_on_and_no_page_is_served():
         assert {port.ip for port in ports} == {"127.0.0.1"}
 
 
+def test_two_commands_with_workers_run_at_once_and_say_nothing():
+    with cluster.client_of(None, 1) as one, cluster.client_of(None, 1) as other:
+        assert one.submit(square, 7).result()[0] == other.submit(square, 7).result()[0] == 49
+
+
 def test_a_scheduler_that_runs_is_used():
     with distributed.LocalCluster(n_workers=1, processes=True, dashboard_address="127.0.0.1:0") as own:
         found = answers([7, 13], Workers(1, own.scheduler_address))

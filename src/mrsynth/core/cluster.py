@@ -36,6 +36,8 @@ LOCAL = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
     "distributed.worker.profile.enabled": False,
+    # Nobody reads the scheduler's pages; their server stays, on loopback and at any port.
+    "distributed.scheduler.http.routes": [],
 }
 """Dask's settings for processes of this machine."""
 
@@ -90,6 +92,7 @@ def _processes(workers: int) -> Iterator[Any]:
                 security=distributed.Security.temporary(),
                 host="127.0.0.1",
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.CRITICAL,
             )
         with cluster:

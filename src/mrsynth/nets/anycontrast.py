@@ -172,9 +172,9 @@ class AnyContrast(Network):
         brain = (middle.amax(dim=1, keepdim=True) > 0).to(x.dtype)
         values = (images - MIDDLE) * STRETCH * (images > 0)
         subset, target = (there * self._powers(there)).sum(1).long(), asked.argmax(1)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would be coarser than what the network adds
-            terms = polynomial(values[:, :, self.slices // 2].float())
-            rival = torch.einsum("bt,btuv->buv", self.mix[subset, target], terms)[:, None].to(x.dtype) * brain
+        terms = polynomial(values[:, :, self.slices // 2])
+        # No product of matrices: autocast would compute that in bfloat16, coarser than what the network adds.
+        rival = (self.mix[subset, target].to(x.dtype)[:, :, None, None] * terms).sum(1, keepdim=True) * brain
         told = torch.cat([there, asked], dim=1)
         residual, log_scale = self._network(torch.cat([values.flatten(1, 2), rival, brain], dim=1), told).chunk(2, 1)
         trust = self.trust[subset, target].to(x.dtype)[:, None, None, None]

@@ -8,6 +8,7 @@ information is measured of what is left of both images without their coarse part
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,10 @@ BINS, LEAST_VOXELS = 32, 5_000
 EXTREMES = (0.01, 0.99)
 """Quantiles between which the bins lie: vessels and noise would take most of them."""
 
-TOLD, REFUSED = 0.15, 0.1
+ASIDE_MM = 8.0
+"""So far an image is moved, both ways along each axis, to see what it shares where it does not lie."""
+
+TOLD, REFUSED = 0.05, 0.03
 """Nats of shared detail below which a match is told as doubtful, and below which it is refused (measured:
 docs/explain/trust.md)."""
 
@@ -74,14 +78,15 @@ def doubts(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def shared_detail(fixed: Image, moving: Image) -> float | None:
-    """Return the mutual information of two images' fine structure deep inside the head, in nats.
+    """Return the mutual information of two images' fine structure deep inside the head, in nats, less the most of it
+    that is there where one of them is moved aside.
 
     Args:
         fixed: an image (x, y, z) without air beyond 12 mm about the head (`match.pyramid` crops it so).
         moving: another one, whose affine brings it onto the first.
 
     Returns:
-        The information; None where it says nothing: of other contrasts, of thick voxels, of too small a common part.
+        The difference; None where it says nothing: of other contrasts, of thick voxels, of too small a common part.
     """
     if fixed.contrast not in JUDGED or moving.contrast not in JUDGED:
         return None
@@ -89,10 +94,16 @@ def shared_detail(fixed: Image, moving: Image) -> float | None:
         return None
     grid = regular_grid(Grid.of(fixed), (GRID_MM,) * 3, None)
     still, moved = (bring(image, grid, "linear", antialias=True).data for image in (fixed, moving))
-    inside = _deep(still) & _seen(moved)
-    if inside.sum() < LEAST_VOXELS:
+    deep, seen = _deep(still), _seen(moved)
+    if (deep & seen).sum() < LEAST_VOXELS:
         return None
-    return _information(*(_fine(image)[inside] for image in (still, moved)))
+    still, moved = _fine(still), _fine(moved)
+    steps, elsewhere = round(ASIDE_MM / GRID_MM), []
+    for axis, step in product(range(3), (-steps, steps)):
+        there = deep & np.roll(seen, step, axis)
+        elsewhere.append(_information(still[there], np.roll(moved, step, axis)[there]))
+    inside = deep & seen
+    return _information(still[inside], moved[inside]) - max(elsewhere)
 
 
 def _deep(image: np.ndarray) -> np.ndarray:
@@ -121,7 +132,9 @@ def _fine(image: np.ndarray) -> np.ndarray:
 
 
 def _information(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the mutual information of two lists of values, in nats."""
+    """Return the mutual information of two lists of values, in nats; 0 of lists that say nothing."""
+    if not one.size:
+        return 0.0
     first, second = (np.clip(values, *np.quantile(values, EXTREMES)) for values in (one, other))
     joint = np.histogram2d(first, second, bins=BINS)[0]
     joint /= joint.sum()
