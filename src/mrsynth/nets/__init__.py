@@ -2,6 +2,6 @@
 
 from mrsynth.nets.ensemble import Ensemble
 from mrsynth.nets.protocol import Network
-from mrsynth.nets.registry import build_net, count_parameters
+from mrsynth.nets.registry import build_net, count_parameters, sketch
 
-__all__ = ["Ensemble", "Network", "build_net", "count_parameters"]
+__all__ = ["Ensemble", "Network", "build_net", "count_parameters", "sketch"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -82,10 +83,11 @@ class ImageNetInput(nn.Module):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        mean, sd = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_SD)
-        channels = torch.eye(3) if inputs == 3 else torch.ones(3, 1)
-        self.register_buffer("weight", (channels / sd[:, None])[..., None, None], persistent=False)
-        self.register_buffer("bias", -mean / sd, persistent=False)
+        # By NumPy: arithmetic on the device meta would import torch's compiler, 3 s.
+        mean, sd = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_SD)
+        channels = np.eye(3, dtype=np.float32) if inputs == 3 else np.ones((3, 1), np.float32)
+        self.register_buffer("weight", torch.tensor((channels / sd[:, None])[..., None, None]), persistent=False)
+        self.register_buffer("bias", torch.tensor(-mean / sd), persistent=False)
 
     def forward(self, x: Float[Tensor, "b i x y"]) -> Float[Tensor, "b 3 x y"]:
         """Return the three channels; a 1×1 convolution, which needs no further copy of the image."""

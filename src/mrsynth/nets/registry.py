@@ -61,6 +61,12 @@ MAX_PARAMETERS = 1 << 30
 """Largest network that is built: 4 GiB of weights, ten times the largest of the papers."""
 
 
+SKETCHES = 64
+"""Networks without weights that are kept: a study checks each of its recipes, which differ little in their networks."""
+
+_sketches: dict[str, Network] = {}
+
+
 def build_net(name: str, *, generator: torch.Generator | None = None, **settings: Any) -> Network:
     """Build a network by name and draw its first weights as it says (`Network.first_weights`).
 
@@ -75,25 +81,51 @@ def build_net(name: str, *, generator: torch.Generator | None = None, **settings
     Raises:
         RecipeError: names the nearest network, or says which setting is wrong.
     """
-    if name not in NETS:
-        raise RecipeError(
-            f"Unknown network '{name}'.", expected="one of " + ", ".join(NETS), do=nearest(name, list(NETS))
-        )
-    try:
-        _require_buildable(name, settings)
-        net = NETS[name](**settings)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise RecipeError(f"Network {name}: {str(error).splitlines()[0]}.", found=settings) from error
+    sketch(name, **settings)  # before memory is taken: settings may be a stranger's
+    net = _made(name, settings)
     if net.first_weights is not None:
         initialise(net, net.first_weights, generator)
     return net
 
 
-def _require_buildable(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse a network without channels, or too large, before memory is taken: settings may be a stranger's."""
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of layers without channels
-        sizes = [parameter.numel() for parameter in NETS[name](**settings).parameters()]
+def sketch(name: str, **settings: Any) -> Network:
+    """Return a network's shapes without its weights: it lies on the device meta.
+
+    Args:
+        name: of the table `NETS`.
+        settings: the constructor's arguments.
+
+    Returns:
+        The network; the same one where the same is asked for again, so leave it as it is.
+
+    Raises:
+        RecipeError: names the nearest network, or says which setting is wrong.
+    """
+    if name not in NETS:
+        raise RecipeError(
+            f"Unknown network '{name}'.", expected="one of " + ", ".join(NETS), do=nearest(name, list(NETS))
+        )
+    key = f"{name} {sorted(settings.items())}"
+    if key not in _sketches:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers without channels
+            net = _made(name, settings)
+        _require_buildable(name, settings, [parameter.numel() for parameter in net.parameters()])
+        if len(_sketches) >= SKETCHES:
+            _sketches.clear()
+        _sketches[key] = net
+    return _sketches[key]
+
+
+def _made(name: str, settings: Mapping[str, Any]) -> Network:
+    try:
+        return NETS[name](**settings)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise RecipeError(f"Network {name}: {str(error).splitlines()[0]}.", found=settings) from error
+
+
+def _require_buildable(name: str, settings: Mapping[str, Any], sizes: list[int]) -> None:
+    """Refuse a network with a layer without channels, or too large."""
     if not all(sizes):
         raise RecipeError(f"Network {name}: a layer has no channel.", found=dict(settings))
     if sum(sizes) > MAX_PARAMETERS:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import nearest
 from mrsynth.core.types import contrast_name
 from mrsynth.losses import build_loss
 from mrsynth.metrics.presets import PRESETS
-from mrsynth.nets import build_net
+from mrsynth.nets import sketch
 from mrsynth.recipes.schema import Recipe
 from mrsynth.recipes.sections import stage_terms, stages_in_order
 
@@ -75,8 +73,7 @@ def _check_slices(recipe: Recipe) -> None:
 def _check_network(recipe: Recipe) -> None:
     """Check that the network can be built, and that it fits inputs, samples and the way of training."""
     where, name = f"Recipe {recipe.name}", recipe.net.name
-    with torch.device("meta"):  # the shapes alone: large networks would take seconds and gigabytes
-        net = build_net(name, **recipe.net.settings)
+    net = sketch(name, **recipe.net.settings)
     if net.told != recipe.method.TELLS:
         raise RecipeError(
             f"{where}: the network {name} and the way of training do not fit.",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, field_validator
 
 from mrsynth.core.errors import RecipeError
 from mrsynth.core.settings import Settings, nearest, parse
-from mrsynth.nets import Network, build_net
+from mrsynth.nets import Network, sketch
 from mrsynth.recipes.schema import MethodSettings, Recipe
 from mrsynth.recipes.sections import Beta, NetSettings
 
@@ -250,8 +249,7 @@ def build_critic(settings: NetSettings, recipe: Recipe, judges: str) -> Network:
     Raises:
         RecipeError: where it cannot be built, or is no critic of this sort.
     """
-    with torch.device("meta"):
-        critic = build_net(settings.name, **settings.settings)
+    critic = sketch(settings.name, **settings.settings)
     if critic.judges != judges:
         raise RecipeError(
             f"Recipe {recipe.name}: the network {settings.name} cannot be its critic.",

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.settings import nearest
-from mrsynth.nets import build_net
+from mrsynth.nets import sketch
 from mrsynth.nets.weights import CACHED, weights_file
 from mrsynth.recipes.recipe import Recipe
 from mrsynth.reproduce.records import StudyRecord
@@ -75,8 +74,7 @@ def _of_others(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Yield (dotted key, network, weights) of the networks in a recipe that others may have trained."""
     yield from _features(recipe.model_dump(mode="json", include={"loss", "method", "train"}))
     if recipe.net.weights is not None:
-        with torch.device("meta"):
-            network = build_net(recipe.net.name, **recipe.net.settings).public_weights
+        network = sketch(recipe.net.name, **recipe.net.settings).public_weights
         yield "net.weights", str(network), recipe.net.weights
 
 

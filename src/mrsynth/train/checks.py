@@ -12,7 +12,7 @@ import torch
 from mrsynth.core.errors import CohortError, ModelError, RecipeError
 from mrsynth.io import PreparedCohort
 from mrsynth.io.run import Run, RunRecord
-from mrsynth.nets import build_net
+from mrsynth.nets import build_net, sketch
 from mrsynth.recipes.recipe import Recipe, load_recipe
 from mrsynth.recipes.sections import NetSettings, StageSettings, stages_in_order
 from mrsynth.steps import complete_steps
@@ -199,8 +199,7 @@ def check_samples(method: Method[Any], samples: Samples) -> None:
 
 def net_stride(net: NetSettings) -> Any:
     """Return the stride of a network of these settings."""
-    with torch.device("meta"):
-        return build_net(net.name, **net.settings).stride
+    return sketch(net.name, **net.settings).stride
 
 
 def check_prepared(recipe: Recipe, prepared: PreparedCohort) -> None:
