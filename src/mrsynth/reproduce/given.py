@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-
 from mrsynth.core.errors import InputError, RecipeError
 from mrsynth.core.settings import nearest
 from mrsynth.nets import sketch
