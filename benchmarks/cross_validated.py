@@ -3,8 +3,8 @@
 `python -m benchmarks.cross_validated PREPARED FOLDS -o OUT`; FOLDS is what `mrsynth train anycontrast --folds K` left.
 Each fold's test patients are predicted by that fold's network: every task in TASKS beside the identity, the polynomial
 at which the network begins, and the rivals of `metrics.rivals`, all fitted on the fold's training patients; with
---all-tasks every subset and target beside the
-polynomial. `--beside NAME=FOLDS` adds other networks trained on the same folds (a specialist, a plain U-Net).
+--all-tasks every subset and target beside the polynomial and the best of the inputs, in the middle SLAB slices of the
+brain. `--beside NAME=FOLDS` adds other networks trained on the same folds (a specialist, a plain U-Net).
 
 OUT/cases.json holds every number and goes on where it stopped; OUT/calibration.json what `ship_model` takes; the tables
 are printed. Region brain, 3-D; the truth's 0.5th to 99.5th percentile in the brain is [0, 1]; after the best linear
@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -30,11 +30,13 @@ from mrsynth.io import PreparedCohort
 from mrsynth.metrics.measure import measure_regions
 from mrsynth.metrics.pair import PairInfo, checked_pair
 from mrsynth.metrics.presets import PRESETS
+from mrsynth.metrics.regions import bounding_box
 from mrsynth.metrics.rivals import RivalCase, RivalFit, Rivals
 from mrsynth.metrics.voxel_table import PointLoss
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
-from mrsynth.nets.anycontrast import AnyContrast, ErrorOf
+from mrsynth.nets.anycontrast import MIDDLE, STRETCH, AnyContrast, polynomial
+from mrsynth.nets.protocol import Network
 from mrsynth.synthesize.impute import network_inputs
 from mrsynth.volume.predict import Inference, predict_volume
 
@@ -43,6 +45,12 @@ TASKS = (("t1", "t2"), ("t2", "t1"), ("t1", "flair"), ("t1+t2", "flair"), ("t1+t
 
 TRUST = (0.5, 0.75)
 """Shares of what the network adds to its polynomial that are judged beside all of it."""
+
+SLAB = 48
+"""Slices in which tasks are judged that are not in TASKS."""
+
+MARGIN = 8
+"""Voxels that are left about the brain."""
 
 COVERAGE = 0.9
 """Of the intervals."""
@@ -65,6 +73,7 @@ def main() -> None:
     parser.add_argument("--out", "-o", type=Path, required=True)
     parser.add_argument("--beside", action="append", default=[], help="name=folder of folds")
     parser.add_argument("--all-tasks", action="store_true")
+    parser.add_argument("--bf16", action="store_true", help="predict in bfloat16: 2.5e-5 of the range off, in the mean")
     asked = parser.parse_args()
     prepared, path = PreparedCohort.open(asked.prepared), asked.out / "cases.json"
     known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -76,7 +85,8 @@ def main() -> None:
                 key = f"{case} {'-'.join(task)}"
                 lacking = [name for name in fold.predictors(task) if name not in known.get(key, {}).get("scores", {})]
                 if lacking:
-                    known[key] = fold.judge(case, task, lacking, known.get(key))
+                    with torch.autocast("cpu", torch.bfloat16, enabled=asked.bf16):
+                        known[key] = fold.judge(case, task, lacking, known.get(key))
                     write_json(path, known)
     write_json(asked.out / "calibration.json", calibration(known))
     print("\n".join(tables(known)))
@@ -92,6 +102,26 @@ def every_task(contrasts: list[str]) -> list[tuple[str, str]]:
     ]
 
 
+class Both(Network):
+    """The network, which keeps the scale of the error of each batch: for all of its copies, as prediction makes one."""
+
+    first_weights = None
+    scales: ClassVar[list[Tensor]] = []
+
+    def __init__(self, net: AnyContrast) -> None:
+        super().__init__()
+        self.net = net
+        self.scales.clear()
+        self.inputs, self.stride, self.smallest = net.inputs, net.stride, net.smallest
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the image."""
+        image, scale = cast("AnyContrast", self.net).image_and_error(x)
+        if not scale.is_meta:  # the memory is planned on shapes alone
+            self.scales.append(scale)
+        return image
+
+
 class Fold:
     """A fold's network with its rivals, and the patients that it never saw."""
 
@@ -99,10 +129,7 @@ class Fold:
         self.prepared, self.contract = prepared, load_contract(run)
         net = load_weights(run, self.contract, build_net(self.contract.net, **self.contract.net_settings))
         assert isinstance(net, AnyContrast)
-        self.net, self.start = net, build_net(self.contract.net, **self.contract.net_settings)
-        assert isinstance(self.start, AnyContrast)
-        self.start.mix.copy_(net.mix)
-        self.start.eval()
+        self.net = net
         self.beside = {name: load_contract(folder) for name, folder in beside.items()}
         self.nets = {
             name: load_weights(beside[name], c, build_net(c.net, **c.net_settings)) for name, c in self.beside.items()
@@ -116,24 +143,29 @@ class Fold:
     def predictors(self, task: tuple[str, str]) -> list[str]:
         """Return who is judged in a task."""
         others = [n for n, c in self.beside.items() if ("+".join(c.inputs), c.target) == task or c.contrasts]
-        rivals = ["identity", "table_mean", "table_loss", "filter"] if task in TASKS else []
-        return ["model", *map(trusted, TRUST), "mix", *rivals, *others]
+        rivals = ["table_mean", "table_loss", "filter"] if task in TASKS else []
+        return ["model", *map(trusted, TRUST), "mix", "identity", *rivals, *others]
 
     def judge(self, case: str, task: tuple[str, str], names: list[str], before: Any) -> dict[str, Any]:
         """Return what is known of a case in a task, with the scores of some predictors."""
         inputs, target = task[0].split("+"), task[1]
-        images = {name: self.prepared.array(case, name) for name in {*inputs, target}}
-        brain, truth = self.prepared.array(case, "brain") > 0, images.pop(target)
+        box = self._box(case, None if task in TASKS else SLAB)
+        images = {name: np.ascontiguousarray(self.prepared.array(case, name)[box]) for name in {*inputs, target}}
+        brain, truth = self.prepared.array(case, "brain")[box] > 0, images.pop(target)
         found: dict[str, Any] = before or {"patient": self.prepared.rows[case].patient, "scores": {}}
         made = dict(self._made(case, task, names, images, brain))
+        scale = made.pop("scale", None)
         for name, image in made.items():
             found["scores"][name] = scores(image, truth, brain)
-        if "model" in made:
-            error = self._run(ErrorOf(self.net), self.contract.for_target(target), images)
-            found["ratios"] = self._ratios(case, made["model"], truth, error, brain)
+        if "identity" in names and "identity" not in made:
+            each = [scores(image, truth, brain) for image in images.values()]
+            found["scores"]["identity"] = max(each, key=lambda one: one["psnr"])
+        if scale is not None:
+            lesion = self.prepared.array(case, "lesion")[box] > 0 if self._has_lesion(case) else None
+            found["ratios"] = ratios(made["model"], truth, scale, brain, lesion)
         if target == "t1ce" and "t1" in inputs:
             for name, image in made.items():
-                found["scores"][name] |= self._enhancement(case, image, truth, images["t1"], brain)
+                found["scores"][name] |= self._enhancement(case, image, truth, images["t1"], brain, box)
         return found
 
     def _made(
@@ -143,14 +175,24 @@ class Fold:
         contract = self.contract.for_target(task[1])
         shares = {"mix": 0.0, **{trusted(share): share for share in TRUST}, "model": 1.0}
         if set(names) & shares.keys():
-            mix, model = self._run(self.start, contract, images), self._run(self.net, contract, images)
+            model, scale = self._both(contract, images)
+            mix = polynomial_of(self.net, contract, images, task[1])
             yield from ((name, mix + share * (model - mix)) for name, share in shares.items() if name in names)
-        if set(names) & {"identity", "table_mean", "table_loss", "filter"}:
+            yield "scale", scale
+        if task in TASKS and set(names) & {"identity", "table_mean", "table_loss", "filter"}:
             made, _ = self._rivals(task).images(RivalCase(images, brain, self._edges(case)))
             yield from ((name, made[name]) for name in names if name in made)
         for name, other in self.beside.items():
             if name in names:
                 yield name, self._run(self.nets[name], other.for_target(task[1]), images)
+
+    def _both(self, contract: Contract, images: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the network's image, and the scale of its error from the same pass."""
+        both = Both(self.net)
+        image = self._run(both, contract, images)
+        shape = (image.shape[2], image.shape[0], image.shape[1])  # slices are filled up to the stride at their end
+        scale = torch.cat(both.scales)[:, 0, : shape[1], : shape[2]].reshape(shape).permute(1, 2, 0)
+        return image, scale.float().numpy()
 
     def _run(self, net: nn.Module | Callable[[Tensor], Tensor], contract: Contract, images: Any) -> np.ndarray:
         how = Inference(neighbours=contract.neighbours, patch=contract.patch, planes=contract.predict)
@@ -169,26 +211,13 @@ class Fold:
             self.rivals[task] = fit.finish()
         return self.rivals[task]
 
-    def _ratios(
-        self, case: str, image: np.ndarray, truth: np.ndarray, scale: np.ndarray, brain: np.ndarray
-    ) -> dict[str, list[int]]:
-        """Return the histogram of error over scale, in the brain and in lesions."""
-        ratio = np.abs(image - truth) / np.maximum(scale, 1e-6)
-        places = {"brain": brain}
-        if "lesion" in self.prepared.record(case).images:
-            places["lesion"] = (self.prepared.array(case, "lesion") > 0) & brain
-        counted = {
-            name: np.histogram(np.clip(ratio[where], *RATIOS[[0, -1]]), RATIOS) for name, where in places.items()
-        }
-        return {name: counts.tolist() for name, (counts, _) in counted.items()}
-
     def _enhancement(
-        self, case: str, image: np.ndarray, truth: np.ndarray, t1: np.ndarray, brain: np.ndarray
+        self, case: str, image: np.ndarray, truth: np.ndarray, t1: np.ndarray, brain: np.ndarray, box: Any
     ) -> dict[str, float]:
         """Return how well what enhances is made: PSNR there, and whether the predicted enhancement finds the label."""
-        if "lesion" not in self.prepared.record(case).images:
+        if not self._has_lesion(case):
             return {}
-        label = np.isin(self.prepared.array(case, "lesion"), ENHANCING) & brain
+        label = np.isin(self.prepared.array(case, "lesion")[box], ENHANCING) & brain
         ml = float(label.sum()) * float(np.prod(self._edges(case))) / 1000
         if not label.any():
             return {"enhancing_ml": 0.0}
@@ -207,6 +236,17 @@ class Fold:
     def _lacks(self, case: str, task: tuple[str, str]) -> list[str]:
         return self.prepared.record(case).lacking([*task[0].split("+"), task[1]])
 
+    def _has_lesion(self, case: str) -> bool:
+        return "lesion" in self.prepared.record(case).images
+
+    def _box(self, case: str, slices: int | None) -> tuple[slice, ...]:
+        """Return the box about the brain, of its middle slices where so many are wanted."""
+        x, y, z = bounding_box(self.prepared.array(case, "brain") > 0, MARGIN) or (slice(None),) * 3
+        if slices is not None and z.stop - z.start > slices:
+            start = (z.start + z.stop - slices) // 2
+            z = slice(start, start + slices)
+        return x, y, z
+
     def _edges(self, case: str) -> tuple[float, float, float]:
         return edges_mm(self.prepared.record(case).grid.affine)
 
@@ -222,6 +262,28 @@ def scores(image: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict[str,
     return {
         r.metric: r.value for r in records if r.fit == "linear" and r.metric in ("psnr", "ssim") and r.value is not None
     }
+
+
+def polynomial_of(net: AnyContrast, contract: Contract, images: Mapping[str, np.ndarray], target: str) -> np.ndarray:
+    """Return the polynomial at which a network begins, of images (x, y, z), in the recipe's range."""
+    names = contract.contrasts
+    every = np.stack([images.get(name, np.zeros_like(next(iter(images.values())))) for name in names])
+    there = torch.from_numpy(every.reshape(1, len(names), -1))
+    values = (there - MIDDLE) * STRETCH * (there > 0)
+    subset = sum(1 << number for number, name in enumerate(names) if name in images)
+    found = net.mix[subset, names.index(target)] @ polynomial(values)[0]
+    inside = there[0].amax(0) > 0
+    return ((found / STRETCH + MIDDLE) * inside).reshape(every.shape[1:]).numpy()
+
+
+def ratios(
+    image: np.ndarray, truth: np.ndarray, scale: np.ndarray, brain: np.ndarray, lesion: np.ndarray | None
+) -> dict[str, list[int]]:
+    """Return the histogram of error over scale, in the brain and in lesions."""
+    ratio = np.abs(image - truth) / np.maximum(scale, 1e-6)
+    places = {"brain": brain} | ({} if lesion is None else {"lesion": lesion & brain})
+    counted = {name: np.histogram(np.clip(ratio[where], *RATIOS[[0, -1]]), RATIOS) for name, where in places.items()}
+    return {name: counts.tolist() for name, (counts, _) in counted.items()}
 
 
 def trusted(share: float) -> str:

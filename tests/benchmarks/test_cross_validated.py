@@ -11,6 +11,7 @@ from benchmarks.cross_validated import RATIOS, auc, calibration, covered, every_
 
 from benchmarks import cross_validated
 from mrsynth.io.contract import Calibration
+from mrsynth.nets.anycontrast import ErrorOf
 from mrsynth.train.folds import train_folds
 from tiny_contrasts import contrasts_prepared, contrasts_recipe
 
@@ -40,6 +41,20 @@ def test_each_unseen_case_is_judged_once_in_every_task(
     after = json.loads((tmp_path / "out" / "cases.json").read_text("utf-8"))
     assert {key: after[key] for key in json.loads(before)} == json.loads(before)
     assert {key.rsplit(" ", 1)[1] for key in after} == {"t1-t2", "t1-flair", "t2+flair-t1"}
+
+
+def test_one_pass_gives_the_image_the_scale_and_the_polynomial(tmp_path: Path) -> None:
+    prepared = contrasts_prepared(tmp_path)
+    train_folds(contrasts_recipe("train.epochs=1"), prepared, tmp_path / "folds", 2)
+    fold = cross_validated.Fold(prepared, tmp_path / "folds" / "fold-1", {})
+    contract, case = fold.contract.for_target("t2"), fold.cases(("t1", "t2"))[0]
+    images = {"t1": np.ascontiguousarray(prepared.array(case, "t1")[:-3, :-5])}  # no multiples of the stride
+    image, scale = fold._both(contract, images)
+    np.testing.assert_array_equal(image, fold._run(fold.net, contract, images))
+    np.testing.assert_allclose(scale, fold._run(ErrorOf(fold.net), contract, images), atol=1e-6)
+    fold.net.trust.fill_(0)
+    start = fold._run(fold.net, contract, images)
+    np.testing.assert_allclose(cross_validated.polynomial_of(fold.net, contract, images, "t2"), start, atol=1e-6)
 
 
 def test_every_subset_makes_every_other_contrast() -> None:

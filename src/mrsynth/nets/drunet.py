@@ -84,7 +84,7 @@ class ImageNetInput(nn.Module):
     def __init__(self, inputs: int) -> None:
         super().__init__()
         # By NumPy: arithmetic on the device meta would import torch's compiler, 3 s.
-        mean, sd = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_SD)
+        mean, sd = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_SD, np.float32)
         channels = np.eye(3, dtype=np.float32) if inputs == 3 else np.ones((3, 1), np.float32)
         self.register_buffer("weight", torch.tensor((channels / sd[:, None])[..., None, None]), persistent=False)
         self.register_buffer("bias", torch.tensor(-mean / sd), persistent=False)
