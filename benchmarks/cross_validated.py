@@ -79,14 +79,13 @@ def main() -> None:
     known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     beside = {name: Path(folder) for name, folder in (text.split("=", 1) for text in asked.beside)}
     for run in sorted(asked.folds.glob("fold-*")):
-        fold = Fold(prepared, run, {name: folder / run.name for name, folder in beside.items()})
+        fold = Fold(prepared, run, {name: folder / run.name for name, folder in beside.items()}, asked.bf16)
         for task in every_task(fold.contract.contrasts) if asked.all_tasks else TASKS:
             for case in fold.cases(task):
                 key = f"{case} {'-'.join(task)}"
                 lacking = [name for name in fold.predictors(task) if name not in known.get(key, {}).get("scores", {})]
                 if lacking:
-                    with torch.autocast("cpu", torch.bfloat16, enabled=asked.bf16):
-                        known[key] = fold.judge(case, task, lacking, known.get(key))
+                    known[key] = fold.judge(case, task, lacking, known.get(key))
                     write_json(path, known)
     write_json(asked.out / "calibration.json", calibration(known))
     print("\n".join(tables(known)))
@@ -125,8 +124,8 @@ class Both(Network):
 class Fold:
     """A fold's network with its rivals, and the patients that it never saw."""
 
-    def __init__(self, prepared: PreparedCohort, run: Path, beside: Mapping[str, Path]) -> None:
-        self.prepared, self.contract = prepared, load_contract(run)
+    def __init__(self, prepared: PreparedCohort, run: Path, beside: Mapping[str, Path], bf16: bool = False) -> None:
+        self.prepared, self.contract, self.bf16 = prepared, load_contract(run), bf16
         net = load_weights(run, self.contract, build_net(self.contract.net, **self.contract.net_settings))
         assert isinstance(net, AnyContrast)
         self.net = net
@@ -196,7 +195,8 @@ class Fold:
 
     def _run(self, net: nn.Module | Callable[[Tensor], Tensor], contract: Contract, images: Any) -> np.ndarray:
         how = Inference(neighbours=contract.neighbours, patch=contract.patch, planes=contract.predict)
-        return predict_volume(net, network_inputs(contract, images), how)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return predict_volume(net, network_inputs(contract, images), how)
 
     def _rivals(self, task: tuple[str, str]) -> Rivals:
         """Return the rivals of a task, fitted on the fold's training cases."""
@@ -271,7 +271,7 @@ def polynomial_of(net: AnyContrast, contract: Contract, images: Mapping[str, np.
     there = torch.from_numpy(every.reshape(1, len(names), -1))
     values = (there - MIDDLE) * STRETCH * (there > 0)
     subset = sum(1 << number for number, name in enumerate(names) if name in images)
-    found = net.mix[subset, names.index(target)] @ polynomial(values)[0]
+    found = (net.mix[subset, names.index(target)][:, None] * polynomial(values)[0]).sum(0)
     inside = there[0].amax(0) > 0
     return ((found / STRETCH + MIDDLE) * inside).reshape(every.shape[1:]).numpy()
 
