@@ -16,8 +16,10 @@ import pytest
 
 from mrsynth.io.synthetic import why_synthetic
 from mrsynth.serve.visits import Visits
+from mrsynth.synthesize.place import Place
 from mrsynth.synthesize.run import synthesize_files
 from served import serving
+from tiny_contrasts import save_any_run
 from tiny_run import dicom_study
 
 
@@ -68,6 +70,26 @@ def test_a_scan_becomes_the_image_of_the_command_line(
     assert "SYNTHETIC" in client.get(f"/visits/{visit}/view/viewer.html").text
     assert client.get(f"/visits/{visit}/view/image.js").text.startswith("show(")
     assert client.get(f"/visits/{visit}/result-dicom.zip").status_code == 404
+
+
+def test_a_model_of_any_contrast_offers_each_that_is_not_there(scan: Path, tmp_path: Path):
+    run = save_any_run(tmp_path / "any", refused={"t1-flair": "A rival does better."})
+    with (
+        serving({"any": run}, Visits(tmp_path / "visits", 60)) as address,
+        httpx.Client(base_url=address) as client,
+    ):
+        assert "any: t2" in client.get("/").text
+        visit, _ = visit_with(client, scan)
+        why = client.post(f"/visits/{visit}/targets", json={"contrasts": {0: "t1"}}).json()
+        assert why["any: t2"] == ""
+        assert why["any: t1"]
+        assert "A rival does better." in why["any: flair"]
+        assert made(client, visit, "any: t2", {0: "t1"})["state"] == "done"
+        (tmp_path / "page.nii.gz").write_bytes(client.get(f"/visits/{visit}/result.nii.gz").content)
+        assert "t2" in client.get(f"/visits/{visit}/view/viewer.html").text
+    synthesize_files(run, {"t1": scan}, tmp_path / "own.nii.gz", Place(targets=("t2",)))
+    page, own = (np.asarray(nib.load(tmp_path / name).dataobj) for name in ("page.nii.gz", "own.nii.gz"))
+    assert page.tobytes() == own.tobytes()
 
 
 def test_a_zipped_study_comes_back_as_dicom(client: httpx.Client, tmp_path: Path):

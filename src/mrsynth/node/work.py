@@ -84,21 +84,27 @@ def make(images: Path, out: Path, models: Sequence[Model], settings: NodeSetting
     results = []
     for number, row in enumerate(rows):
         for order, model in enumerate(models):
-            inputs = model.contract.inputs
-            if not set(inputs) <= set(row.files):
+            targets = model.contract.possible(row.files)
+            if not targets:
                 continue
             place = out / f"{number}-{order}"
             formats = Formats("dicom", settings.enhanced, settings.jpeg_ls)
-            files = {name: row.files[name] for name in inputs}
-            synthesize_files(model.run, files, place, Place(device=settings.device, formats=formats))
-            series = dicom_folder(place / f"{model.contract.target}.nii.gz")
-            folder = series.relative_to(out.parent).as_posix()
-            results.append(Result(model=model.contract.recipe, target=model.contract.target, folder=folder))
+            files = {name: row.files[name] for name in model.contract.given(row.files)}
+            wanted = Place(device=settings.device, formats=formats, targets=tuple(targets))
+            synthesize_files(model.run, files, place, wanted)
+            for target in targets:
+                folder = dicom_folder(place / f"{target}.nii.gz").relative_to(out.parent).as_posix()
+                results.append(Result(model=model.contract.recipe, target=target, folder=folder))
     found = {name: split_locator(path)[1].get("series", "") for row in rows for name, path in row.files.items()}
     if not results:
         raise InputError(
             "No model has its inputs in this study.",
             found=", ".join(f"{name} (series {series})" for name, series in found.items()),
-            expected=" or ".join(" and ".join(model.contract.inputs) for model in models),
+            expected=" or ".join(_wanted(model.contract) for model in models),
         )
     return Made(found, tuple(results))
+
+
+def _wanted(contract: Contract) -> str:
+    """Return in words what a model needs."""
+    return f"some of {', '.join(contract.contrasts)}" if contract.contrasts else " and ".join(contract.inputs)

@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from mrsynth.core.errors import InputError, MrsynthError
 from mrsynth.core.types import CONTRASTS
 from mrsynth.drawing.templates import render
-from mrsynth.serve.make import CASE, Asked, make, models, recognise, why_not
+from mrsynth.serve.make import CASE, Asked, make, models, offers, recognise, why_not
 from mrsynth.serve.unpack import place_of, unpack
 from mrsynth.serve.visits import Visit, Visits
 
@@ -132,11 +132,12 @@ def _receiving(app: FastAPI, serving: Serving) -> None:
 
 def _making(app: FastAPI, serving: Serving, worker: Executor) -> None:
     """Say what can be made, make it, and say how far it is."""
+    offered = offers(serving.runs)
 
     @app.post("/visits/{name}/targets")
     def _targets(name: str, contrasts: Annotated[dict[int, str], Body(embed=True)]) -> dict[str, str]:
         _visit(serving, name)
-        return {model: why_not(run, contrasts) for model, run in serving.runs.items()}
+        return {model: why_not(offer, contrasts) for model, offer in offered.items()}
 
     @app.post("/visits/{name}/make")
     def _make(
@@ -147,13 +148,13 @@ def _making(app: FastAPI, serving: Serving, worker: Executor) -> None:
         b0_tesla: Annotated[float | None, Body()] = None,
     ) -> dict[str, str]:
         visit = _visit(serving, name)
-        if model not in serving.runs:
+        if model not in offered:
             raise HTTPException(404, "no such model")
         with visit.lock:
             if visit.state not in ("open", "failed"):
                 raise InputError("An image is being made of this visit's scans, or is there.", do="begin another visit")
             visit.state, visit.words = "waiting", "waiting for the image before"
-        worker.submit(_work, serving.visits, visit, Asked(serving.runs[model], contrasts, dose, b0_tesla))
+        worker.submit(_work, serving.visits, visit, Asked(offered[model], contrasts, dose, b0_tesla))
         return {"state": visit.state}
 
     @app.get("/visits/{name}")
@@ -272,7 +273,7 @@ def _page(serving: Serving) -> str:
     """Return the page itself."""
     return render(
         "serve.html.j2",
-        models=models(serving.runs),
+        models=models(offers(serving.runs)),
         contrasts=[*CONTRASTS, "brain"],
         keep=int(serving.visits.keep_s // 60),
     )

@@ -25,6 +25,7 @@ from mrsynth.serve.visits import Visit
 from mrsynth.synthesize import REFUSE, Doses
 from mrsynth.synthesize.impute import read_imputers, supply_of
 from mrsynth.synthesize.place import Place
+from mrsynth.synthesize.require import why_refused
 from mrsynth.synthesize.run import synthesize_files
 
 CASE = "image"
@@ -32,16 +33,42 @@ CASE = "image"
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What can be asked for: a model, and which of its contrasts it makes."""
+
+    run: Path
+    target: str
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of the task."""
+        return load_contract(self.run).for_target(self.target)
+
+
+def offers(runs: Mapping[str, Path]) -> dict[str, Offer]:
+    """Return what each model makes, by name; a model of several contrasts has an offer for each.
+
+    Args:
+        runs: name → model.
+    """
+    found: dict[str, Offer] = {}
+    for name, run in runs.items():
+        made = load_contract(run).makes()
+        found |= {name if len(made) == 1 else f"{name}: {target}": Offer(run, target) for target in made}
+    return found
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a visitor asks for.
 
     Attributes:
-        run: the model.
+        offer: the model, and what it is to make.
         contrasts: number of an image → what it is.
         dose, b0_tesla: of a model with doses.
     """
 
-    run: Path
+    offer: Offer
     contrasts: Mapping[int, str]
     dose: float | None = None
     b0_tesla: float | None = None
@@ -80,17 +107,18 @@ def _shown_path(path: Path, visit: Visit) -> str:
     return str(path).removeprefix(f"{visit.scans}/")
 
 
-def models(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Return what the page shows of each model."""
+def models(offered: Mapping[str, Offer]) -> list[dict[str, Any]]:
+    """Return what the page shows of each offer."""
     found = []
-    for name, run in runs.items():
-        contract = load_contract(run)
+    for name, offer in offered.items():
+        contract = offer.contract
         condition = contract.condition
         found.append(
             {
                 "name": name,
                 "target": contract.target,
                 "inputs": contract.inputs,
+                "any": bool(contract.contrasts),
                 "recipe": contract.recipe,
                 "doses": None if condition is None else {"dose": condition.dose, "b0_tesla": condition.b0_tesla},
             }
@@ -98,23 +126,26 @@ def models(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
     return found
 
 
-def why_not(run: Path, contrasts: Mapping[int, str]) -> str:
-    """Return why a model cannot make its image.
+def why_not(offer: Offer, contrasts: Mapping[int, str]) -> str:
+    """Return why a model cannot make its image, or is not to.
 
     Args:
-        run: the model.
+        offer: the model, and what it is to make.
         contrasts: number of an image → what it is.
 
     Returns:
         The reason; nothing where it can.
     """
     try:
-        contract = load_contract(run)
-        imputers: dict[str, Contract] = {name: load_contract(other) for name, other in read_imputers(run).items()}
-        supply_of(contract, [name for name in contrasts.values() if name not in ("brain", IGNORE)], REFUSE, imputers)
+        contract = offer.contract
+        imputers: dict[str, Contract] = {name: load_contract(other) for name, other in read_imputers(offer.run).items()}
+        there = [name for name in contrasts.values() if name not in ("brain", IGNORE)]
+        supply = supply_of(contract, there, REFUSE, imputers)
     except MrsynthError as error:
         return str(error)
-    return ""
+    if contract.contrasts and contract.target in there:
+        return f"{contract.target} is there."
+    return why_refused(contract, supply) or ""
 
 
 def make(visit: Visit, asked: Asked) -> None:
@@ -128,7 +159,7 @@ def make(visit: Visit, asked: Asked) -> None:
         MrsynthError: an image is given twice, the model cannot make it, or a scan cannot be used.
     """
     inputs = inputs_of(visit, asked.contrasts)
-    contract = load_contract(asked.run)
+    contract = asked.offer.contract
     dicom = any(not is_nifti(split_locator(path)[0]) for path in inputs.values())
     doses = None
     if contract.condition is not None:
@@ -140,7 +171,8 @@ def make(visit: Visit, asked: Asked) -> None:
 
     with listening(_tell):
         # Of a DICOM scan a folder is asked for, so that a series is written beside the NIfTI file.
-        synthesize_files(asked.run, inputs, visit.out if dicom and doses is None else result, Place(), doses=doses)
+        out, place = visit.out if dicom and doses is None else result, Place(targets=(contract.target,))
+        synthesize_files(asked.offer.run, inputs, out, place, doses=doses)
     visit.result = result
     visit.words = "preparing the viewer"
     _write_scene(visit, inputs, contract)
@@ -182,9 +214,8 @@ def _write_scene(visit: Visit, inputs: Mapping[str, Path], contract: Contract) -
     ]
     shown.append(_shown("synthetic", contract.target.upper(), read_prediction(visit.result, contract.target)))
     write_case(visit.folder, CASE, shown)
-    page = viewer_page(
-        f"{contract.target} from {' + '.join(contract.inputs)}", [{"case": CASE, "script": f"{CASE}.js"}]
-    )
+    used = [name for name in contract.inputs if name in inputs]
+    page = viewer_page(f"{contract.target} from {' + '.join(used)}", [{"case": CASE, "script": f"{CASE}.js"}])
     (visit.folder / "viewer.html").write_text(page, encoding="utf-8")
 
 

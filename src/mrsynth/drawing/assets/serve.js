@@ -100,6 +100,10 @@ async function showTargets() {
   } catch (error) { complain(error); }
 }
 
+function sources(one) {
+  return one.any ? "any of " + one.inputs.join(", ") : one.inputs.join(" + ");
+}
+
 function card(one, why) {
   const label = document.createElement("label"), radio = document.createElement("input"), words = document.createElement("small");
   label.className = why ? "cannot" : "";
@@ -110,7 +114,7 @@ function card(one, why) {
   radio.onchange = () => { model = one; chosen(); };
   const target = document.createElement("b");
   target.textContent = " " + one.target.toUpperCase();
-  words.textContent = "from " + one.inputs.join(" + ") + " · " + one.name + (why ? "\n" + why : "");
+  words.textContent = "from " + sources(one) + " · " + one.name + (why ? "\n" + why : "");
   label.append(radio, target, words);
   return label;
 }
@@ -150,7 +154,7 @@ async function begin() {
 
 function show(now) {
   const at = "visits/" + visit + "/";
-  element("made").textContent = model.target.toUpperCase() + " from " + model.inputs.join(" + ");
+  element("made").textContent = model.target.toUpperCase() + " from " + sources(model);
   element("viewer").src = element("large").href = at + "view/viewer.html";
   element("nifti").href = at + "result.nii.gz";
   element("dicom").href = at + "result-dicom.zip";
