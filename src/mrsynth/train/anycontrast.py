@@ -100,30 +100,46 @@ class AnyContrastTraining(TrainingModule):
         if changes is not None:
             seen = changes(clean.flatten(1, 2), brain, derive_seed(seed, "changes"))[0].reshape(clean.shape)
             seen = seen.clamp(0, 1) * (clean > 0)
-        middle, rows = clean.shape[2] // 2, torch.arange(len(clean))
-        scale = self._scales()
-        same = torch.stack(
-            [(given[:, [k for k, s in enumerate(scale) if s == scale[t]]]).any(1) for t in range(len(names))]
-        )
-        follows = same[target, rows].to(clean.device)[:, None, None]
-        true = torch.where(follows, seen[rows, target, middle], clean[rows, target, middle])[:, None]
         image, error = self.net.image_and_error(with_roles(seen, target, given))
-        inside = (image != 0).to(true.dtype)
-        true = true * inside
+        inside = (image != 0).to(clean.dtype)
+        true = self._truth(clean, seen, target, given) * inside
+        middle = clean.shape[2] // 2
         value = self.loss(image, true, seen[:, :, middle] * given.to(clean.device)[:, :, None, None])
-        off = (image - true).abs()
         if not self.training:
             return value
-        if self.method.enhancing and {"t1", "t1ce"} <= set(names):
-            t1, t1ce = names.index("t1"), names.index("t1ce")
-            wanted = (target == t1ce).to(clean.device)[:, None, None] & there[:, t1].to(clean.device)[:, None, None]
-            gain = (clean[:, t1ce, middle] - clean[:, t1, middle]) > self.method.delta
-            value = value + self.method.enhancing * (off[:, 0] * (wanted & gain)).mean()
+        off = (image - true).abs()
+        if self.method.enhancing:
+            value = (
+                value + self.method.enhancing * (off[:, 0] * self._enhances(clean[:, :, middle], target, there)).mean()
+            )
         if self.method.error:
             known = error + 1e-6
-            likelihood = (off.detach() / known + known.log() - torch.log(torch.tensor(1 / STRETCH))) * inside
+            likelihood = (off.detach() / known + (known * STRETCH).log()) * inside
             value = value + self.method.error * likelihood.mean() / STRETCH
         return value
+
+    def _truth(self, clean: Tensor, seen: Tensor, target: Tensor, given: Tensor) -> Tensor:
+        """Return the middle slices of the targets (b, 1, u, v): changed as the inputs were where one of these lies on
+        the target's scale."""
+        scale, rows, middle = self._scales(), torch.arange(len(clean)), clean.shape[2] // 2
+        same = torch.stack([given[:, [s == mine for s in scale]].any(1) for mine in scale])
+        follows = same[target, rows].to(clean.device)[:, None, None]
+        return torch.where(follows, seen[rows, target, middle], clean[rows, target, middle])[:, None]
+
+    def _enhances(self, clean: Tensor, target: Tensor, there: Tensor) -> Tensor:
+        """Return where T1ce is to be made and lies above T1 (b, u, v); nowhere without both.
+
+        Args:
+            clean: the middle slices (b, c, u, v).
+            target: (b,).
+            there: (b, c).
+        """
+        names = self.method.contrasts
+        if not {"t1", "t1ce"} <= set(names):
+            return torch.zeros_like(clean[:, 0], dtype=torch.bool)
+        t1, t1ce = names.index("t1"), names.index("t1ce")
+        wanted = ((target == t1ce) & there[:, t1]).to(clean.device)[:, None, None]
+        return wanted & (clean[:, t1ce] - clean[:, t1] > self.method.delta)
 
     def _scales(self) -> list[Any]:
         """Return for each contrast the scale on which it lies."""
