@@ -6,16 +6,16 @@ at which the network begins, and the rivals of `metrics.rivals`, all fitted on t
 --all-tasks every subset and target beside the polynomial and the best of the inputs, in the middle SLAB slices of the
 brain. `--beside NAME=FOLDS` adds other networks trained on the same folds (a specialist, a plain U-Net).
 
-OUT/cases.json holds every number and goes on where it stopped; OUT/calibration.json what `ship_model` takes; the tables
-are printed. Region brain, 3-D; the truth's 0.5th to 99.5th percentile in the brain is [0, 1]; after the best linear
-fit.
+OUT/cases.json holds every number and goes on where it stopped; calibration.json, trust.json and refused.json are what
+`ship_model` takes; the tables are printed. Region brain, 3-D; the truth's 0.5th to 99.5th percentile in the brain is
+[0, 1]; after the best linear fit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -35,7 +35,7 @@ from mrsynth.metrics.rivals import RivalCase, RivalFit, Rivals
 from mrsynth.metrics.voxel_table import PointLoss
 from mrsynth.model import Contract, load_contract, load_weights
 from mrsynth.nets import build_net
-from mrsynth.nets.anycontrast import MIDDLE, STRETCH, AnyContrast, polynomial
+from mrsynth.nets.anycontrast import AnyContrast
 from mrsynth.nets.protocol import Network
 from mrsynth.synthesize.impute import network_inputs
 from mrsynth.volume.predict import Inference, predict_volume
@@ -43,14 +43,24 @@ from mrsynth.volume.predict import Inference, predict_volume
 TASKS = (("t1", "t2"), ("t2", "t1"), ("t1", "flair"), ("t1+t2", "flair"), ("t1+t2+flair", "t1ce"))
 """Inputs and target of the tasks that stand beside all rivals."""
 
-TRUST = (0.5, 0.75)
-"""Shares of what the network adds to its polynomial that are judged beside all of it."""
+SHARES = {"mix": 0.0, "half of the model": 0.5, "3/4 of the model": 0.75, "model": 1.0}
+"""Shares of what the network adds to its polynomial, by name."""
 
 SLAB = 48
 """Slices in which tasks are judged that are not in TASKS."""
 
 MARGIN = 8
 """Voxels that are left about the brain."""
+
+CHOSEN = "the share that the others choose"
+
+RIVALS = {
+    "mix": "the polynomial of the inputs",
+    "identity": "an input itself",
+    "table_mean": "a voxel table",
+    "table_loss": "a voxel table of the absolute error",
+    "filter": "a linear 3×3×3 filter",
+}
 
 COVERAGE = 0.9
 """Of the intervals."""
@@ -87,7 +97,13 @@ def main() -> None:
                 if lacking:
                     known[key] = fold.judge(case, task, lacking, known.get(key))
                     write_json(path, known)
-    write_json(asked.out / "calibration.json", calibration(known))
+    every = every_task(load_contract(run).contrasts)
+    for name, content in (
+        ("calibration", calibration(known)),
+        ("trust", trust(known)),
+        ("refused", refused(known, every)),
+    ):
+        write_json(asked.out / f"{name}.json", content)
     print("\n".join(tables(known)))
 
 
@@ -101,24 +117,25 @@ def every_task(contrasts: list[str]) -> list[tuple[str, str]]:
     ]
 
 
-class Both(Network):
-    """The network, which keeps the scale of the error of each batch: for all of its copies, as prediction makes one."""
+class Parts(Network):
+    """The polynomial at which a network begins, which keeps what the network adds to it (`AnyContrast.parts`): for all
+    of its copies, as prediction makes one."""
 
     first_weights = None
-    scales: ClassVar[list[Tensor]] = []
+    kept: ClassVar[list[Tensor]] = []
 
     def __init__(self, net: AnyContrast) -> None:
         super().__init__()
         self.net = net
-        self.scales.clear()
+        self.kept.clear()
         self.inputs, self.stride, self.smallest = net.inputs, net.stride, net.smallest
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the image."""
-        image, scale = cast("AnyContrast", self.net).image_and_error(x)
-        if not scale.is_meta:  # the memory is planned on shapes alone
-            self.scales.append(scale)
-        return image
+        """Return the polynomial."""
+        rival, *others, brain = cast("AnyContrast", self.net).parts(x)
+        if not x.is_meta:  # the memory is planned on shapes alone
+            self.kept.append(torch.cat(others, dim=1) * brain)
+        return rival * brain
 
 
 class Fold:
@@ -143,7 +160,7 @@ class Fold:
         """Return who is judged in a task."""
         others = [n for n, c in self.beside.items() if ("+".join(c.inputs), c.target) == task or c.contrasts]
         rivals = ["table_mean", "table_loss", "filter"] if task in TASKS else []
-        return ["model", *map(trusted, TRUST), "mix", "identity", *rivals, *others]
+        return [*SHARES, "identity", *rivals, *others]
 
     def judge(self, case: str, task: tuple[str, str], names: list[str], before: Any) -> dict[str, Any]:
         """Return what is known of a case in a task, with the scores of some predictors."""
@@ -152,16 +169,16 @@ class Fold:
         images = {name: np.ascontiguousarray(self.prepared.array(case, name)[box]) for name in {*inputs, target}}
         brain, truth = self.prepared.array(case, "brain")[box] > 0, images.pop(target)
         found: dict[str, Any] = before or {"patient": self.prepared.rows[case].patient, "scores": {}}
-        made = dict(self._made(case, task, names, images, brain))
-        scale = made.pop("scale", None)
-        for name, image in made.items():
+        made: dict[str, np.ndarray] = {}
+        lesion = self.prepared.array(case, "lesion")[box] > 0 if self._has_lesion(case) else None
+        for name, image, scale in self._made(case, task, names, images, brain):
+            made[name] = image
             found["scores"][name] = scores(image, truth, brain)
+            if scale is not None:
+                found.setdefault("ratios", {})[name] = ratios(image, truth, scale, brain, lesion)
         if "identity" in names and "identity" not in made:
             each = [scores(image, truth, brain) for image in images.values()]
             found["scores"]["identity"] = max(each, key=lambda one: one["psnr"])
-        if scale is not None:
-            lesion = self.prepared.array(case, "lesion")[box] > 0 if self._has_lesion(case) else None
-            found["ratios"] = ratios(made["model"], truth, scale, brain, lesion)
         if target == "t1ce" and "t1" in inputs:
             for name, image in made.items():
                 found["scores"][name] |= self._enhancement(case, image, truth, images["t1"], brain, box)
@@ -169,29 +186,30 @@ class Fold:
 
     def _made(
         self, case: str, task: tuple[str, str], names: list[str], images: dict[str, np.ndarray], brain: np.ndarray
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the predictors' images."""
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+        """Yield the predictors' images, and the scale of their error where they know one."""
         contract = self.contract.for_target(task[1])
-        shares = {"mix": 0.0, **{trusted(share): share for share in TRUST}, "model": 1.0}
-        if set(names) & shares.keys():
-            model, scale = self._both(contract, images)
-            mix = polynomial_of(self.net, contract, images, task[1])
-            yield from ((name, mix + share * (model - mix)) for name, share in shares.items() if name in names)
-            yield "scale", scale
+        if set(names) & SHARES.keys():
+            for name, made in zip(SHARES, self._shares(contract, images, SHARES.values()), strict=True):
+                yield name, *made
         if task in TASKS and set(names) & {"identity", "table_mean", "table_loss", "filter"}:
             made, _ = self._rivals(task).images(RivalCase(images, brain, self._edges(case)))
-            yield from ((name, made[name]) for name in names if name in made)
+            yield from ((name, made[name], None) for name in names if name in made)
         for name, other in self.beside.items():
             if name in names:
-                yield name, self._run(self.nets[name], other.for_target(task[1]), images)
+                yield name, self._run(self.nets[name], other.for_target(task[1]), images), None
 
-    def _both(self, contract: Contract, images: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the network's image, and the scale of its error from the same pass."""
-        both = Both(self.net)
-        image = self._run(both, contract, images)
-        shape = (image.shape[2], image.shape[0], image.shape[1])  # slices are filled up to the stride at their end
-        scale = torch.cat(both.scales)[:, 0, : shape[1], : shape[2]].reshape(shape).permute(1, 2, 0)
-        return image, scale.float().numpy()
+    def _shares(
+        self, contract: Contract, images: Any, shares: Iterable[float]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield, for each share that is taken of what the network adds, the image and the scale of its error; all from
+        one pass."""
+        parts = Parts(self.net)
+        rival = self._run(parts, contract, images)
+        x, y, z = rival.shape  # slices are filled up to the stride at their end
+        kept = torch.cat(parts.kept)[:, :, :x, :y].float().numpy()
+        added, scale, apart = (kept[:, k].reshape(z, x, y).transpose(1, 2, 0) for k in range(3))
+        yield from ((rival + share * added, scale + share * apart) for share in shares)
 
     def _run(self, net: nn.Module | Callable[[Tensor], Tensor], contract: Contract, images: Any) -> np.ndarray:
         how = Inference(neighbours=contract.neighbours, patch=contract.patch, planes=contract.predict)
@@ -264,18 +282,6 @@ def scores(image: np.ndarray, truth: np.ndarray, brain: np.ndarray) -> dict[str,
     }
 
 
-def polynomial_of(net: AnyContrast, contract: Contract, images: Mapping[str, np.ndarray], target: str) -> np.ndarray:
-    """Return the polynomial at which a network begins, of images (x, y, z), in the recipe's range."""
-    names = contract.contrasts
-    every = np.stack([images.get(name, np.zeros_like(next(iter(images.values())))) for name in names])
-    there = torch.from_numpy(every.reshape(1, len(names), -1))
-    values = (there - MIDDLE) * STRETCH * (there > 0)
-    subset = sum(1 << number for number, name in enumerate(names) if name in images)
-    found = (net.mix[subset, names.index(target)][:, None] * polynomial(values)[0]).sum(0)
-    inside = there[0].amax(0) > 0
-    return ((found / STRETCH + MIDDLE) * inside).reshape(every.shape[1:]).numpy()
-
-
 def ratios(
     image: np.ndarray, truth: np.ndarray, scale: np.ndarray, brain: np.ndarray, lesion: np.ndarray | None
 ) -> dict[str, list[int]]:
@@ -286,18 +292,17 @@ def ratios(
     return {name: counts.tolist() for name, (counts, _) in counted.items()}
 
 
-def trusted(share: float) -> str:
-    """Return the name of the network of which a share is taken."""
-    return f"{share:g} of the model"
+def best_share(ones: Iterable[Any]) -> str:
+    """Return the share with the best mean PSNR over some examinations."""
+    listed = [one["scores"] for one in ones]
+    return max(SHARES, key=lambda name: float(np.mean([scores[name]["psnr"] for scores in listed])))
 
 
-def chosen(ones: list[Any]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield for each patient's examination the share that the others' mean PSNR chooses, with its scores."""
-    names = ["mix", *map(trusted, TRUST), "model"]
+def chosen(ones: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each examination with the share that the other patients' choose."""
     for one in ones:
-        others = [other["scores"] for other in ones if other["patient"] != one["patient"]] or [one["scores"]]
-        best = max(names, key=lambda name: float(np.mean([scores[name]["psnr"] for scores in others])))
-        yield best, one["scores"][best]
+        others = [other for other in ones if other["patient"] != one["patient"]] or [one]
+        yield best_share(others), one
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -320,33 +325,76 @@ def covered(histogram: np.ndarray, factor: float) -> float:
 
 
 def groups(known: Mapping[str, Any]) -> dict[tuple[str, int], dict[str, list[Any]]]:
-    """Return what is known by target and number of inputs, then by patient."""
+    """Return what is known by target and number of inputs, then by patient; `share`: the name of that of its task."""
     found: dict[tuple[str, int], dict[str, list[Any]]] = {}
-    for key, one in known.items():
-        inputs, target = key.rsplit(" ", 1)[1].rsplit("-", 1)
-        found.setdefault((target, inputs.count("+") + 1), {}).setdefault(one["patient"], []).append(one)
+    for task, ones in by_task(known).items():
+        inputs, target = task.rsplit("-", 1)
+        share = best_share(ones)
+        for one in ones:
+            patients = found.setdefault((target, inputs.count("+") + 1), {})
+            patients.setdefault(one["patient"], []).append({**one, "share": share})
     return found
+
+
+def by_task(known: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return what is known of each translation."""
+    found: dict[str, list[Any]] = {}
+    for key, one in known.items():
+        found.setdefault(key.rsplit(" ", 1)[1], []).append(one)
+    return found
+
+
+def trust(known: Mapping[str, Any]) -> dict[str, float]:
+    """Return for each translation the share of what the network adds that is best over all patients."""
+    return {task: SHARES[best_share(ones)] for task, ones in by_task(known).items()}
+
+
+def refused(known: Mapping[str, Any], every: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the translations in which the network, with the share that the other patients choose, is not ahead of its
+    best rival in mean PSNR, and those that nobody judged: each with the reason."""
+    why, judged = {}, by_task(known)
+    for task in map("-".join, every):
+        if task not in judged:
+            why[task] = "It was not judged on patients whom the network never saw."
+            continue
+        ones = judged[task]
+        own = float(np.mean([one["scores"][name]["psnr"] for name, one in chosen(ones)]))
+        means = {
+            name: float(np.mean([one["scores"][name]["psnr"] for one in ones]))
+            for name in RIVALS
+            if name in ones[0]["scores"]
+        }
+        best = max(means, key=lambda name: means[name])
+        if own <= means[best]:
+            patients = len({one["patient"] for one in ones})
+            why[task] = (
+                f"A simple rival is as good or better: {RIVALS[best]} reaches {means[best]:.2f} dB, the network "
+                f"{own:.2f} dB (cross-validation over {patients} patients)."
+            )
+    return why
 
 
 def calibration(known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the calibration of the error (`io.contract.Calibration`): split conformal over the unseen patients."""
     factor: dict[str, dict[int, float]] = {}
     for (target, inputs), patients in groups(known).items():
-        histograms = [np.sum([one["ratios"]["brain"] for one in ones], axis=0) for ones in patients.values()]
-        factor.setdefault(target, {})[inputs] = quantile(histograms, COVERAGE)
+        factor.setdefault(target, {})[inputs] = quantile(list(map(pooled, patients.values())), COVERAGE)
     listed = {target: [found.get(n, max(found.values())) for n in range(1, 4)] for target, found in factor.items()}
     return {"coverage": COVERAGE, "patients": len({one["patient"] for one in known.values()}), "factor": listed}
 
 
+def pooled(ones: Iterable[Any], place: str = "brain") -> np.ndarray:
+    """Return the histogram of error over scale of a patient's examinations, empty where there is no such place."""
+    listed = [one["ratios"][one["share"]].get(place, []) for one in ones]
+    return np.sum([counts for counts in listed if counts] or [np.zeros(len(RATIOS) - 1)], axis=0)
+
+
 def tables(known: Mapping[str, Any]) -> Iterator[str]:
     """Yield the tables in Markdown: scores, coverage, enhancement."""
-    by_task: dict[str, list[Any]] = {}
-    for key, one in known.items():
-        by_task.setdefault(key.rsplit(" ", 1)[1], []).append(one)
     yield from ("| task | n | predictor | PSNR, dB | SSIM |", "|---|---|---|---|---|")
-    for task, ones in by_task.items():
+    for task, ones in by_task(known).items():
         rows = {name: [one["scores"][name] for one in ones if name in one["scores"]] for name in ones[0]["scores"]}
-        for name, found in {**rows, "chosen by the others": [scores for _, scores in chosen(ones)]}.items():
+        for name, found in {**rows, CHOSEN: [one["scores"][name] for name, one in chosen(ones)]}.items():
             psnr, ssim = (np.array([f[metric] for f in found]) for metric in ("psnr", "ssim"))
             spread = f"{psnr.mean():.2f} ± {psnr.std(ddof=1):.2f}" if len(found) > 1 else f"{psnr.mean():.2f}"
             yield f"| {task} | {len(found)} | {name} | {spread} | {ssim.mean():.3f} |"
@@ -355,11 +403,10 @@ def tables(known: Mapping[str, Any]) -> Iterator[str]:
         held = [(name, [h for other, h in patients.items() if other != name]) for name in patients]
         inside: dict[str, list[float]] = {"brain": [], "lesion": []}
         for name, others in held if len(held) > 1 else []:
-            rest = [np.sum([one["ratios"]["brain"] for one in ones], axis=0) for ones in others]
-            factor = quantile(rest, COVERAGE)
+            factor = quantile(list(map(pooled, others)), COVERAGE)
             for place, values in inside.items():
-                mine = [np.array(one["ratios"][place]) for one in patients[name] if place in one["ratios"]]
-                values += [covered(np.sum(mine, axis=0), factor)] if mine and np.sum(mine) else []
+                mine = pooled(patients[name], place)
+                values += [covered(mine, factor)] if mine.sum() else []
         words = [f"{100 * np.mean(values):.1f} %" if values else "–" for values in inside.values()]
         yield f"| {target} | {inputs} | {len(patients)} | {words[0]} | {words[1]} |"
     yield from ("", "| case and task | enhancing, ml | predictor | PSNR there, dB | AUC |", "|---|---|---|---|---|")

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.cross_validated import RATIOS, auc, calibration, covered, every_task, quantile
+from benchmarks.cross_validated import (
+    CHOSEN,
+    RATIOS,
+    SHARES,
+    auc,
+    calibration,
+    covered,
+    every_task,
+    quantile,
+    refused,
+    trust,
+)
 
 from benchmarks import cross_validated
 from mrsynth.io.contract import Calibration
@@ -22,7 +33,6 @@ def test_each_unseen_case_is_judged_once_in_every_task(
     prepared = contrasts_prepared(tmp_path)
     train_folds(contrasts_recipe("train.epochs=1"), prepared, tmp_path / "folds", 2)
     monkeypatch.setattr(cross_validated, "TASKS", (("t1", "t2"), ("t1", "flair")))
-    monkeypatch.setattr(cross_validated, "TRUST", (0.5,))
     words = ["cv", str(tmp_path / "prepared"), str(tmp_path / "folds"), "-o", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", words)
     cross_validated.main()
@@ -32,7 +42,12 @@ def test_each_unseen_case_is_judged_once_in_every_task(
     assert {"model", "mix", "identity", "table_mean", "filter"} <= set(known["case-0 t1-t2"]["scores"])
     printed = capsys.readouterr().out
     assert "| t1-t2 | 5 | model |" in printed
-    assert "| t1-t2 | 5 | chosen by the others |" in printed
+    assert f"| t1-t2 | 5 | {CHOSEN} |" in printed
+    shares, why = (json.loads((tmp_path / "out" / f"{name}.json").read_text("utf-8")) for name in ("trust", "refused"))
+    assert set(shares) == {"t1-t2", "t1-flair"}
+    assert set(shares.values()) <= set(SHARES.values())
+    assert len(why) >= 7
+    assert "not judged" in why["t2-t1"]
     Calibration.model_validate(json.loads((tmp_path / "out" / "calibration.json").read_text("utf-8")))
     before = (tmp_path / "out" / "cases.json").read_text("utf-8")
     monkeypatch.setattr(cross_validated, "every_task", lambda _: [("t1", "t2"), ("t2+flair", "t1")])
@@ -43,18 +58,31 @@ def test_each_unseen_case_is_judged_once_in_every_task(
     assert {key.rsplit(" ", 1)[1] for key in after} == {"t1-t2", "t1-flair", "t2+flair-t1"}
 
 
-def test_one_pass_gives_the_image_the_scale_and_the_polynomial(tmp_path: Path) -> None:
+SCORES = {name: {"psnr": 20 + share, "ssim": 0.5} for name, share in SHARES.items()}
+
+
+def test_a_translation_is_refused_where_a_rival_is_as_good() -> None:
+    worse = {**SCORES, "identity": {"psnr": 20.9, "ssim": 0.5}}
+    better = {**SCORES, "identity": {"psnr": 21.2, "ssim": 0.4}}
+    known = {f"c{n} t1-t2": {"patient": f"p{n}", "scores": worse} for n in range(3)}
+    known |= {f"c{n} t2-t1": {"patient": f"p{n}", "scores": better} for n in range(3)}
+    assert trust(known) == {"t1-t2": 1.0, "t2-t1": 1.0}
+    why = refused(known, [("t1", "t2"), ("t2", "t1"), ("t1", "flair")])
+    assert set(why) == {"t2-t1", "t1-flair"}
+    assert "an input itself reaches 21.20 dB, the network 21.00 dB" in why["t2-t1"]
+
+
+def test_one_pass_gives_the_images_and_scales_of_every_share(tmp_path: Path) -> None:
     prepared = contrasts_prepared(tmp_path)
     train_folds(contrasts_recipe("train.epochs=1"), prepared, tmp_path / "folds", 2)
     fold = cross_validated.Fold(prepared, tmp_path / "folds" / "fold-1", {})
     contract, case = fold.contract.for_target("t2"), fold.cases(("t1", "t2"))[0]
     images = {"t1": np.ascontiguousarray(prepared.array(case, "t1")[:-3, :-5])}  # no multiples of the stride
-    image, scale = fold._both(contract, images)
-    np.testing.assert_array_equal(image, fold._run(fold.net, contract, images))
-    np.testing.assert_allclose(scale, fold._run(ErrorOf(fold.net), contract, images), atol=1e-6)
-    fold.net.trust.fill_(0)
-    start = fold._run(fold.net, contract, images)
-    np.testing.assert_allclose(cross_validated.polynomial_of(fold.net, contract, images, "t2"), start, atol=1e-6)
+    shares = (0.0, 0.5, 1.0)
+    for share, (image, scale) in zip(shares, fold._shares(contract, images, shares), strict=True):
+        fold.net.trust.fill_(share)
+        np.testing.assert_allclose(image, fold._run(fold.net, contract, images), atol=1e-6)
+        np.testing.assert_allclose(scale, fold._run(ErrorOf(fold.net), contract, images), atol=1e-6)
 
 
 def test_every_subset_makes_every_other_contrast() -> None:
@@ -67,7 +95,8 @@ def test_intervals_of_the_calibration_hold_what_they_promise() -> None:
     rng = np.random.default_rng(0)
     draw = lambda: np.histogram(np.abs(rng.laplace(size=20_000)), RATIOS)[0]  # noqa: E731
     known = {
-        f"case-{n} t1-t2": {"patient": f"p{n}", "ratios": {"brain": draw().tolist()}, "scores": {}} for n in range(8)
+        f"case-{n} t1-t2": {"patient": f"p{n}", "ratios": {"model": {"brain": draw().tolist()}}, "scores": SCORES}
+        for n in range(8)
     }
     found = calibration(known)
     assert found["patients"] == 8

@@ -154,32 +154,56 @@ class AnyContrast(Network):
         Args:
             x: as `forward` takes it. In evaluation the scale also holds how far the two views lie apart.
         """
-        image, scale = self._once(x)
-        if self.training or not self.mirrored:
-            return image, scale
-        other, other_scale = (seen.flip(2) for seen in self._once(x.flip(2)))
-        return (image + other) / 2, (scale + other_scale) / 2 + (image - other).abs() / 2
+        rival, added, scale, apart, brain = self.parts(x)
+        subset, target = self._task(x)
+        trust = self.trust[subset, target].to(x.dtype)[:, None, None, None]
+        return (rival + trust * added) * brain, (scale + trust * apart) * brain
 
-    def _once(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return image and scale of the error from one view."""
+    def parts(self, x: Float[Tensor, "b c x y"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return what an image and the scale of its error are made of, each (b, 1, x, y), in the recipe's range.
+
+        Args:
+            x: as `forward` takes it.
+
+        Returns:
+            The polynomial; what the network adds; the scale of the error; how far the two views of the head lie apart;
+            the brain, 0 or 1.
+        """
+        rival, brain, added, scale = self._once(x)
+        if self.training or not self.mirrored:
+            return rival, added, scale, torch.zeros_like(added), brain
+        _, _, other, other_scale = (seen.flip(2) for seen in self._once(x.flip(2)))
+        return rival, (added + other) / 2, (scale + other_scale) / 2, (added - other).abs() / 2, brain
+
+    def _once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return polynomial, brain, what the network adds and the scale of the error from one view."""
         b, _, u, v = x.shape
         images, roles = x.reshape(b, self.contrasts, 2, self.slices, u, v).unbind(2)
-        # Slices are filled up with 0 where their size asks for it; so a role is what stands out anywhere.
-        there = (roles.amax(dim=(2, 3, 4)) > 0).to(x.dtype)
-        asked = (roles.amin(dim=(2, 3, 4)) < 0).to(x.dtype)
+        there, asked = self._told(roles)
         images = images * there[:, :, None, None, None]
         middle = images[:, :, self.slices // 2]
         brain = (middle.amax(dim=1, keepdim=True) > 0).to(x.dtype)
         values = (images - MIDDLE) * STRETCH * (images > 0)
-        subset, target = (there * self._powers(there)).sum(1).long(), asked.argmax(1)
+        subset, target = self._task(x)
         terms = polynomial(values[:, :, self.slices // 2])
         # No product of matrices: autocast would compute that in bfloat16, coarser than what the network adds.
         rival = (self.mix[subset, target].to(x.dtype)[:, :, None, None] * terms).sum(1, keepdim=True) * brain
         told = torch.cat([there, asked], dim=1)
         residual, log_scale = self._network(torch.cat([values.flatten(1, 2), rival, brain], dim=1), told).chunk(2, 1)
-        trust = self.trust[subset, target].to(x.dtype)[:, None, None, None]
-        image = ((rival + trust * residual) / STRETCH + MIDDLE) * brain
-        return image, log_scale.clamp(LEAST_LOG, MOST_LOG).exp() / STRETCH * brain
+        scale = log_scale.clamp(LEAST_LOG, MOST_LOG).exp() / STRETCH
+        return rival / STRETCH + MIDDLE, brain, residual / STRETCH, scale
+
+    @staticmethod
+    def _told(roles: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which contrasts are there and which one is to be made, each (b, c), of roles (b, c, slices, u, v)."""
+        # Slices are filled up with 0 where their size asks for it; so a role is what stands out anywhere.
+        return (roles.amax(dim=(2, 3, 4)) > 0).to(roles.dtype), (roles.amin(dim=(2, 3, 4)) < 0).to(roles.dtype)
+
+    def _task(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the number of the subset that is there and that of the target, each (b,)."""
+        b, _, u, v = x.shape
+        there, asked = self._told(x.reshape(b, self.contrasts, 2, self.slices, u, v)[:, :, 1])
+        return (there * self._powers(there)).sum(1).long(), asked.argmax(1)
 
     def _powers(self, there: Tensor) -> Tensor:
         """Return 1, 2, 4 …: by their sum a subset is known."""
