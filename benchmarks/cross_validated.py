@@ -46,7 +46,7 @@ TASKS = (("t1", "t2"), ("t2", "t1"), ("t1", "flair"), ("t1+t2", "flair"), ("t1+t
 SHARES = {"mix": 0.0, "half of the model": 0.5, "3/4 of the model": 0.75, "model": 1.0}
 """Shares of what the network adds to its polynomial, by name."""
 
-SLAB = 48
+SLAB = 32
 """Slices in which tasks are judged that are not in TASKS."""
 
 MARGIN = 8

@@ -1,8 +1,9 @@
 """Writes a trained model as one that the package ships: float16, without names, with what it is good for.
 
-    python scripts/ship_model.py RUN NAME --calibration calibration.json --refused refused.json --licence TEXT
+    python scripts/ship_model.py RUN NAME --judged FOLDER --licence TEXT --sources sources.md
 
-calibration.json holds `coverage`, `patients` and `factor` as the contract has them; refused.json: translation → why.
+FOLDER is what `benchmarks.cross_validated` left: calibration.json (`coverage`, `patients` and `factor` as the contract
+has them), refused.json (translation → why), trust.json (translation → the share that is taken of what the network adds).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mrsynth.core.errors import InputError
 from mrsynth.io.contract import Calibration, Contract
 from mrsynth.model import load_contract, load_weights, save_model
 from mrsynth.nets import build_net
+from mrsynth.nets.anycontrast import AnyContrast
 from mrsynth.nets.protocol import Network
 
 SHIPPED = Path(__file__).parents[1] / "src" / "mrsynth" / "shipped"
@@ -37,6 +39,7 @@ def ship(
     *,
     calibration: Mapping[str, Any] | None = None,
     refused: Mapping[str, str] | None = None,
+    trust: Mapping[str, float] | None = None,
     licence: str,
     sources: str = "",
 ) -> float:
@@ -47,6 +50,8 @@ def ship(
         folder: of the shipped model; its last part is the model's name.
         calibration: of its error maps, None for none.
         refused: translation → why it is not offered.
+        trust: translation → the share that is taken of what the network adds to its polynomial; all where none is
+            named.
         licence: of the weights.
         sources: a paragraph of Markdown for the card: whose data it was trained on, and how well it does.
 
@@ -63,6 +68,8 @@ def ship(
     if known is not None and (strange := set(known.factor) - set(contract.makes())):
         raise InputError("The calibration is another model's.", found=", ".join(sorted(strange)))
     net = _net(run, contract)
+    for translation, share in (trust or {}).items():
+        _trust(net, contract, translation, share)
     weights = {name: value.half() if _is_large(value) else value for name, value in net.state_dict().items()}
     size = sum(value.numel() * value.element_size() for value in weights.values())
     if size > LARGEST_BYTES:
@@ -110,6 +117,15 @@ def card(contract: Contract, sources: str) -> str:
     )
 
 
+def _trust(net: Network, contract: Contract, translation: str, share: float) -> None:
+    """Set the share that a network takes of what it adds in a translation; raises InputError where it has none."""
+    inputs, _, target = translation.rpartition("-")
+    names = contract.contrasts
+    if not isinstance(net, AnyContrast) or not {*inputs.split("+"), target} <= set(names):
+        raise InputError("This model has no such translation.", found=translation, expected=", ".join(names) or "none")
+    net.trust[sum(1 << names.index(name) for name in inputs.split("+")), names.index(target)] = share
+
+
 def _net(run: Path, contract: Contract) -> Network:
     net = build_net(contract.net, **contract.net_settings)
     load_weights(run, contract, net)
@@ -133,14 +149,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    for option in ("--calibration", "--refused", "--sources"):
-        parser.add_argument(option, type=Path)
+    parser.add_argument("--judged", type=Path)
+    parser.add_argument("--sources", type=Path)
     parser.add_argument("--licence", required=True)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     asked = parser.parse_args(words)
-    calibration, refused = (path and json.loads(path.read_text()) for path in (asked.calibration, asked.refused))
+    names = ("calibration", "refused", "trust") if asked.judged else ()
+    judged = {name: json.loads((asked.judged / f"{name}.json").read_text()) for name in names}
     sources, folder = asked.sources.read_text() if asked.sources else "", asked.out / asked.name
-    apart = ship(asked.run, folder, calibration=calibration, refused=refused, licence=asked.licence, sources=sources)
+    apart = ship(asked.run, folder, licence=asked.licence, sources=sources, **judged)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:.2f} MB; float16 moves its output by at most {apart:.2g} of the range.")
 

@@ -34,8 +34,8 @@ def test_a_shipped_model_is_smaller_names_nobody_and_makes_the_same(
     monkeypatch.setattr(ship_model, "SMALL", 300)
     (tmp_path / "calibration.json").write_text('{"coverage": 0.9, "patients": 9, "factor": {"t2": [2.0, 1.5]}}')
     (tmp_path / "refused.json").write_text('{"t1-flair": "it is no better"}')
-    options = ["--calibration", tmp_path / "calibration.json", "--refused", tmp_path / "refused.json"]
-    words = [run, "any", *options, "--licence", "CC BY 4.0", "--out", tmp_path / "shipped"]
+    (tmp_path / "trust.json").write_text('{"t1-t2": 1, "t1+t2-flair": 0.5}')
+    words = [run, "any", "--judged", tmp_path, "--licence", "CC BY 4.0", "--out", tmp_path / "shipped"]
     ship_model.main([str(word) for word in words])
     folder = tmp_path / "shipped" / "any"
     whole = "".join(path.read_text() for path in folder.glob("*.[jm]*"))
@@ -47,6 +47,9 @@ def test_a_shipped_model_is_smaller_names_nobody_and_makes_the_same(
     assert contract.licence == "CC BY 4.0"
     assert contract.refused == {"t1-flair": "it is no better"}
     assert contract.calibration is not None
+    trust = load_file(Model.of(folder).weights)["trust"]
+    assert trust[0b011, 2] == 0.5  # T1 and T2 → FLAIR
+    assert np.sum(trust != 1) == 1
     assert "2 patients" in Model.of(folder).card.read_text()
     kinds = {value.dtype for value in load_file(Model.of(folder).weights).values() if value.size >= ship_model.SMALL}
     assert kinds == {np.dtype(np.float16)}
@@ -69,3 +72,8 @@ def test_what_cannot_be_shipped_gets_a_sentence(run: Path, tmp_path: Path, monke
     with pytest.raises(InputError, match="too large"):
         ship_model.ship(run, folder, licence="x")
     assert not folder.exists()
+
+
+def test_what_a_model_does_not_make_has_no_share(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such translation"):
+        ship_model.ship(run, tmp_path / "any", licence="CC0", trust={"t1-adc": 0.5})
