@@ -3,7 +3,7 @@
     python scripts/ship_model.py RUN NAME --judged FOLDER --licence TEXT --sources sources.md
 
 FOLDER is what `benchmarks.cross_validated` left: calibration.json (`coverage`, `patients` and `factor` as the contract
-has them), refused.json (translation → why), trust.json (translation → the share that is taken of what the network adds).
+has them), refused.json (translation → why), trust.json (translation → the share taken of what the network adds).
 """
 
 from __future__ import annotations
