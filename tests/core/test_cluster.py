@@ -87,10 +87,21 @@ class FakeSlurm:
     asked: tuple[tuple[int, int], ...] = ()
     begins = 1
 
-    def __init__(self, protocol: str, security: distributed.Security, shared_temp_directory: str) -> None:
+    def __init__(
+        self,
+        protocol: str,
+        security: distributed.Security,
+        shared_temp_directory: str,
+        scheduler_options: dict[str, object],
+    ) -> None:
         assert (protocol, shared_temp_directory) == ("tls://", str(Path.home()))
         self.local = distributed.LocalCluster(
-            n_workers=self.begins, processes=True, dashboard_address=None, protocol=protocol, security=security
+            n_workers=self.begins,
+            processes=True,
+            dashboard_address=None,
+            scheduler_kwargs=scheduler_options,
+            protocol=protocol,
+            security=security,
         )
 
     def __enter__(self) -> object:

@@ -27,6 +27,10 @@ CONNECT_S = 10.0
 QUEUE_S = 3600.0
 """How long the first SLURM job may wait in its queue."""
 
+PAGES = "127.0.0.1:0"
+"""Where a scheduler's server of pages listens: it cannot be left out, and at its usual port it would be in the way of
+another command's."""
+
 LOCAL = {
     # A case whose worker died (out of memory) is tried once more, not three times; and a worker holds no case in
     # stock, so that none is blamed for the death of another.
@@ -36,7 +40,6 @@ LOCAL = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
     "distributed.worker.profile.enabled": False,
-    # Nobody reads the scheduler's pages; their server stays, on loopback and at any port.
     "distributed.scheduler.http.routes": [],
 }
 """Dask's settings for processes of this machine."""
@@ -92,7 +95,7 @@ def _processes(workers: int) -> Iterator[Any]:
                 security=distributed.Security.temporary(),
                 host="127.0.0.1",
                 dashboard_address=None,
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                scheduler_kwargs={"dashboard_address": PAGES},
                 silence_logs=logging.CRITICAL,
             )
         with cluster:
@@ -132,7 +135,12 @@ def _slurm(workers: int) -> Iterator[Any]:
         )
     keys = dask.config.get("jobqueue.slurm.shared-temp-directory", None) or str(Path.home())
     try:
-        cluster = SLURMCluster(protocol="tls://", security=distributed.Security.temporary(), shared_temp_directory=keys)
+        cluster = SLURMCluster(
+            protocol="tls://",
+            security=distributed.Security.temporary(),
+            shared_temp_directory=keys,
+            scheduler_options={"dashboard": False, "dashboard_address": PAGES},
+        )
     except (ValueError, TypeError) as error:
         raise InputError(
             "dask-jobqueue does not know how to ask SLURM for jobs.",
