@@ -71,6 +71,9 @@ RATIOS = np.geomspace(1e-3, 1e3, 601)
 LABELS_ML = 5.0
 """From this much enhancing tissue on a patient enhances much."""
 
+LEAST_AUC = 0.8
+"""A predicted T1ce that finds what enhances less well is refused."""
+
 ENHANCING = (3, 4)
 """Labels of enhancing tumour (io/labels.py)."""
 
@@ -351,7 +354,8 @@ def trust(known: Mapping[str, Any]) -> dict[str, float]:
 
 def refused(known: Mapping[str, Any], every: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the translations in which the network, with the share that the other patients choose, is not ahead of its
-    best rival in mean PSNR, and those that nobody judged: each with the reason."""
+    best rival in mean PSNR, those to T1ce that do not find what enhances, and those that nobody judged: each with the
+    reason."""
     why, judged = {}, by_task(known)
     for task in map("-".join, every):
         if task not in judged:
@@ -371,7 +375,23 @@ def refused(known: Mapping[str, Any], every: Iterable[tuple[str, str]]) -> dict[
                 f"A simple rival is as good or better: {RIVALS[best]} reaches {means[best]:.2f} dB, the network "
                 f"{own:.2f} dB (cross-validation over {patients} patients)."
             )
+        elif task.endswith("-t1ce") and (blind := _blind(ones)):
+            why[task] = blind
     return why
+
+
+def _blind(ones: list[Any]) -> str:
+    """Return why images of T1ce are not to be trusted, "" where they find what enhances."""
+    scores = [one["scores"][name] for name, one in chosen(ones)]
+    found = [score["auc"] for score in scores if score.get("enhancing_ml", 0) > LABELS_ML]
+    if not found:
+        return "Whether it shows what enhances was not judged."
+    if np.mean(found) >= LEAST_AUC:
+        return ""
+    return (
+        f"It does not show what enhances: a voxel that enhances is brighter than one that does not in "
+        f"{100 * np.mean(found):.0f} of 100 pairs ({len(found)} patients with more than {LABELS_ML:g} ml)."
+    )
 
 
 def calibration(known: Mapping[str, Any]) -> dict[str, Any]:

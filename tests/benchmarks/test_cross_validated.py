@@ -72,6 +72,16 @@ def test_a_translation_is_refused_where_a_rival_is_as_good() -> None:
     assert "an input itself reaches 21.20 dB, the network 21.00 dB" in why["t2-t1"]
 
 
+@pytest.mark.parametrize(("found", "reason"), [(None, "not judged"), (0.6, "60 of 100 pairs"), (0.9, None)])
+def test_a_t1ce_that_does_not_show_what_enhances_is_refused(found: float | None, reason: str | None) -> None:
+    more = {} if found is None else {"enhancing_ml": 20.0, "auc": found}
+    scores = {name: {**one, **more} for name, one in SCORES.items()}
+    known = {f"c{n} t1-t1ce": {"patient": f"p{n}", "scores": scores} for n in range(3)}
+    why = refused(known, [("t1", "t1ce")])
+    assert set(why) == (set() if reason is None else {"t1-t1ce"})
+    assert reason is None or reason in why["t1-t1ce"]
+
+
 def test_one_pass_gives_the_images_and_scales_of_every_share(tmp_path: Path) -> None:
     prepared = contrasts_prepared(tmp_path)
     train_folds(contrasts_recipe("train.epochs=1"), prepared, tmp_path / "folds", 2)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -156,3 +158,19 @@ def test_a_decimal_comma_is_told_how_to_write_it(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("case;t1;b0_tesla\na;a.nii.gz;1,5\n")
     with pytest.raises(CohortError, match=r"(?s)b0_tesla is not usable.*write 1\.5"):
         read_cohort(tmp_path / "c.csv")
+
+
+def test_names_that_no_file_can_have_and_workbooks_of_a_later_zip_are_sentences(
+    tmp_path: Path,
+) -> None:
+    """Found by 20 000 damaged tables."""
+    (tmp_path / "cohort.csv").write_text("patient,case,t1\nP1,P1,a\\" + "b" * 5000 + "\n")
+    (row,) = read_cohort(tmp_path / "cohort.csv").rows
+    assert row.files["t1"].name == "b" * 5000 or "\\" in row.files["t1"].name
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a", "b")
+    later = packed.getvalue().replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\x54")
+    (tmp_path / "cohort.xlsx").write_bytes(later)
+    with pytest.raises(InputError, match="workbook that cannot be read"):
+        read_cohort(tmp_path / "cohort.xlsx")

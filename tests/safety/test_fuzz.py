@@ -5,6 +5,7 @@ MRSYNTH_MUTANTS=20000 for the nightly run; 2000 by default.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os
@@ -119,7 +120,7 @@ def mutant(content: bytes, chance: random.Random) -> bytes:
         elif change == 1 and isinstance(place, dict):
             place[f"{key}x"] = place[key]
         else:
-            place[key] = chance.choice(ODD)
+            place[key] = copy.deepcopy(chance.choice(ODD))  # never one that lies within itself
         if not list(places(value)):
             break
     return json.dumps(value).encode()

@@ -61,7 +61,7 @@ def read_cells(path: Path, what: str, expected: str, *, short: bool = False) -> 
         content = path.read_bytes()
         is_workbook = content[:4] == b"PK\x03\x04"
         lines, remarks = _of_workbook(content) if is_workbook else _of_text(_decoded(content))
-    except (ValueError, csv.Error, OSError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, csv.Error, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         excel = content[:4] == b"PK\x03\x04" if "content" in locals() else False
         do = "save the sheet as CSV UTF-8 in Excel" if excel else f"give {expected}"
@@ -127,9 +127,6 @@ def _parsed(text: str, separator: str) -> Lines:
 
 def _of_workbook(content: bytes) -> tuple[Lines, list[str]]:
     """Return the rows of a workbook's first sheet that hold anything, and a word that it is one."""
-    with zipfile.ZipFile(io.BytesIO(content)) as packed:
-        if sum(member.file_size for member in packed.infolist()) > MAX_TABLE_BYTES:
-            raise ValueError(f"it unpacks to more than {MAX_TABLE_BYTES >> 20} MiB")
     return list(_rows(content)), ["an Excel workbook: its first sheet is read"]
 
 
@@ -137,6 +134,9 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
     import openpyxl  # type: ignore[import-untyped]
 
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            if sum(member.file_size for member in packed.infolist()) > MAX_TABLE_BYTES:
+                raise ValueError(f"it unpacks to more than {MAX_TABLE_BYTES >> 20} MiB")
         sheet = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True).worksheets[0]
         width = 0
         for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
@@ -146,7 +146,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
             width = width or len(cells)
             if any(cells):
                 yield number, cells + [""] * (width - len(cells))
-    except Exception as error:  # openpyxl raises many kinds on damaged workbooks
+    except Exception as error:  # zipfile and openpyxl raise many kinds on damaged workbooks
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 

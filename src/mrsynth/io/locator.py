@@ -20,7 +20,7 @@ def split_locator(path: Path) -> tuple[Path, dict[str, str]]:
     A file whose real name ends like a selection is that file, and any other '#' belongs to the name.
     """
     found = _FRAGMENT.search(str(path))
-    if found is None or _exists(path):
+    if found is None or exists(path):
         return path, {}
     pairs = (pair.partition("=") for pair in found.group(1).split(","))
     return Path(str(path)[: found.start()] or "."), {key: value.strip() for key, _, value in pairs}
@@ -61,7 +61,12 @@ def relative_text(path: Path, folder: Path) -> str:
     return join_locator(file.relative_to(folder) if file.is_relative_to(folder) else file, selection).as_posix()
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Say whether something stands at a path; `Path.exists` raises where the name is none that a file can have.
+
+    Args:
+        path: any.
+    """
     try:
         return path.exists()
     except OSError:  # a name that no file can have

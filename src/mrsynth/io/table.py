@@ -14,7 +14,7 @@ from mrsynth.core.files import write_text
 from mrsynth.core.types import CONTRASTS, MASKS, image_name, in_order, is_contrast
 from mrsynth.io.cells import read_cells
 from mrsynth.io.cohort import CaseRow, Cohort, parse_number, parse_split, patient_of, require_sound, split_patients
-from mrsynth.io.locator import absolute, relative_text, split_locator
+from mrsynth.io.locator import absolute, exists, relative_text, split_locator
 
 
 def read_cohort(path: Path, *, allow_unsound: bool = False) -> Cohort:
@@ -115,4 +115,4 @@ def _slashes(text: str, table: Path) -> str:
     if "\\" not in text:
         return text
     turned = text.replace("\\", "/")
-    return turned if not split_locator(table.parent / text)[0].exists() else text
+    return turned if not exists(split_locator(table.parent / text)[0]) else text
