@@ -62,14 +62,15 @@ SCORES = {name: {"psnr": 20 + share, "ssim": 0.5} for name, share in SHARES.item
 
 
 def test_a_translation_is_refused_where_a_rival_is_as_good() -> None:
-    worse = {**SCORES, "identity": {"psnr": 20.9, "ssim": 0.5}}
-    better = {**SCORES, "identity": {"psnr": 21.2, "ssim": 0.4}}
+    worse = {**SCORES, "identity": {"psnr": 20.5, "ssim": 0.5}}
+    better = {**SCORES, "identity": {"psnr": 20.7, "ssim": 0.4}}  # by less than a table may be
     known = {f"c{n} t1-t2": {"patient": f"p{n}", "scores": worse} for n in range(3)}
     known |= {f"c{n} t2-t1": {"patient": f"p{n}", "scores": better} for n in range(3)}
     assert trust(known) == {"t1-t2": 1.0, "t2-t1": 1.0}
     why = refused(known, [("t1", "t2"), ("t2", "t1"), ("t1", "flair")])
     assert set(why) == {"t2-t1", "t1-flair"}
-    assert "an input itself reaches 21.20 dB, the network 21.00 dB" in why["t2-t1"]
+    assert "as good or may be" in why["t2-t1"]
+    assert "an input itself reaches 20.70 dB, the network 21.00 dB" in why["t2-t1"]
 
 
 @pytest.mark.parametrize(("found", "reason"), [(None, "not judged"), (0.6, "60 of 100 pairs"), (0.9, None)])
