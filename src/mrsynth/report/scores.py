@@ -205,8 +205,9 @@ def rows_at(folder: RunFolder, at: Headline, metric: str) -> dict[str, pd.Series
         Predictor → its row, for the predictors that have one.
     """
     place = {"preset": at.preset, "contrast": at.contrast, "region": at.region, "fit": "none"}
-    rows = {who: find(folder.summary, metric=metric, predictor=who, **place) for who in PREDICTORS}
-    return {who: row for who, row in rows.items() if row is not None}
+    rows = find_all(folder.summary, metric=metric, **place)
+    first = {str(row["predictor"]): row for _, row in rows.iloc[::-1].iterrows()}
+    return {who: first[who] for who in PREDICTORS if who in first}
 
 
 def rival_at(folder: RunFolder, at: Headline) -> str:
