@@ -192,3 +192,12 @@ def test_a_study_that_does_not_exist_is_named(tmp_path: Path):
     (tmp_path / "list.yaml").write_text("[1, 2]")
     with pytest.raises(RecipeError, match="is not a study"):
         load_study(str(tmp_path / "list.yaml"))
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_every_cell_of_the_smallest_scale_is_small(name: str, tmp_path: Path):
+    """A cell whose variant brings a preparation of its own once trained on 1 mm, for minutes, at every commit."""
+    for item in plan_study(load_study(name), "smoke", tmp_path):
+        if isinstance(item, Cell):
+            shapes = [step["resample"]["shape"] for step in item.recipe.prepare if "resample" in step]
+            assert all(shape is None or max(shape) <= 128 for shape in shapes), item.name
