@@ -2,7 +2,9 @@
 
 Any two heads can be laid on each other, and then share much information: skull, scalp, the outline of the brain. What
 they do not share is what lies within a few millimetres inside the brain: sulci, ventricles, vessels. So the mutual
-information is measured of what is left of both images without their coarse part, deep inside the head.
+information is measured of what is left of both images without their coarse part, deep inside the head. A scan of
+thick or noisy slices shares little of it with any other; what counts is how much more it shares where it lies than a
+few millimetres aside.
 """
 
 from __future__ import annotations
