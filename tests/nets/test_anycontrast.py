@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor
 
 from mrsynth.nets import build_net
-from mrsynth.nets.anycontrast import MIDDLE, STRETCH, AnyContrast, ErrorOf, monomials, polynomial
+from mrsynth.nets.anycontrast import MIDDLE, STRETCH, AnyContrast, ErrorOf
+from mrsynth.nets.starts import Polynomial
 
 SLICES, SIZE = 3, 16
 
@@ -44,7 +44,7 @@ def learned(net: AnyContrast) -> AnyContrast:
 
 def test_it_begins_at_its_polynomial() -> None:
     net = network()
-    term = monomials(3).index((0, 1))
+    term = Polynomial(3).products.index((0, 1))
     net.mix[0b011, 2, term], net.mix[0b011, 2, 0] = 0.5, 0.25
     x = seen((1, 1, -1))
     middle = x.reshape(3, 2, SLICES, SIZE, SIZE)[:, 0, 1]
@@ -97,7 +97,7 @@ def test_each_target_and_each_subset_is_another_task() -> None:
 def test_filling_slices_up_changes_nothing_but_the_normalisation() -> None:
     """Roles are found although slices were filled up with 0 at their far ends (SliceNet)."""
     net = network()
-    net.mix[0b001, 2, monomials(3).index((0,))] = 1
+    net.mix[0b001, 2, Polynomial(3).products.index((0,))] = 1
     x = seen((1, 0, -1))
     padded = torch.nn.functional.pad(x, (0, 4, 0, 4))
     torch.testing.assert_close(net.eval()(padded)[..., :SIZE, :SIZE], net(x))
@@ -106,11 +106,3 @@ def test_filling_slices_up_changes_nothing_but_the_normalisation() -> None:
 def test_the_error_is_a_network_of_its_own() -> None:
     net, x = learned(network()).eval(), seen((1, 1, -1))
     torch.testing.assert_close(ErrorOf(net)(x), net.image_and_error(x)[1])
-
-
-@pytest.mark.parametrize("contrasts", [2, 4])
-def test_the_polynomial_is_that_of_its_terms(contrasts: int) -> None:
-    values = torch.rand((5, contrasts), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = torch.stack([values[:, list(term)].prod(dim=1) for term in monomials(contrasts)], dim=1)
-    torch.testing.assert_close(polynomial(values), expected)
-    assert len({*monomials(contrasts)}) == expected.shape[1]

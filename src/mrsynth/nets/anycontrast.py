@@ -1,15 +1,16 @@
 """One network for every subset of contrasts and every other one: a residual 2.5-D U-Net that begins at a simple rival.
 
 It is told which images are there and which one to make by a channel beside each image, its role: 1 there, 0 not there,
-−1 to be made. What it predicts is added to a polynomial of the inputs at hand (`mix`), fitted in seconds on the
-training cases; its last layer begins at zero, so that it starts *at* this rival and can only learn from there. How much
-of what it adds is taken (`trust`, 1 in training) is found by cross-validation, for each subset and target.
+−1 to be made. What it predicts is added to a simple rival, a function of the inputs' voxels (`nets.starts`; its numbers
+are `mix`) that is fitted in seconds to the training cases; its last layer begins at zero, so that it starts *at* this
+rival and can only learn from there. How much of what it adds is taken (`trust`, 1 in training) is found by
+cross-validation, for each subset and target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations_with_replacement, pairwise
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -18,9 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mrsynth.nets.protocol import Network
-
-DEGREE = 3
-"""Of the polynomial."""
+from mrsynth.nets.starts import STARTS, StartName
 
 STRETCH = 7.5
 """What the width of a prepared image's range is inside the network; a unit there is two spreads of the brain (recipe
@@ -31,30 +30,6 @@ MIDDLE = 1 / 3
 
 LEAST_LOG, MOST_LOG = -6.0, 3.0
 """Limits of the logarithm of the error's scale, in the network's units."""
-
-
-def monomials(contrasts: int) -> list[tuple[int, ...]]:
-    """Return the terms of the polynomial, each as the numbers of the contrasts that are multiplied; () is 1.
-
-    Args:
-        contrasts: how many there are.
-    """
-    return [term for degree in range(DEGREE + 1) for term in combinations_with_replacement(range(contrasts), degree)]
-
-
-def polynomial(values: Tensor) -> Tensor:
-    """Return the terms of the polynomial of images, in the order of `monomials`.
-
-    Args:
-        values: (b, c, …) in the network's units, 0 where a contrast is not there.
-
-    Returns:
-        (b, terms, …).
-    """
-    found: dict[tuple[int, ...], Tensor] = {(): torch.ones_like(values[:, 0])}
-    for term in monomials(values.shape[1])[1:]:
-        found[term] = found[term[:-1]] * values[:, term[-1]]
-    return torch.stack(list(found.values()), dim=1)
 
 
 class Modulated(nn.Module):
@@ -107,6 +82,7 @@ class AnyContrast(Network):
         widths: channels a level; the first at half the images' resolution (pixels are folded into channels).
         blocks: a level, on the way down and up.
         mirrored: whether evaluation averages with the mirrored head.
+        start: the rival at which it begins.
     """
 
     first_weights = None
@@ -118,6 +94,7 @@ class AnyContrast(Network):
         widths: Sequence[int] = (32, 64, 96, 128),
         blocks: int = 1,
         mirrored: bool = True,
+        start: StartName = "polynomial",
     ) -> None:
         super().__init__()
         self.contrasts, self.slices, self.mirrored = contrasts, slices, mirrored
@@ -125,7 +102,8 @@ class AnyContrast(Network):
         self.stride = self.smallest = 2 ** len(widths)
         self.mix: Tensor
         self.trust: Tensor
-        self.register_buffer("mix", torch.zeros(2**contrasts, contrasts, len(monomials(contrasts))))
+        self.start = STARTS[start](contrasts)
+        self.register_buffer("mix", torch.zeros(2**contrasts, contrasts, len(self.start.needs)))
         self.register_buffer("trust", torch.ones(2**contrasts, contrasts))
         told = 2 * contrasts
         self.enter = nn.Conv2d(4 * (contrasts * slices + 2), widths[0], 3, padding=1)
@@ -166,7 +144,7 @@ class AnyContrast(Network):
             x: as `forward` takes it.
 
         Returns:
-            The polynomial; what the network adds; the scale of the error; how far the two views of the head lie apart;
+            The rival; what the network adds; the scale of the error; how far the two views of the head lie apart;
             the brain, 0 or 1.
         """
         rival, brain, added, scale = self._once(x)
@@ -176,7 +154,7 @@ class AnyContrast(Network):
         return rival, (added + other) / 2, (scale + other_scale) / 2, (added - other).abs() / 2, brain
 
     def _once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return polynomial, brain, what the network adds and the scale of the error from one view."""
+        """Return rival, brain, what the network adds and the scale of the error from one view."""
         b, _, u, v = x.shape
         images, roles = x.reshape(b, self.contrasts, 2, self.slices, u, v).unbind(2)
         there, asked = self._told(roles)
@@ -185,9 +163,7 @@ class AnyContrast(Network):
         brain = (middle.amax(dim=1, keepdim=True) > 0).to(x.dtype)
         values = (images - MIDDLE) * STRETCH * (images > 0)
         subset, target = self._task(x)
-        terms = polynomial(values[:, :, self.slices // 2])
-        # No product of matrices: autocast would compute that in bfloat16, coarser than what the network adds.
-        rival = (self.mix[subset, target].to(x.dtype)[:, :, None, None] * terms).sum(1, keepdim=True) * brain
+        rival = self.start.apply(self.mix[subset, target].to(x.dtype), values[:, :, self.slices // 2]) * brain
         told = torch.cat([there, asked], dim=1)
         residual, log_scale = self._network(torch.cat([values.flatten(1, 2), rival, brain], dim=1), told).chunk(2, 1)
         scale = log_scale.clamp(LEAST_LOG, MOST_LOG).exp() / STRETCH

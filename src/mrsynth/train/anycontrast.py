@@ -14,7 +14,9 @@ from mrsynth.io import PreparedCohort
 from mrsynth.losses import build_loss
 from mrsynth.losses.pixel import Loss
 from mrsynth.losses.term import FeatureSource
+from mrsynth.nets import sketch
 from mrsynth.nets.anycontrast import MIDDLE, STRETCH, AnyContrast
+from mrsynth.nets.starts import Start
 from mrsynth.recipes.methods import AnyContrastSettings
 from mrsynth.recipes.sections import AugmentSettings, TrainSettings
 from mrsynth.train.augment import Augmentation
@@ -28,7 +30,7 @@ GEOMETRY = ("rotate_deg", "zoom")
 """What moves inputs and target alike; all else of the augmentation changes what goes in."""
 
 MIX_SLICES, MIX_VOXELS = 600, 1500
-"""Slices of the training split, evenly chosen, and voxels of each, to which the polynomial is fitted."""
+"""Slices of the training split, evenly chosen, and voxels of each, to which the network's start is fitted."""
 
 
 def draw_tasks(there: Tensor, keep: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -204,7 +206,7 @@ class AnyContrastTraining(TrainingModule):
 
 
 class AnyContrastMethod(Method[AnyContrastSettings]):
-    """Slices of all contrasts that a case has; the polynomial at which the network begins is fitted to them first."""
+    """Slices of all contrasts that a case has; the rival at which the network begins is fitted to them first."""
 
     mix: Tensor | None = None
 
@@ -232,9 +234,9 @@ class AnyContrastMethod(Method[AnyContrastSettings]):
         return train, slices(split="val") if validated else None
 
     def _mix(self, samples: SliceSet) -> Tensor:
-        """Return the polynomial's coefficients, fitted to slices of the training split."""
+        """Return the numbers of the network's start, fitted to slices of the training split."""
         contrasts, width = len(self.settings.contrasts), 2 * self.recipe.samples.neighbours + 1
-        fit, block = MixFit(contrasts), torch.empty((1, *samples.sample_shape)).numpy()
+        fit, block = MixFit(self._start()), torch.empty((1, *samples.sample_shape)).numpy()
         for number in range(0, len(samples), -(-len(samples) // MIX_SLICES)):
             samples.fill(block, [number])
             images = torch.from_numpy(block[0, width // 2 : -1 : width])
@@ -247,8 +249,24 @@ class AnyContrastMethod(Method[AnyContrastSettings]):
                 fit.update(values, there)
         return fit.finish()
 
+    def _start(self) -> Start:
+        """Return the rival at which the network begins."""
+        net = sketch(self.recipe.net.name, **self.recipe.net.settings)
+        assert isinstance(net, AnyContrast)  # `AnyContrastSettings.check`
+        return net.start
+
+    def fine_tuned(self, module: TrainingModule) -> None:
+        """Let the network begin at the rival of these cases, where the method says so, instead of that of the cases
+        whose weights it took.
+
+        Args:
+            module: with those weights.
+        """
+        if self.settings.refit and self.mix is not None and isinstance(module, AnyContrastTraining):
+            module.net.mix.copy_(self.mix)
+
     def module(self, features: FeatureSource | None = None) -> AnyContrastTraining:
-        """Return the network, at its polynomial, with its loss.
+        """Return the network, at its start, with its loss.
 
         Args:
             features: networks for the loss.

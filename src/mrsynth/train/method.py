@@ -112,6 +112,13 @@ class Method(ABC, Generic[M]):
         """Return what the model's card adds behind the names of the inputs."""
         return ""
 
+    def fine_tuned(self, module: TrainingModule) -> None:
+        """Change what a network keeps of another run whose weights it took; nothing unless a method says otherwise.
+
+        Args:
+            module: with those weights.
+        """
+
     def drawn(self, net: NetSettings, purpose: str, **more: Any) -> Network:
         """Return a network of the recipe with its first weights, which follow from seed and purpose.
 

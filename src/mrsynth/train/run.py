@@ -92,6 +92,7 @@ def train(
         encoder = begin_encoder(module.net, recipe.net.weights)
         if weights_from is not None:
             load_weights(weights_from, load_contract(weights_from), module.net).train()
+            method.fine_tuned(module)
     stages = build_stages(recipe.train, recipe.loss, recipe.task.inputs, features)
     result = fit(module, samples, recipe.train, out, stages=stages, resume=beginning.goes_on)
     if not result.is_main:
