@@ -1,10 +1,10 @@
 """anycontrast, judged on patients whom its network never saw.
 
 `python -m benchmarks.cross_validated PREPARED FOLDS -o OUT`; FOLDS is what `mrsynth train anycontrast --folds K` left.
-Each fold's test patients are predicted by that fold's network: every task in TASKS beside the identity, the polynomial
-at which the network begins, and the rivals of `metrics.rivals`, all fitted on the fold's training patients; with
---all-tasks every subset and target beside the polynomial and the best of the inputs, in the middle SLAB slices of the
-brain. `--beside NAME=FOLDS` adds other networks trained on the same folds (a specialist, a plain U-Net).
+Each fold's test patients are predicted by that fold's network: every task in TASKS beside the identity, the start of
+the network (`nets.starts`) and the rivals of `metrics.rivals`, all fitted on the fold's training patients; with
+--all-tasks every subset and target beside the start and the best of the inputs, in the middle SLAB slices of the brain.
+`--beside NAME=FOLDS` adds other networks trained on the same folds (a specialist, a plain U-Net).
 
 OUT/cases.json holds every number and goes on where it stopped; calibration.json, trust.json and refused.json are what
 `ship_model` takes; the tables are printed. Region brain, 3-D; the truth's 0.5th to 99.5th percentile in the brain is
@@ -43,8 +43,8 @@ from mrsynth.volume.predict import Inference, predict_volume
 TASKS = (("t1", "t2"), ("t2", "t1"), ("t1", "flair"), ("t1+t2", "flair"), ("t1+t2+flair", "t1ce"))
 """Inputs and target of the tasks that stand beside all rivals."""
 
-SHARES = {"mix": 0.0, "half of the model": 0.5, "3/4 of the model": 0.75, "model": 1.0}
-"""Shares of what the network adds to its polynomial, by name."""
+SHARES = {"mix": 0.0, "1/4 of the model": 0.25, "half of the model": 0.5, "3/4 of the model": 0.75, "model": 1.0}
+"""Shares of what the network adds to its start, by name."""
 
 SLAB = 32
 """Slices in which tasks are judged that are not in TASKS."""
@@ -55,7 +55,7 @@ MARGIN = 8
 CHOSEN = "the share that the others choose"
 
 RIVALS = {
-    "mix": "the polynomial of the inputs",
+    "mix": "the network's start, a function of the inputs' voxels",
     "identity": "an input itself",
     "table_mean": "a voxel table",
     "table_loss": "a voxel table of the absolute error",
@@ -125,7 +125,7 @@ def every_task(contrasts: list[str]) -> list[tuple[str, str]]:
 
 
 class Parts(Network):
-    """The polynomial at which a network begins, which keeps what the network adds to it (`AnyContrast.parts`): for all
+    """The start of a network, which keeps what the network adds to it (`AnyContrast.parts`): for all
     of its copies, as prediction makes one."""
 
     first_weights = None
@@ -138,7 +138,7 @@ class Parts(Network):
         self.inputs, self.stride, self.smallest = net.inputs, net.stride, net.smallest
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the polynomial."""
+        """Return the start."""
         rival, *others, brain = cast("AnyContrast", self.net).parts(x)
         if not x.is_meta:  # the memory is planned on shapes alone
             self.kept.append(torch.cat(others, dim=1) * brain)

@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks.machine import environment, row, sized
 from mrsynth.core.image import Case, Image
 from mrsynth.phantom import SubjectSettings, simulate_with_truth
-from mrsynth.steps.match import Kind, match, pyramid
+from mrsynth.steps.match import Kind, match
+from mrsynth.steps.pyramid import pyramid
 from mrsynth.steps.transform import apply_affine, mean_shift_mm
 
 SPACING_MM = sized(1.0, 4.0)

@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).parents[1] / "src" / "mrsynth" / "shipped"
 LARGEST_BYTES = 12_000_000
 
 SMALL = 4096
-"""Tensors of fewer numbers stay in float32: normalisations, biases, and the polynomial at which a network begins."""
+"""Tensors of fewer numbers stay in float32: normalisations, biases, shares; the numbers of its start do not."""
 
 
 def ship(
@@ -50,7 +50,7 @@ def ship(
         folder: of the shipped model; its last part is the model's name.
         calibration: of its error maps, None for none.
         refused: translation → why it is not offered.
-        trust: translation → the share that is taken of what the network adds to its polynomial; all where none is
+        trust: translation → the share that is taken of what the network adds to its start; all where none is
             named.
         licence: of the weights.
         sources: a paragraph of Markdown for the card: whose data it was trained on, and how well it does.
@@ -123,7 +123,7 @@ def _trust(net: Network, contract: Contract, translation: str, share: float) -> 
     names = contract.contrasts
     if not isinstance(net, AnyContrast) or not {*inputs.split("+"), target} <= set(names):
         raise InputError("This model has no such translation.", found=translation, expected=", ".join(names) or "none")
-    net.trust[sum(1 << names.index(name) for name in inputs.split("+")), names.index(target)] = share
+    net.take(share, map(names.index, inputs.split("+")), names.index(target))
 
 
 def _net(run: Path, contract: Contract) -> Network:

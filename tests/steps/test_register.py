@@ -13,7 +13,8 @@ from mrsynth.core.image import Case, Image
 from mrsynth.core.seeds import generator
 from mrsynth.phantom import SubjectSettings, simulate_with_truth
 from mrsynth.steps import invert_steps, run_steps
-from mrsynth.steps.match import match, pyramid
+from mrsynth.steps.match import match
+from mrsynth.steps.pyramid import pyramid
 from mrsynth.steps.register import groups_of
 from mrsynth.steps.template import template, template_grid
 from mrsynth.steps.transform import Grid, apply_affine, bring, mean_shift_mm

@@ -10,7 +10,8 @@ import pytest
 from mrsynth.core.errors import InputError
 from mrsynth.core.image import Case, Image
 from mrsynth.phantom import SubjectSettings, simulate_subject
-from mrsynth.steps.match import match, pyramid
+from mrsynth.steps.match import match
+from mrsynth.steps.pyramid import pyramid
 
 
 @pytest.fixture(scope="module")

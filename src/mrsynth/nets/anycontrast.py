@@ -137,6 +137,16 @@ class AnyContrast(Network):
         trust = self.trust[subset, target].to(x.dtype)[:, None, None, None]
         return (rival + trust * added) * brain, (scale + trust * apart) * brain
 
+    def take(self, share: float, given: Iterable[int], target: int) -> None:
+        """Set how much is taken of what the network adds in a translation.
+
+        Args:
+            share: 0 for the start alone, 1 for all.
+            given: the numbers of the contrasts that are there.
+            target: that of the contrast that is made.
+        """
+        self.trust[sum(1 << number for number in given), target] = share
+
     def parts(self, x: Float[Tensor, "b c x y"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return what an image and the scale of its error are made of, each (b, 1, x, y), in the recipe's range.
 

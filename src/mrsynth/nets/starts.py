@@ -1,5 +1,7 @@
-"""Where anycontrast begins: functions of the voxel alone, one for each subset of contrasts and target, linear in numbers
-that least squares find (`train.mix`)."""
+"""Where anycontrast begins: functions of the voxel alone, one for each subset of contrasts and target.
+
+Each is linear in numbers that least squares find (`train.mix`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import override
 
 StartName = Literal["polynomial", "tables"]
 """The starts by name."""
@@ -69,6 +72,7 @@ class Polynomial(Start):
         self.products = [term for d in degrees for term in combinations_with_replacement(range(contrasts), d)]
         self.needs = [frozenset(term) for term in self.products]
 
+    @override
     def terms(self, values: Tensor) -> Tensor:
         """Return the products, in the order of `products`; (b, terms, …) of (b, contrasts, …)."""
         found: dict[tuple[int, ...], Tensor] = {(): torch.ones_like(values[:, 0])}
@@ -76,6 +80,7 @@ class Polynomial(Start):
             found[term] = found[term[:-1]] * values[:, term[-1]]
         return torch.stack(list(found.values()), dim=1)
 
+    @override
     def apply(self, numbers: Tensor, values: Tensor) -> Tensor:
         """Return the polynomial."""
         # No product of matrices: autocast would compute that in bfloat16, coarser than what the network adds.
@@ -93,17 +98,19 @@ class Tables(Start):
         single = [frozenset({k}) for k in range(contrasts) for _ in range(KNOTS)]
         self.needs = single + [frozenset(pair) for pair in self.pairs for _ in range(PAIR_KNOTS**2)]
 
+    @override
     def terms(self, values: Tensor) -> Tensor:
         """Return how much each knot counts: first those of the single contrasts, then those of the pairs."""
         place = self._place(values)
         a, b = ([_hats(place[:, k], knots) for k in range(self.contrasts)] for knots in (KNOTS, PAIR_KNOTS))
         return torch.cat(a + [(b[i][:, :, None] * b[j][:, None, :]).flatten(1) for i, j in self.pairs], dim=1)
 
+    @override
     def apply(self, numbers: Tensor, values: Tensor) -> Tensor:
         """Return the sum of what the tables hold."""
         b, c, u, v = values.shape
         place = 2 * self._place(values) - 1  # as grid_sample wants it
-        single, double = numbers.split([c * KNOTS, len(self.pairs) * PAIR_KNOTS**2], dim=1)
+        single, double = numbers[:, : c * KNOTS], numbers[:, c * KNOTS :]
         x = place.reshape(b * c, u, v, 1)
         found = _look_up(single.reshape(b * c, 1, KNOTS), torch.cat([x, torch.zeros_like(x)], dim=3))
         total = found.reshape(b, c, u, v).sum(1, keepdim=True)

@@ -167,8 +167,8 @@ class AnyContrastSettings(MethodSettings):
     each contrast of a sample that is not the target goes in; one at least does. mirror: whether heads are mirrored at
     random. crop: voxels of the box that is cut from each batch's slices at random, null for none. enhancing: how much
     more an error weighs where T1ce, the target, lies more than `delta` above T1. error: weight of the likelihood of the
-    error, by which its scale is learned. weight_decay: AdamW's. refit: whether a network that takes another run's weights
-    begins at the rival of its own cases (`nets.starts`).
+    error, by which its scale is learned. weight_decay: AdamW's. refit: whether a network that takes another run's
+    weights begins at the rival of its own cases (`nets.starts`).
     """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.anycontrast:AnyContrastMethod"

@@ -15,7 +15,8 @@ from pydantic import Field
 from mrsynth.core.image import Case, Image, same_grid
 from mrsynth.core.settings import Settings
 from mrsynth.core.types import b_of, in_order
-from mrsynth.steps.match import Kind, Pyramid, match, pyramid
+from mrsynth.steps.match import Kind, match
+from mrsynth.steps.pyramid import Pyramid, pyramid
 from mrsynth.steps.same_head import require_same_head
 from mrsynth.steps.step import Record, Step
 from mrsynth.steps.template import template
