@@ -9,7 +9,9 @@ from typing import Any
 
 import nibabel as nib
 import pytest
+from typer.testing import CliRunner
 
+from mrsynth.cli.root import app
 from mrsynth.core.errors import CohortError, InputError, ModelError, RecipeError
 from mrsynth.core.progress import listening
 from mrsynth.io import read_cohort
@@ -128,3 +130,26 @@ def test_a_perfect_match_and_where_weights_lie_survive(given: dict[str, Any]):
     assert _records([inf])[0].value == float("inf")
     one, other = (load_recipe("li2022", [f"net.weights={place}/resnet.pth"]) for place in ("/here", "/there"))
     assert settings_of(one) == settings_of(other)
+
+
+def test_the_command_line_plans_gives_and_takes(given: dict[str, Any], tmp_path: Path):
+    """What is left is planned before and after the numbers of another machine; nothing is trained."""
+
+    def reproduced(*words: str) -> str:
+        out = ["--scale", "smoke", "-o", str(tmp_path / "out"), "--cohort", str(given["cohort"]), "--quiet"]
+        found = CliRunner().invoke(app, ["reproduce", str(given["study"]), *out, *words], catch_exceptions=False)
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    before = reproduced("--plan")
+    assert "| both | not run |" in before
+    assert "| t1 | not run |" in before
+    assert not (tmp_path / "out").exists()
+    taken = reproduced("--import-results", str(given["folder"] / "results"))
+    assert "Taken: both, both/no-t2." in taken
+    assert (given["folder"] / "out" / "tables" / "table1.md").read_text() in taken
+    after = reproduced("--plan")
+    assert "| both | done |" in after
+    assert "| t1 | not run |" in after
+    assert "2 results are in" in reproduced("--export-results", str(tmp_path / "again"))
+    assert "Taken: nothing new." in reproduced("--import-results", str(tmp_path / "again"))
