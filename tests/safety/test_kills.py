@@ -59,7 +59,7 @@ def test_a_verb_that_was_killed_is_run_again_and_nothing_differs(steps: tuple[di
         [sys.executable, str(script), str(world), verb, "100000", *map(str, counts)],
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=max(540, 60 * KILLS),
         env={**os.environ, "PYTHONPATH": paths},
     )
     outcomes = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.split(" ", 1)[0].isdigit())
