@@ -14,11 +14,12 @@ import pytest
 from mrsynth.cli import main
 from mrsynth.core.errors import InputError, ModelError
 from mrsynth.io import CaseRow, Cohort
+from mrsynth.steps import complete_steps
 from mrsynth.synthesize import predict
 from mrsynth.synthesize.place import ALL, Place
 from mrsynth.synthesize.run import synthesize_cohort, synthesize_files
 from mrsynth.synthesize.write import Formats
-from tiny_contrasts import save_any_run, scans_of
+from tiny_contrasts import STEPS, save_any_run, scans_of
 from tiny_run import dicom_study
 
 
@@ -186,3 +187,17 @@ def test_a_contrast_whose_scale_another_takes_can_be_the_target(tmp_path: Path) 
     scans = scans_of(tmp_path / "scans", "t1ce")
     synthesize_files(run, scans, tmp_path / "out", Place(targets=ALL))
     assert voxels(tmp_path / "out" / "t1.nii.gz").any()
+
+
+def test_background_around_the_brain_changes_nothing(tmp_path: Path) -> None:
+    """The box around the brain is predicted alone, though the network normalises over all that it sees."""
+    scans, made = scans_of(tmp_path / "scans", "t1", "flair"), []
+    for name, size_mm in (("narrow", [400, 400]), ("wide", [560, 640])):
+        steps = [{"field_of_view": {"size_mm": size_mm}} if "field_of_view" in step else step for step in STEPS]
+        run = save_any_run(tmp_path / name, steps=complete_steps(steps))
+        synthesize_files(run, scans, tmp_path / f"{name}.nii.gz", Place(error_map=True))
+        made.append([voxels(tmp_path / f"{name}{what}.nii.gz") for what in ("", "_error")])
+    brain = voxels(scans["t1"]) > 0
+    assert made[0][0][brain].any()
+    for narrow, wide in zip(*made, strict=True):
+        np.testing.assert_array_equal(narrow, wide)

@@ -86,6 +86,7 @@ class AnyContrast(Network):
     """
 
     first_weights = None
+    brain_alone = True
 
     def __init__(
         self,
@@ -217,6 +218,7 @@ class ErrorOf(Network):
     """
 
     first_weights = None
+    brain_alone = True
 
     def __init__(self, *nets: AnyContrast) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ class Ensemble(Network):
         first = nets[0]
         self.nets = nn.ModuleList(nets)
         self.inputs, self.stride, self.smallest, self.told = first.inputs, first.stride, first.smallest, first.told
+        self.brain_alone = first.brain_alone
 
     def forward(self, *given: Tensor) -> Tensor | list[Tensor]:
         """Return the members' mean; of members that return several scales, that of each.

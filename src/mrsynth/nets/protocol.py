@@ -27,6 +27,8 @@ class Network(nn.Module):
             one tensor (b, len(told)).
         judges: of a critic, what it returns: "patches", a logit each, or "scores", one a sample; None of what makes
             images.
+        brain_alone: whether it makes nothing where all its images are background, and needs nothing of that: then the
+            box around the rest is predicted alone.
         public_weights: the name of the public network whose weights `begin_with` takes; None where it takes none.
     """
 
@@ -36,6 +38,7 @@ class Network(nn.Module):
     first_weights: Scheme | None = None
     told: tuple[str, ...] = ()
     judges: Literal["patches", "scores"] | None = None
+    brain_alone: bool = False
     public_weights: str | None = None
 
     @property

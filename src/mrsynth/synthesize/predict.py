@@ -18,8 +18,9 @@ from mrsynth.core.types import CONTRASTS, b_of, contrast_name, in_order
 from mrsynth.io.models import find_model
 from mrsynth.io.predictions import Dosage, Origin
 from mrsynth.likeness import differences
+from mrsynth.metrics.regions import Box, bounding_box
 from mrsynth.model import Contract, load_contract, load_weights
-from mrsynth.nets import build_net
+from mrsynth.nets import Network, build_net
 from mrsynth.steps import invert_steps, run_steps, split_at_geometry
 from mrsynth.steps.absent import steps_without
 from mrsynth.steps.pipeline import Kind
@@ -39,6 +40,9 @@ from mrsynth.synthesize.impute import (
 from mrsynth.synthesize.require import Units, require_allowed, require_units, require_voxels
 from mrsynth.volume.predict import Inference, predict_volume
 from mrsynth.volume.runtimes import chosen
+
+MARGIN = 8
+"""Voxels of background around a brain that is predicted alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,19 +301,28 @@ class Synthesizer:
         dosage: Dosage | None = None,
     ) -> np.ndarray:
         """Return a network's image of prepared images, in its range; with a dosage the network gets noise too."""
-        channels = network_inputs(model, images)
+        box, whole = _box(net, model, images), np.full(next(iter(images.values())).shape, model.range[0], np.float32)
+        channels = network_inputs(model, {name: image[box] for name, image in images.items()})
         if dosage is not None and isinstance(net, nn.Module):
             net, channels = AtDose(net, dosage), [noise(channels[0].shape, dosage.seed), *channels]
         known = {"patch": model.patch, "neighbours": model.neighbours, "planes": model.predict}
         how = self.inference.model_copy(update={**known, "background": model.range[0]})
-        predicted = predict_volume(net, channels, how, device=self.device)
-        return np.clip(predicted, *model.range)
+        whole[box] = np.clip(predict_volume(net, channels, how, device=self.device), *model.range)
+        return whole
 
     def to_training_units(self, image: Image) -> Image:
         """Return a prediction in scanner-like units: the range undone with the training targets' median parameters."""
         if not self.contract.intensity:
             raise ModelError("This model's contract holds no intensities of its training targets.")
         return invert_steps(image, self.contract.intensity)
+
+
+def _box(net: object, model: Contract, images: Mapping[str, np.ndarray]) -> Box:
+    """Return the part of prepared images that a network is to see: all, or the box around the brain (`brain_alone`)."""
+    everywhere: Box = (slice(None), slice(None), slice(None))
+    if not isinstance(net, Network) or not net.brain_alone:
+        return everywhere
+    return bounding_box(np.logical_or.reduce([a != model.range[0] for a in images.values()]), MARGIN) or everywhere
 
 
 def _back(image: Image, records: Sequence[Record], kinds: Sequence[Kind], like: str) -> Image:
