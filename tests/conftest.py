@@ -35,9 +35,10 @@ HOOK = install_import_hook(["mrsynth.nets", "mrsynth.losses", "mrsynth.core.tens
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
-def pytest_collection_finish() -> None:
-    """Spare garbage collection what the imports made: a million objects that stay, half a second each time. Every
-    evaluation asks for some collections, as statsmodels corrects p values."""
+@pytest.fixture(autouse=True, scope="module")
+def no_old_garbage() -> None:
+    """Spare garbage collection what imports made: a million objects that stay, up to a second each time. An evaluation
+    asks for several collections, as statsmodels corrects p values; and a page makes enough objects for some."""
     gc.collect()
     gc.freeze()
 
