@@ -13,7 +13,7 @@ from mrsynth.core.image import Image
 from mrsynth.core.jobs import Workers
 from mrsynth.evaluate.run import evaluate_run
 from mrsynth.evaluate.truth import read_truth
-from mrsynth.io import PreparedCohort, read_case, read_cohort, read_image, write_image
+from mrsynth.io import Cohort, PreparedCohort, read_case, read_cohort, read_image, write_image
 from mrsynth.phantom import simulate_subject, simulate_with_truth
 from mrsynth.phantom.draw import SubjectSettings
 from mrsynth.prepare.plan import Plan
@@ -27,7 +27,8 @@ from mrsynth.train.run import train
 
 STEPS = """[register: {leave_below_mm: 0}, resample: {order: cubic}, brain_mask: {source: given}, n4: {iterations: [5]},
  pad_or_crop: {around: brain, margin_mm: 0}, zscore: {}, window: {}, field_of_view: {size_mm: [208, 208]}]"""
-SPLITS = ("train", "train", "val", "test")
+SPLITS = {0: "train", 2: "val", 3: "test"}
+"""Seed → split of each patient."""
 PHANTOM = SubjectSettings(stripped=False, registered=False, spacing_mm=4)
 
 
@@ -46,10 +47,10 @@ def centre_mm(image: Image) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four patients with T1, T2, FLAIR and a brain mask on the T1, and their table."""
+    """Three patients with T1, T2, FLAIR and a brain mask on the T1, and their table."""
     folder = tmp_path_factory.mktemp("scans")
     lines = ["patient,case,split,t1,t2,flair,brain"]
-    for seed, split in enumerate(SPLITS):
+    for seed, split in SPLITS.items():
         case = simulate_subject(seed, PHANTOM)
         write_image(case.images["t1"], folder / f"{seed}_t1.nii.gz")
         write_image(as_scanned(case.images["t2"]), folder / f"{seed}_t2.nii.gz")
@@ -168,11 +169,11 @@ def test_a_cohort_is_predicted_and_judged(run: Path, scans: Path):
 
 
 def test_two_workers_write_the_same_bytes_as_one(scans: Path):
-    cohort = read_cohort(scans / "cohort.csv")
+    cohort = Cohort(read_cohort(scans / "cohort.csv").rows[:2])
     plan = Plan.of_steps("register, resample, brain_mask: {source: given}, zscore", cohort)
     for name, workers in (("one", 1), ("two", 2)):
         done = prepare(cohort, plan, scans / name, workers=Workers(workers))
-        assert len(done.made) == len(SPLITS)
+        assert len(done.made) == 2
     first, second = (PreparedCohort.open(scans / name) for name in ("one", "two"))
     assert first.fingerprint == second.fingerprint
     for case in first.cases():

@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from mrsynth.cli.root import app
 from mrsynth.index.find import index_folder
 from mrsynth.io import PreparedCohort, write_cohort
 from mrsynth.train.history import read_history
@@ -35,6 +38,13 @@ def interrupt(words: list[object], when: Callable[[], bool], timeout_s: float = 
     return process.returncode, said
 
 
+def again(words: list[object]) -> str:
+    """Run a command to its end and return what it said."""
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
 def test_training_goes_on_after_ctrl_c(tmp_path: Path):
     recipe, prepared, out = tiny_recipe(tmp_path), tiny_prepared(tmp_path / "p"), tmp_path / "run"
     history = out / "log" / "history.csv"
@@ -46,16 +56,7 @@ def test_training_goes_on_after_ctrl_c(tmp_path: Path):
     done = len(read_history(history))
     assert not (out / "model").exists()
     more = f"train.epochs={done + 2}"
-    command = [
-        sys.executable,
-        "-c",
-        "from mrsynth.cli import main; main()",
-        *map(str, words),
-        "--set",
-        more,
-        "--resume",
-    ]
-    subprocess.run(command, check=True, timeout=240, stdout=subprocess.DEVNULL)
+    again([*words, "--set", more, "--resume"])
     assert [row["epoch"] for row in read_history(history)] == list(range(done + 2))
     assert (out / "model" / "weights.safetensors").exists()
 
@@ -70,9 +71,7 @@ def test_preparing_goes_on_after_ctrl_c(tmp_path: Path):
     finished = {p.parent for p in out.glob("cases/*/record.json")}
     assert 2 <= len(finished) < cases
     times = {p: (p / "record.json").stat().st_mtime_ns for p in finished}
-    command = [sys.executable, "-m", "mrsynth", *map(str, words)]
-    said = subprocess.run(command, check=True, timeout=240, capture_output=True, text=True).stdout
-    assert f"{len(finished)} up to date" in said
+    assert f"{len(finished)} up to date" in again(words)
     assert len(PreparedCohort.open(out).cases()) == cases
     assert all((p / "record.json").stat().st_mtime_ns == t for p, t in times.items())
     assert not [p for p in out.rglob(".*") if p.is_file() or p.is_dir()]
