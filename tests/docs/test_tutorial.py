@@ -16,7 +16,7 @@ from mrsynth.cli.root import app
 DOCS = Path(__file__).parents[2] / "docs"
 TINY = "--set train.epochs=1 --set net.settings.widths=[4,8] --set net.settings.dropout=[0.1,0.1]"
 SMALLER = {
-    "--subjects 16 --seed 1 --spacing 2": "--subjects 6 --seed 1 --spacing 4",
+    "--subjects 16 --seed 1 --spacing 2": "--subjects 4 --seed 1 --spacing 4",
     "--set train.epochs=10": TINY,
     "osman2022/t1-t2/raw --data prepared-own": f"osman2022/t1-t2/small --data prepared-own {TINY}",
     "--recipe osman2022/t1-t2/raw": "--recipe osman2022/t1-t2/small",
