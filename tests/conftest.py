@@ -37,8 +37,8 @@ REAL = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True, scope="module")
 def no_old_garbage() -> None:
-    """Spare garbage collection what imports made: a million objects that stay, up to a second each time. An evaluation
-    asks for several collections, as statsmodels corrects p values; and a page makes enough objects for some."""
+    """Spare garbage collection what imports made: a million objects that stay, up to a second each time. A page makes
+    enough objects for several collections."""
     gc.collect()
     gc.freeze()
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from mrsynth.core.errors import InputError
 from mrsynth.metrics.metrics import HIGHER_IS_BETTER
@@ -299,7 +298,8 @@ def _where_both(records: Iterable[MetricRecord], a: str, b: str) -> list[MetricR
 def _holm(table: pd.DataFrame) -> pd.DataFrame:
     """Fill p_holm: Holm 1979 (Scandinavian Journal of Statistics 6:65), over the rows of each test that have a p."""
     for _, rows in table[table["p"].notna()].groupby("test"):
-        table.loc[rows.index, "p_holm"] = multipletests(rows["p"], method="holm")[1]
+        p = rows["p"].sort_values()
+        table.loc[p.index, "p_holm"] = (p * range(len(p), 0, -1)).cummax().clip(upper=1)
     return table
 
 
