@@ -28,7 +28,7 @@ CPU_GIB = 2.0
 """What a prediction may use of a CPU's memory beside weights and the volumes that are read and returned."""
 
 
-PLANNED, KEPT_BELOW = 0.85, 0.9
+PLANNED, KEPT_BELOW = 0.8, 0.85
 """Shares of that: what the layers may plan with, and from where on freed memory is given back. The rest is for what no
 plan knows: the code that oneDNN makes, the allocator's own books."""
 
