@@ -195,9 +195,8 @@ class Fold:
         self, case: str, task: tuple[str, str], names: list[str], images: dict[str, np.ndarray], brain: np.ndarray
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
         """Yield the predictors' images, and the scale of their error where they know one."""
-        contract = self.contract.for_target(task[1])
         if set(names) & SHARES.keys():
-            for name, made in zip(SHARES, self._shares(contract, images, SHARES.values()), strict=True):
+            for name, made in zip(SHARES, self.shares(task[1], images, SHARES.values()), strict=True):
                 yield name, *made
         if task in TASKS and set(names) & {"identity", "table_mean", "table_loss", "filter"}:
             made, _ = self._rivals(task).images(RivalCase(images, brain, self._edges(case)))
@@ -206,11 +205,10 @@ class Fold:
             if name in names:
                 yield name, self._run(self.nets[name], other.for_target(task[1]), images), None
 
-    def _shares(
-        self, contract: Contract, images: Any, shares: Iterable[float]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def shares(self, target: str, images: Any, shares: Iterable[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield, for each share that is taken of what the network adds, the image and the scale of its error; all from
         one pass."""
+        contract = self.contract.for_target(target)
         parts = Parts(self.net)
         rival = self._run(parts, contract, images)
         x, y, z = rival.shape  # slices are filled up to the stride at their end

@@ -90,7 +90,7 @@ def test_one_pass_gives_the_images_and_scales_of_every_share(tmp_path: Path) -> 
     contract, case = fold.contract.for_target("t2"), fold.cases(("t1", "t2"))[0]
     images = {"t1": np.ascontiguousarray(prepared.array(case, "t1")[:-3, :-5])}  # no multiples of the stride
     shares = (0.0, 0.5, 1.0)
-    for share, (image, scale) in zip(shares, fold._shares(contract, images, shares), strict=True):
+    for share, (image, scale) in zip(shares, fold.shares("t2", images, shares), strict=True):
         fold.net.trust.fill_(share)
         np.testing.assert_allclose(image, fold._run(fold.net, contract, images), atol=1e-6)
         np.testing.assert_allclose(scale, fold._run(ErrorOf(fold.net), contract, images), atol=1e-6)
