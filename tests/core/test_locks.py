@@ -39,19 +39,17 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+def lock_by(machine: str, pid: int, process_start: float) -> Lock:
+    since = "2026-01-01T00:00:00+00:00"
+    return Lock(
+        host="node7", machine=machine, pid=pid, process_start=process_start, verb="prepare", since=since, token="t"
+    )
+
+
 def lock_of_another_machine(folder: Path, silent_s: float) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / LOCK
-    lock = Lock(
-        host="node7",
-        machine="node7 x",
-        pid=12,
-        process_start=1.0,
-        verb="prepare",
-        since="2026-01-01T00:00:00+00:00",
-        token="t",
-    )
-    lock.write(path)
+    lock_by("node7 x", 12, 1.0).write(path)
     os.utime(path, (time.time() - silent_s,) * 2)
     return path
 
@@ -172,6 +170,21 @@ def test_what_dead_writers_left_unfinished_is_removed_and_nothing_else(tmp_path:
     with writing(tmp_path, "train"):
         assert not any(path.exists() for path in (*gone, old))
         assert all(path.exists() for path in kept)
+
+
+def test_dead_locks_of_files_are_removed_and_no_others(tmp_path: Path):
+    """Nobody may write those files again: a killed run that is repeated finds its predictions up to date."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    alive = process_start(os.getpid())
+    assert alive is not None
+    holders = {"a": lock_by(machine(), dead.pid, 1.0), "b": lock_by(machine(), os.getpid(), alive)}
+    for name, lock in (holders | {"c": lock_by("node7 x", dead.pid, 1.0)}).items():
+        lock.write(tmp_path / f"{LOCK}-{name}")
+    (tmp_path / f"{LOCK}-d").write_text("damaged")
+    with writing(tmp_path, "evaluate"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{LOCK}-{name}" for name in "bcd"]
 
 
 def test_a_single_file_is_locked_and_its_neighbours_are_free(tmp_path: Path):

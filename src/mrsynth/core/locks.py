@@ -108,6 +108,7 @@ def writing(folder: Path, verb: str) -> Iterator[None]:
     """
     with _locked(folder / LOCK, verb, f"{folder}"):
         remove_left(folder)
+        remove_dead_locks(folder)
         for one in (folder, *(p for p in folder.glob("*") if p.is_dir() and not p.is_symlink())):
             settle(one)
         yield
@@ -128,6 +129,20 @@ def writing_file(path: Path, verb: str, wait_s: float = 0.0) -> Iterator[None]:
     with _locked(path.parent / f"{LOCK}-{safe_name(path.name)}", verb, f"{path}", wait_s):
         remove_left(path.parent, below=False)
         yield
+
+
+def remove_dead_locks(folder: Path) -> None:
+    """Remove the locks of single files in a folder whose writers died on this machine: nobody may write those files
+    again, and so take their locks over.
+
+    Args:
+        folder: where to look.
+    """
+    for place in folder.glob(f"{LOCK}-*"):
+        holder = _holder(place)
+        if isinstance(holder, Lock) and holder.machine == machine() and not _lives(holder, place, place):
+            with suppress(OSError):
+                _take_over(place, place, holder)
 
 
 def one_writer(

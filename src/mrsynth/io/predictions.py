@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from mrsynth.core.errors import InputError, OutputError
 from mrsynth.core.files import remove_left, safe_name, sha256_file, why_unsafe
-from mrsynth.core.locks import writing_file
+from mrsynth.core.locks import remove_dead_locks, writing_file
 from mrsynth.core.records import KEY, Part, Record
 from mrsynth.io.run import Sha256
 from mrsynth.io.way import Way
@@ -256,6 +256,7 @@ class Predictions:
         self.path = folder / NAME
         self.began = False
         remove_left(folder)
+        remove_dead_locks(folder)
         self.record = self._current()
 
     def holds(self, case: str, asked: Prediction) -> bool:
