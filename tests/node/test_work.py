@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ def test_a_model_of_any_contrast_makes_each_that_a_study_lacks_and_none_that_it_
     run = save_any_run(tmp_path / "any", refused={"t1-flair": "A rival does better."})
     settings = NodeSettings(tmp_path / "node", (run,), (), port=0, device="cpu")
     (model,) = models = load_models([run])
-    assert model.contract.possible(["t1"]) == ["t2"]
-    assert model.contract.possible(["t1", "t2"]) == ["flair"]
-    assert model.contract.possible(["adc"]) == model.contract.possible(["t1", "t2", "flair"]) == []
+    assert [*model.supplies(["t1"])] == ["t2"]
+    assert [*model.supplies(["t1", "t2"])] == ["flair"]
+    assert model.supplies(["adc"]) == model.supplies(["t1", "t2", "flair"]) == {}
     one = make(dicom_study(tmp_path / "one"), tmp_path / "out" / "1", models, settings)
     assert [result.target for result in one.results] == ["t2"]
     assert len([*(tmp_path / "out" / one.results[0].folder).glob("*.dcm")]) == 20
@@ -40,3 +41,12 @@ def test_a_study_in_which_nothing_can_be_made_says_what_is_wanted(tmp_path: Path
     with pytest.raises(InputError, match="No model has its inputs") as caught:
         make(study, tmp_path / "out", load_models(runs[:1]), settings)
     assert "some of t1, t2, flair" in str(caught.value)
+
+
+def test_an_adc_that_the_model_fits_counts_as_there(tmp_path: Path):
+    """As it does for synthesize: the weighted images are handed on in its place."""
+    (model,) = load_models([save_run(tmp_path / "run", ["t1", "adc"], "t2", 1)])
+    assert model.supplies(["t1", "dwi_b0", "dwi_b1000"]) == {}
+    model = replace(model, contract=model.contract.model_copy(update={"steps": [{"adc": {}}]}))
+    assert model.supplies(["t1", "dwi_b0", "dwi_b1000"])["t2"].read == ("t1", "dwi_b0", "dwi_b1000")
+    assert model.supplies(["t1", "dwi_b1000"]) == {}

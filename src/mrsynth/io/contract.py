@@ -187,27 +187,6 @@ class Contract(Record):
         """Return the contrasts that the model makes."""
         return self.contrasts or [self.target]
 
-    def possible(self, there: Collection[str]) -> list[str]:
-        """Return the contrasts that the model makes of a case: its target; of one that makes any contrast from any
-        others each that the case lacks and the model does not refuse.
-
-        Args:
-            there: the contrasts that the case has.
-        """
-        given = self.given(there)
-        if not self.contrasts:
-            return [self.target] if len(given) == len(self.inputs) else []
-        lacking = [self.for_target(name) for name in self.contrasts if name not in there]
-        return [task.target for task in lacking if given and task.why_refused(given) is None]
-
-    def given(self, there: Collection[str]) -> list[str]:
-        """Return which of a case's contrasts the model takes.
-
-        Args:
-            there: the contrasts that the case has.
-        """
-        return [name for name in self.contrasts or self.inputs if name in there]
-
     def why_refused(self, inputs: Collection[str]) -> str | None:
         """Return why the model is not to be used to make its target from these inputs, None where it may be.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,35 @@ from mrsynth.io.locator import split_locator
 from mrsynth.model import load_contract
 from mrsynth.node.queue import Result
 from mrsynth.node.settings import NodeSettings
+from mrsynth.synthesize.impute import Supply, read_imputers
 from mrsynth.synthesize.place import Place
 from mrsynth.synthesize.run import synthesize_files
+from mrsynth.synthesize.targets import possible
 from mrsynth.synthesize.write import Formats, dicom_folder
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that the node runs."""
+    """A model that the node runs.
+
+    Attributes:
+        run: its folder.
+        contract: as it was trained.
+        imputers: contrast → the contract of the model that fills the gap.
+    """
 
     run: Path
     contract: Contract
+    imputers: Mapping[str, Contract]
+
+    def supplies(self, there: Collection[str]) -> dict[str, Supply]:
+        """Return the contrasts that the model makes of a case, each with where its inputs come from.
+
+        Args:
+            there: the contrasts and masks that the case has.
+        """
+        found = {name: possible(self.contract.for_target(name), there, self.imputers) for name in self.contract.makes()}
+        return {name: supply for name, supply in found.items() if not isinstance(supply, str)}
 
 
 @contextmanager
@@ -55,7 +73,10 @@ class Made:
 
 def load_models(runs: Sequence[Path]) -> list[Model]:
     """Return the models of some runs; raises ModelError where one cannot be used here."""
-    models = [Model(run, load_contract(run)) for run in runs]
+    models = [
+        Model(run, load_contract(run), {name: load_contract(other) for name, other in read_imputers(run).items()})
+        for run in runs
+    ]
     for model in models:
         if model.contract.condition is not None or model.contract.target == "ct":
             found = "it wants a dose" if model.contract.condition is not None else "it makes a CT"
@@ -84,15 +105,15 @@ def make(images: Path, out: Path, models: Sequence[Model], settings: NodeSetting
     results = []
     for number, row in enumerate(rows):
         for order, model in enumerate(models):
-            targets = model.contract.possible(row.files)
-            if not targets:
+            supplies = model.supplies(row.files)
+            if not supplies:
                 continue
             place = out / f"{number}-{order}"
             formats = Formats("dicom", settings.enhanced, settings.jpeg_ls)
-            files = {name: row.files[name] for name in model.contract.given(row.files)}
-            wanted = Place(device=settings.device, formats=formats, targets=tuple(targets))
+            files = {name: row.files[name] for supply in supplies.values() for name in supply.read}
+            wanted = Place(device=settings.device, formats=formats, targets=tuple(supplies))
             synthesize_files(model.run, files, place, wanted)
-            for target in targets:
+            for target in supplies:
                 folder = dicom_folder(place / f"{target}.nii.gz").relative_to(out.parent).as_posix()
                 results.append(Result(model=model.contract.recipe, target=target, folder=folder))
     found = {name: split_locator(path)[1].get("series", "") for row in rows for name, path in row.files.items()}

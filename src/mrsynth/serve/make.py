@@ -22,11 +22,11 @@ from mrsynth.io.locator import split_locator
 from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.model import load_contract
 from mrsynth.serve.visits import Visit
-from mrsynth.synthesize import REFUSE, Doses
-from mrsynth.synthesize.impute import read_imputers, supply_of
+from mrsynth.synthesize import Doses
+from mrsynth.synthesize.impute import read_imputers
 from mrsynth.synthesize.place import Place
-from mrsynth.synthesize.require import why_refused
 from mrsynth.synthesize.run import synthesize_files
+from mrsynth.synthesize.targets import possible
 
 CASE = "image"
 """What the viewer calls the one case of a visit: its files are named by it, so no word of a stranger."""
@@ -138,14 +138,11 @@ def why_not(offer: Offer, contrasts: Mapping[int, str]) -> str:
     """
     try:
         contract = offer.contract
-        imputers: dict[str, Contract] = {name: load_contract(other) for name, other in read_imputers(offer.run).items()}
-        there = [name for name in contrasts.values() if name not in ("brain", IGNORE)]
-        supply = supply_of(contract, there, REFUSE, imputers)
+        imputers = {name: load_contract(other) for name, other in read_imputers(offer.run).items()}
     except MrsynthError as error:
         return str(error)
-    if contract.contrasts and contract.target in there:
-        return f"{contract.target} is there."
-    return why_refused(contract, supply) or ""
+    found = possible(contract, [name for name in contrasts.values() if name not in ("brain", IGNORE)], imputers)
+    return found if isinstance(found, str) else ""
 
 
 def make(visit: Visit, asked: Asked) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from rich.markup import escape
@@ -12,7 +12,7 @@ from mrsynth.core.image import Case
 from mrsynth.core.progress import remark
 from mrsynth.core.types import contrast_name
 from mrsynth.io.contract import Contract
-from mrsynth.synthesize.impute import Supply
+from mrsynth.synthesize.impute import REFUSE, Supply, supply_of
 from mrsynth.synthesize.place import ALL, Place
 from mrsynth.synthesize.predict import Ready, Synthesizer
 from mrsynth.synthesize.require import require_units, why_refused
@@ -33,6 +33,23 @@ def targets_of(contract: Contract, asked: tuple[str, ...]) -> list[str]:
         return contract.makes()
     names = list(dict.fromkeys(contrast_name(target) for target in asked)) or [contract.target]
     return [contract.for_target(name).target for name in names]
+
+
+def possible(contract: Contract, there: Collection[str], imputers: Mapping[str, Contract]) -> Supply | str:
+    """Return where the inputs of a contrast come from that a model makes of a case; or why it cannot, or is not to.
+
+    Args:
+        contract: of the model, at its target.
+        there: the contrasts and masks that the case has.
+        imputers: contrast → the contract of the model that makes it.
+    """
+    try:
+        supply = supply_of(contract, there, REFUSE, imputers)
+    except InputError as error:
+        return str(error)
+    if contract.contrasts and contract.target in there:
+        return f"{contract.target} is there."
+    return why_refused(contract, supply) or supply
 
 
 def wanted(synthesizer: Synthesizer, place: Place, there: Collection[str], case: str) -> bool:
