@@ -14,13 +14,20 @@ from mrsynth.reproduce.plate_settings import CaseChoice
 class ChartSettings(Settings):
     """One chart, of one of seven kinds.
 
-    losses: label → cell whose training and validation losses are drawn (Figure 8 of li2022). filters: label → cell
-    whose first filters and feature maps are shown, networks `drunet` alone (Figure 9). profile: contrasts whose values
-    along a line through the cerebrospinal fluid are drawn, the first of them a CT (Figure 10).
+    What shows synthesized doses names cells or jobs, what shows trainings cells alone.
 
-    Of synthesized doses, label → cell or job: dose_response: mean enhancement of tissues and lesions over the dose.
-    noise_spectrum: beside that of true scans. contrast_and_noise: histograms and violins (Figure 8 of pinetz2023).
-    dose_panels: images at every dose (Figure 4), of `cases`, with zoom_mm also of a box of that size about the lesion.
+    Attributes:
+        title: above it.
+        losses: label → cell whose training and validation losses are drawn (Figure 8 of li2022).
+        filters: label → cell whose first filters and feature maps are shown, networks `drunet` alone (Figure 9).
+        profile: contrasts whose values along a line through the cerebrospinal fluid are drawn, the first of them a CT
+            (Figure 10).
+        dose_response: label → cell or job; mean enhancement of tissues and lesions over the synthesized dose.
+        noise_spectrum: label → cell or job; that of synthesized doses beside that of true scans.
+        contrast_and_noise: label → cell or job; histograms and violins of synthesized doses (Figure 8 of pinetz2023).
+        dose_panels: label → cell or job; images at every dose (Figure 4), of `cases`.
+        cases: those that `dose_panels` shows.
+        zoom_mm: side of a box about the lesion that `dose_panels` shows too, None for none.
     """
 
     title: str

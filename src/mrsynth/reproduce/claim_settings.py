@@ -18,14 +18,18 @@ Measure = CurveMeasure | LearnedMeasure | Literal["profile", "folds_p"]
 class ClaimSettings(Settings):
     """One claim.
 
-    figure, says: where the paper says what. measured: which number stands for it, in words. of: label → cell, or with
-    `profile` label → contrast. by: of a cell's validation losses how much they oscillate, which part of their fall
-    comes after 60 % of the epochs, or the least of them; of its network (Figure 9) the texture of the first filters,
-    the sparsity of the lowest maps, or the detail of the last ones; or the correlation of a contrast with the CT along
-    the line through the fluid (Figure 10); or p of the analysis of variance of the RMSE between the folds of a cell.
-    metric: preset, metric and region in its place. order: how the numbers must go, from the first label to the last;
-    at_most, at_least: or what all must keep to. why_not: why numbers cannot decide, whatever they are; without `of`,
-    why there is none.
+    Attributes:
+        figure, says: where the paper says what.
+        measured: which number stands for it, in words.
+        of: label → cell, or with `profile` label → contrast.
+        by: of a cell's validation losses how much they oscillate, which part of their fall comes after 60 % of the
+            epochs, or the least of them; of its network (Figure 9) the texture of the first filters, the sparsity of
+            the lowest maps, or the detail of the last ones; or the correlation of a contrast with the CT along the line
+            through the fluid (Figure 10); or p of the analysis of variance of the RMSE between the folds of a cell.
+        metric: preset, metric and region in its place.
+        order: how the numbers must go, from the first label to the last.
+        at_most, at_least: or what all must keep to.
+        why_not: why numbers cannot decide, whatever they are; without `of`, why there is none.
     """
 
     figure: str

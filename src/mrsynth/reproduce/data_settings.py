@@ -15,8 +15,13 @@ Split = Literal["train", "val", "test"]
 
 
 class GroupSettings(Settings):
-    """A group of phantoms. train, val, test: how many patients; strata: site and low dose of its patients, in turn, in
-    place of the profile's; lesions: their kinds, in turn, in place of the profile's mixture."""
+    """A group of phantoms.
+
+    Attributes:
+        train, val, test: how many patients.
+        strata: site and low dose of its patients, in turn, in place of the profile's.
+        lesions: their kinds, in turn, in place of the profile's mixture.
+    """
 
     train: int = Field(ge=1)
     val: int = Field(ge=1)
@@ -28,9 +33,15 @@ class GroupSettings(Settings):
 class PhantomSettings(GroupSettings):
     """The phantom cohort that is made where none is given.
 
-    group: its name in the column `group` of the cohort table; each split then has the strata in turn, and no patient is
-    put into one at random. also: further groups. series: doses; the test patients of the
-    first group have a further case at each (group `series`), which differs from their own in nothing but the low dose.
+    Attributes:
+        profile: which scans each patient gets.
+        spacing_mm: edge of the voxels.
+        seed: of the cohort.
+        group: its name in the column `group` of the cohort table; each split then has the strata in turn, and no
+            patient is put into one at random.
+        also: further groups.
+        series: doses; the test patients of the first group have a further case at each (group `series`), which differs
+            from their own in nothing but the low dose.
     """
 
     profile: Literal["brats", "ct", "dose", "tumour"]
@@ -44,9 +55,12 @@ class PhantomSettings(GroupSettings):
 class PartSettings(Settings):
     """Some cases of the cohort.
 
-    where: which. made_by: a cell whose model makes its target of these cases, which then stands in the place of the
-    real one; dose: at this dose, None at each case's own. splits: the cases whose image is made; those of other splits
-    keep the real one.
+    Attributes:
+        where: which.
+        made_by: a cell whose model makes its target of these cases, which then stands in the place of the real one;
+            None leaves all images as they are.
+        dose: at this dose, None at each case's own.
+        splits: the cases whose image is made; those of other splits keep the real one.
     """
 
     where: Where

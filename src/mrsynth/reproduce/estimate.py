@@ -29,8 +29,13 @@ SECONDS_AN_HOUR = 3600
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left to do of a cell. steps: batches, None where an epoch is as long as the cohort is; core_s: of one
-    batch, None where that is not known, and why."""
+    """What is left to do of a cell.
+
+    Attributes:
+        steps: batches, None where an epoch is as long as the cohort is.
+        core_s: core-seconds of one batch, None where that is not known.
+        why: why it is not known, "" where it is.
+    """
 
     steps: int | None
     core_s: float | None

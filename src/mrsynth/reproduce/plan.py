@@ -25,8 +25,13 @@ Kind = Literal["cell", "job", "data"]
 class Dataset:
     """Some cases of the cohort, images of which a cell's model may have made.
 
-    place: the folder of what is made. makers: name → cell. recipes: the prepared cohorts that cells ask for of it, each
-    with its recipe.
+    Attributes:
+        name: that of the study's `data`.
+        seed: of the cells that make its images.
+        parts: the cases, and what is made of them.
+        place: the folder of what is made.
+        makers: name → cell.
+        recipes: the prepared cohorts that cells ask for of it, each with its recipe.
     """
 
     name: str
@@ -66,9 +71,19 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One training. run: its folder; prepared: the cohort that it is trained on; start: the run of another cell and the
-    number of the stage up to which both train the same. fold: (which, of how many), where the cohort is split anew.
-    data: its cases, None for the whole cohort."""
+    """One training.
+
+    Attributes:
+        name: the study's; of a cell with folds that of one fold.
+        seed: with which it is trained.
+        recipe: with all that the study and its scale change of it.
+        run: its folder.
+        prepared: the cohort that it is trained on.
+        start: the run of another cell and the number of the stage up to which both train the same; None where nothing
+            is shared.
+        fold: (which, of how many), where the cohort is split anew.
+        data: its cases, None for the whole cohort.
+    """
 
     name: str
     seed: int
@@ -126,8 +141,14 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Further predictions of a cell. imputers: contrast → the cell whose model makes it; data: the cases to predict,
-    None for the cell's."""
+    """Further predictions of a cell.
+
+    Attributes:
+        name, settings: those of the study's `jobs`.
+        cell: whose model predicts.
+        imputers: contrast → the cell whose model makes it.
+        data: the cases to predict, None for the cell's.
+    """
 
     name: str
     settings: JobSettings

@@ -20,7 +20,12 @@ mask M = [T1ce − T1 > δ] of Chen et al. 2022 (§III-C)."""
 
 
 class CaseChoice(Settings):
-    """How many test cases a plate shows, those without a tumour first. where: of these alone."""
+    """How many test cases a plate shows, those without a tumour first.
+
+    Attributes:
+        without_tumour, with_tumour: how many of each.
+        where: of these alone.
+    """
 
     without_tumour: int = Field(ge=0)
     with_tumour: int = Field(ge=0)
@@ -28,8 +33,16 @@ class CaseChoice(Settings):
 
 
 class PlateSettings(Settings):
-    """One figure. slices: 1 (a row a case, a column a picture, the slice of most tumour) or more (a row a picture, a
-    column a slice); zoom_mm: side of the box around the tumour that a further row shows, None for none."""
+    """One figure.
+
+    Attributes:
+        title: above it.
+        cases: which it shows.
+        slices: 1 (a row a case, a column a picture, the slice of most tumour) or more (a row a picture, a column a
+            slice).
+        zoom_mm: side of the box around the tumour that a further row shows, None for none.
+        show: label → picture, in order.
+    """
 
     title: str
     cases: CaseChoice

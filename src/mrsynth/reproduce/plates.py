@@ -36,8 +36,13 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a cell or job of a study made. run: the run folder of its model; folder: its predictions, None where there
-    are none; state: why not, as the tile says it."""
+    """What a cell or job of a study made.
+
+    Attributes:
+        run: the run folder of its model.
+        folder: its predictions, None where there are none.
+        state: why not, as the tile says it.
+    """
 
     run: Path
     folder: Path | None
@@ -46,7 +51,13 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Finished predictions: their folder, what predictions.json says, and their model's contract."""
+    """Finished predictions.
+
+    Attributes:
+        folder: where they lie.
+        index: what predictions.json says.
+        contract: of their model.
+    """
 
     folder: Path
     index: PredictionsRecord

@@ -32,9 +32,13 @@ class State(StudyFile):
     """How a cell, a job or data ended.
 
     Attributes:
+        state: how far it is.
+        why: what went wrong, in words, "" where nothing did.
         asked: of what it was made and how it was judged; made anew where that has changed.
         seconds: part of the work → how long it took.
         failed_cases: (case, why) of those that could not be predicted or judged.
+        commit: of mrsynth, None where it is not known.
+        finished: date and time, ISO 8601; None before the end.
         imported: where its numbers came from, "" where they were measured here; its model and images are not here then.
     """
 
@@ -65,9 +69,23 @@ class State(StudyFile):
 
 
 class ItemEntry(Part):
-    """How an item of a study stands. folder: below OUT; job: the settings of a further prediction; report: its page;
-    started_from: whose first stages it shares; convergence: whether its training had come to rest, in words; imported:
-    where its numbers came from, "" for here."""
+    """How an item of a study stands.
+
+    Attributes:
+        name: as the study calls it.
+        label: its name, with the seed where that is not the scale's first.
+        kind: what it is.
+        folder: below OUT.
+        seed: with which its cell is trained.
+        inputs, target, net: the task and the network of its cell's recipe.
+        state, why, seconds, failed_cases, finished, commit: as in `State`.
+        device, parameters, epochs, best_epoch: of its training (`io.run.Training`), None where that has not ended.
+        convergence: whether its training had come to rest, in words.
+        imported: where its numbers came from, "" for here.
+        report: its page, below OUT; None where there is none.
+        started_from: whose first stages it shares, None where it shares none.
+        job: the settings of a further prediction, None for other items.
+    """
 
     name: str
     label: str
@@ -95,7 +113,12 @@ class ItemEntry(Part):
 
 
 class CellChange(Part):
-    """What a scale changes in one cell alone."""
+    """What a scale changes in one cell alone.
+
+    Attributes:
+        variants, set: variants of the recipe and overrides (`section.key=value`), applied last.
+        recipe, data, folds, steps, seeds: as in `study.CellSettings`; None leaves them.
+    """
 
     variants: list[str] = Field(default_factory=list)
     set: list[str] = Field(default_factory=list)
@@ -107,7 +130,13 @@ class CellChange(Part):
 
 
 class Changes(Part):
-    """What a scale changes of the paper's recipe, in all cells and in single ones."""
+    """What a scale changes of the paper's recipe, in all cells and in single ones.
+
+    Attributes:
+        variants, set: variants of the recipe and overrides (`section.key=value`), in all cells.
+        cells: cell → what is changed in it alone.
+        steps: batches that each cell is trained for, None for the recipe's epochs.
+    """
 
     variants: list[str]
     set: list[str]
@@ -116,8 +145,26 @@ class Changes(Part):
 
 
 class StudyRecord(StudyFile):
-    """study.json. patients: split → how many; groups: the same by group of the cohort table; weights: of others,
-    network → file."""
+    """study.json.
+
+    Attributes:
+        study, title, recipe: name and title of the study, and the recipe that it varies.
+        scale: at which it ran.
+        cohort: path of the cohort table.
+        phantoms: the settings of the phantoms, None for a given cohort.
+        patients: split → how many.
+        groups: the same by group of the cohort table.
+        changes: of the paper's recipe.
+        seeds: with which each cell is trained.
+        left_out: cells, jobs, tables and curves that this scale does without.
+        weights: of others, network → file.
+        tables: names of the tables and curves.
+        items: how each cell, job and data stands.
+        commit: of mrsynth, None where it is not known.
+        versions: package → version.
+        cores: of the processor, None where nobody says.
+        updated: date and time, ISO 8601.
+    """
 
     RECORD: ClassVar[str] = "study"
     FILE: ClassVar[str] = "study.json"
@@ -163,8 +210,17 @@ class Number(Part):
 
 
 class Row(Part):
-    """One row: a cell or job, a rival, or what only the paper has. source, target: whose numbers, and of which image;
-    convergence: how its training ended, in words; converged: None where nobody knows."""
+    """One row: a cell or job, a rival, or what only the paper has.
+
+    Attributes:
+        label: as it is printed.
+        source, target: whose numbers, and of which image; None for what only the paper has.
+        predictor: "model", or the rival.
+        state, why: as in `State`.
+        cells: label of a column → number.
+        convergence: how its training ended, in words.
+        converged: whether it had come to rest, None where nobody knows.
+    """
 
     label: str
     source: str | None
@@ -178,7 +234,13 @@ class Row(Part):
 
 
 class Column(Part):
-    """How one column was measured."""
+    """How one column was measured.
+
+    Attributes:
+        label: as it is printed.
+        convention: how it was measured, in words.
+        higher_is_better: None where the metric has no good direction.
+    """
 
     label: str
     convention: str
@@ -186,7 +248,18 @@ class Column(Part):
 
 
 class TestRow(Part):
-    """A test of row a against row b, the paper's beside it. n: patients, or "12 and 12" for independent groups."""
+    """A test of row a against row b, the paper's beside it.
+
+    Attributes:
+        a, b, column: labels of the rows and of the column.
+        test: its name.
+        n: patients, or "12 and 12" for independent groups.
+        mean_difference: a − b, None where it cannot be computed.
+        interval: the 95 % interval of the difference, None for paired tests.
+        p: None where there is no test.
+        reason: why there is none, "" where there is one.
+        published_difference, published_p, published_interval: the paper's, p as it prints it; None where it gives none.
+    """
 
     __test__: ClassVar[bool] = False  # no test of pytest's
 
@@ -205,14 +278,29 @@ class TestRow(Part):
 
 
 class CurveAxis(Part):
-    """The axis of a curve: its words, and whether it is logarithmic."""
+    """The axis of a curve.
+
+    Attributes:
+        x: its words.
+        log: whether it is logarithmic.
+    """
 
     x: str
     log: bool
 
 
 class TableRecord(StudyFile):
-    """A table of a study; of a curve also its axis. header: lines about the study that stand above it."""
+    """A table of a study; of a curve also its axis.
+
+    Attributes:
+        name: as the study calls it.
+        title: above it.
+        header: lines about the study that stand above it.
+        columns, rows, tests: what stands in it, and the tests below it.
+        published_source: where the paper's numbers stand, "" without any.
+        note: what stands below it.
+        curve: the axis of a curve, None for a table.
+    """
 
     RECORD: ClassVar[str] = "table"
 
@@ -256,7 +344,14 @@ Verdict = Literal["holds", "does not hold", "untestable", "not judged"]
 
 
 class ClaimRow(Part):
-    """What a paper reads from a figure, and whether it holds here. values: label → number, None where there is none."""
+    """What a paper reads from a figure, and whether it holds here.
+
+    Attributes:
+        figure, says, measured: where the paper says what, and which number stands for it (`ClaimSettings`).
+        values: label → number, None where there is none.
+        verdict: whether it holds.
+        why: why nothing is judged, or the limit that the numbers are held to; "" where their order is judged.
+    """
 
     figure: str
     says: str
@@ -276,7 +371,16 @@ class Claims(StudyFile):
 
 
 class Figure(Part):
-    """A plate or chart. file: in figures/, None where it was not drawn (`why` says so); alt: what it shows in words."""
+    """A plate or chart.
+
+    Attributes:
+        name: as the study calls it.
+        title: above it.
+        cases: those that it shows.
+        file: in figures/, None where it was not drawn (`why` says so).
+        alt: what it shows in words.
+        why: why it was not drawn, "" where it was.
+    """
 
     name: str
     title: str

@@ -41,8 +41,14 @@ SERIES = ("metric", "region", "data_range", "dimension", "aggregation", "clip", 
 
 
 class Series(Part):
-    """The values of one metric of one predictor. values: case → value ("inf" for a perfect match) and number of voxels
-    or slices; a value that is missing is left out."""
+    """The values of one metric of one predictor.
+
+    Attributes:
+        metric, region, data_range, dimension, aggregation, clip, contrast, preset, predictor: what the values have in
+            common, as in `MetricRecord`.
+        values: case → value ("inf" for a perfect match) and number of voxels or slices; a value that is missing is left
+            out.
+    """
 
     metric: str
     region: str
@@ -72,11 +78,15 @@ class ResultRecord(StudyFile):
     """The numbers of a finished cell or job.
 
     Attributes:
+        study, scale: which study, at which scale.
         item: its name with that of its cell, as in the study's folder.
+        seed: with which its cell was trained.
         settings: what decides the weights of its cell, by dotted key.
+        cohort: the scans that it ran on.
         state: as the study's folder has it; `commit` is that of the judgement.
         began, training: of its cell, without the scans' checksums.
         history: the losses, a row an epoch, as CSV.
+        series: the values, one entry a metric and predictor.
     """
 
     RECORD: ClassVar[str] = "study result"

@@ -31,7 +31,13 @@ from mrsynth.reproduce.work import StudyWork, write_failed
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What came of a study. page: study.html; tables: Markdown; failed: (cell or job, why) of what failed now."""
+    """What came of a study.
+
+    Attributes:
+        page: study.html.
+        tables: Markdown.
+        failed: (cell or job, why) of what failed now.
+    """
 
     page: Path
     tables: tuple[Path, ...]

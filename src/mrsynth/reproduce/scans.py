@@ -24,8 +24,15 @@ TUMOUR_CORE_LABELS = [label for label, name in LABEL_REGIONS.items() if name in 
 
 @dataclass(frozen=True, eq=False)
 class Scans:
-    """A case as its predictions are judged: normalised scans on one grid. own: the image whose grid it is; tumour:
-    (x, y, z) mask."""
+    """A case as its predictions are judged: normalised scans on one grid.
+
+    Attributes:
+        row: of the cohort table.
+        images: contrast → (x, y, z).
+        own: the image whose grid it is.
+        brain: (x, y, z) mask.
+        tumour: (x, y, z) mask.
+    """
 
     row: CaseRow
     images: Mapping[str, np.ndarray]

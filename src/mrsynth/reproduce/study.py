@@ -28,10 +28,14 @@ FOLDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 class CellSettings(Settings):
     """One training: the recipe's variants and further overrides (`section.key=value`).
 
-    recipe: in place of the study's. data: an entry of the study's `data`, on which it is trained and tested; None: on
-    the whole cohort. folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with
-    its own split of the whole cohort. steps: batches to train, seeds: with which it is trained; in place of the
-    scale's.
+    Attributes:
+        recipe: in place of the study's.
+        data: an entry of the study's `data`, on which it is trained and tested; None: on the whole cohort.
+        variants, set: names of the recipe's variants, and the overrides after them.
+        folds: cross-validation by patient: as many trainings instead, each a cell `<name>.fold-<k>` with its own split
+            of the whole cohort.
+        steps: batches to train, in place of the scale's.
+        seeds: with which it is trained, in place of the scale's.
     """
 
     recipe: str | None = None
@@ -50,10 +54,13 @@ class CellSettings(Settings):
 class ScaleSettings(Settings):
     """One size of the study.
 
-    phantoms: None where the study needs a given cohort. seeds: each cell is trained once with each. variants, set: of
-    all cells, applied before a cell's own; cells: cell → what is changed in it alone, applied last. steps: batches that
-    each cell is trained for, None for the recipe's epochs. leave_out: cells, jobs, tables and curves that this size
-    does without.
+    Attributes:
+        phantoms: None where the study needs a given cohort.
+        seeds: each cell is trained once with each.
+        variants, set: of all cells, applied before a cell's own.
+        cells: cell → what is changed in it alone, applied last.
+        steps: batches that each cell is trained for, None for the recipe's epochs.
+        leave_out: cells, jobs, tables and curves that this size does without.
     """
 
     phantoms: PhantomSettings | None
@@ -69,10 +76,15 @@ class JobSettings(Settings):
     """Further predictions of a trained cell, of other cases, with some of its inputs left out on purpose, or with the
     weights that it had on the way.
 
-    data: an entry of the study's `data`, whose test cases are predicted in place of the cell's. without: contrasts that
-    are left out. missing: what stands for them, "zeros", or "refuse" where imputers make them all or the model itself
-    knows what is missing. imputers: contrast → cell whose model makes it. stage: the weights at the end of this stage
-    of the cell's training, 1 for the first; it must not be the last. They are those that the next stage began with.
+    Attributes:
+        cell: whose model predicts.
+        data: an entry of the study's `data`, whose test cases are predicted in place of the cell's.
+        without: contrasts that are left out.
+        missing: what stands for them, "zeros", or "refuse" where imputers make them all or the model itself knows what
+            is missing.
+        imputers: contrast → cell whose model makes it.
+        stage: the weights at the end of this stage of the cell's training, 1 for the first; it must not be the last.
+            They are those that the next stage began with. None: the finished weights.
     """
 
     cell: str
@@ -90,8 +102,13 @@ class JobSettings(Settings):
 
 
 class ColumnSettings(Settings):
-    """A metric of a region under a preset. having: only cases that have a value in this region too, e.g. a tumour.
-    where: only these cases."""
+    """A metric of a region under a preset.
+
+    Attributes:
+        preset, metric, region: by name.
+        having: only cases that have a value in this region too, e.g. a tumour; None: all cases.
+        where: only these cases.
+    """
 
     preset: str
     metric: str
@@ -101,9 +118,14 @@ class ColumnSettings(Settings):
 
 
 class ComparisonSettings(Settings):
-    """A test of row a against row b: patient by patient, or "independent t" as if they were two groups of patients,
-    with the 95 % interval of the difference. published, published_interval: the paper's p, as it prints it, and its
-    interval."""
+    """A test of row a against row b.
+
+    Attributes:
+        a, b, column: labels of the table's rows and column.
+        test: patient by patient, or "independent t" as if they were two groups of patients, with the 95 % interval of
+            the difference.
+        published, published_interval: the paper's p, as it prints it, and its interval.
+    """
 
     a: str
     b: str
@@ -114,7 +136,12 @@ class ComparisonSettings(Settings):
 
 
 class PublishedNumbers(Settings):
-    """The paper's own numbers: row → column → (mean, SD)."""
+    """The paper's own numbers.
+
+    Attributes:
+        source: where they stand.
+        rows: row → column → (mean, SD).
+    """
 
     source: str
     rows: dict[str, dict[str, tuple[float, float | None]]]
@@ -123,9 +150,10 @@ class PublishedNumbers(Settings):
 class BaselineSettings(Settings):
     """Simple rivals of a table.
 
-    predictors: "best_rival" is the best of each column, by name; "second_scan" the ceiling of a faithful image, on
-    phantoms; "flat_brain" the truth's own mean: what a PSNR owes to the scale. rows: those of the first row's run stand
-    once, above all rows, or those of each run above it.
+    Attributes:
+        predictors: "best_rival" is the best of each column, by name; "second_scan" the ceiling of a faithful image, on
+            phantoms; "flat_brain" the truth's own mean: what a PSNR owes to the scale.
+        rows: those of the first row's run stand once, above all rows, or those of each run above it.
     """
 
     predictors: tuple[Literal["best_rival", "second_scan", "flat_brain", RivalName], ...] = ("identity", "best_rival")
@@ -133,9 +161,18 @@ class BaselineSettings(Settings):
 
 
 class TableSettings(Settings):
-    """A table. rows: label → cell or job, None for a row that only the paper has; of several (a list, or a cell with
-    folds) the patients of all count, one of two cells twice. columns: label → what is shown. published: the paper's
-    numbers, or "recipe" for those that the recipe of each row holds for its task."""
+    """A table.
+
+    Attributes:
+        title: above it.
+        rows: label → cell or job, None for a row that only the paper has; of several (a list, or a cell with folds) the
+            patients of all count, one of two cells twice.
+        columns: label → what is shown.
+        baselines: the simple rivals beside the rows.
+        tests: of its rows.
+        published: the paper's numbers, or "recipe" for those that the recipe of each row holds for its task.
+        note: what stands below it.
+    """
 
     title: str
     rows: dict[str, str | list[str] | None] = Field(min_length=1)
@@ -147,8 +184,17 @@ class TableSettings(Settings):
 
 
 class CurveSettings(Settings):
-    """A curve. x: the axis in words; log: whether it is logarithmic; points: x → cell or job; series: label → what is
-    drawn; tests: between points, named as they are printed. note: what the paper gives of it."""
+    """A curve.
+
+    Attributes:
+        title: above it.
+        x: the axis in words.
+        log: whether it is logarithmic.
+        points: x → cell or job.
+        series: label → what is drawn.
+        tests: between points, named as they are printed.
+        note: what the paper gives of it.
+    """
 
     title: str
     x: str
@@ -166,8 +212,19 @@ class CurveSettings(Settings):
 
 
 class Study(Settings):
-    """One paper's experiments. data: name → cases of the cohort, in parts. cells: name → training, in the order in
-    which they are run. plates, charts: name → figure. claims: name → what the paper reads from a figure."""
+    """One paper's experiments.
+
+    Attributes:
+        name, title: its own.
+        recipe: the one that its cells vary.
+        scales: name → size.
+        data: name → cases of the cohort, in parts.
+        cells: name → training, in the order in which they are run.
+        jobs: name → further predictions of a cell.
+        tables, curves: name → what is made of the metrics.
+        plates, charts: name → figure.
+        claims: name → what the paper reads from a figure.
+    """
 
     name: str
     title: str

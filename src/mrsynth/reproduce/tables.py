@@ -39,8 +39,14 @@ CSV_COLUMNS += ["published_mean", "published_sd", "rival", "rival_mean"]
 
 @dataclass
 class Results:
-    """The metrics of a study's cells and jobs, each file read once. items: name → that cell or job with each seed;
-    rows: of the cohort; trainings: cell → its trainings, where it has folds."""
+    """The metrics of a study's cells and jobs, each file read once.
+
+    Attributes:
+        items: name → that cell or job with each seed.
+        rows: of the cohort.
+        trainings: cell → its trainings, where it has folds.
+        frames: folder → its metrics, those read so far.
+    """
 
     items: Mapping[str, Sequence[Cell | Job]]
     rows: Sequence[CaseRow]

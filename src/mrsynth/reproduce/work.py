@@ -37,7 +37,11 @@ from mrsynth.train.run import train
 
 @dataclass(frozen=True)
 class StudyWork:
-    """What is done with each cell and job. table: the cohort."""
+    """What is done with each cell and job.
+
+    Attributes:
+        table: the cohort.
+    """
 
     table: Path
 
