@@ -26,6 +26,7 @@ class CaseRow:
     """One row.
 
     Attributes:
+        patient, case: their names.
         split: "train", "val", "test".
         b0_tesla: field strength.
         dose: fraction of the full contrast dose of t1ld.
@@ -47,6 +48,7 @@ class Cohort:
     """The rows of a table.
 
     Attributes:
+        rows: in the table's order.
         remarks: what was unusual in its file and how it was taken, in words.
     """
 

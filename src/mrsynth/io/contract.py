@@ -25,15 +25,23 @@ Edges = tuple[Positive, Positive, Positive]
 
 
 class Condition(Part):
-    """What a network with a condition was trained on: the least and the largest dose (a fraction of the full one) and
-    field strength."""
+    """What a network with a condition was trained on: the least and the largest value of each.
+
+    Attributes:
+        dose: a fraction of the full one.
+        b0_tesla: field strength.
+    """
 
     dose: tuple[float, float]
     b0_tesla: tuple[float, float]
 
 
 class Span(Part):
-    """A number over the training cases."""
+    """A number over the training cases.
+
+    Attributes:
+        least, middle, greatest: its minimum, median and maximum.
+    """
 
     least: float
     middle: float
@@ -84,6 +92,9 @@ class Contract(Record):
     of their scans, so that nobody is judged who was trained on.
 
     Attributes:
+        recipe: its name.
+        inputs, target: contrasts that go in, in the order of the channels, and the one that comes out.
+        net, net_settings: the network by name, and its constructor's arguments.
         patch: size of the boxes it was trained on (x, y, z; null: the whole extent), None for axial slices.
         contrasts: of a model that makes any contrast from any others, all of them in the order of its channels;
             `inputs` and `target` are one of its tasks (`for_target`). Empty for other models.

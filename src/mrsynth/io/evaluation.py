@@ -73,7 +73,16 @@ class Evaluation:
 
 
 class SummaryRow(Part):
-    """A metric of a predictor over patients; see `metrics.stats.summarise`. A value that does not exist is None."""
+    """A metric of a predictor over patients; see `metrics.stats.summarise`. A value that does not exist is None.
+
+    Attributes:
+        predictor, metric, region, contrast, preset, fit, dimension, data_range: what the values have in common, as in
+            `metrics.record`.
+        n: patients with a finite value.
+        mean, sd, median: over patients.
+        ci_low, ci_high: bootstrap 95 % interval of the mean.
+        n_infinite, n_missing: cases (lesions, where lesion-wise) left out.
+    """
 
     predictor: str
     metric: str
@@ -94,7 +103,20 @@ class SummaryRow(Part):
 
 
 class PairedTest(Part):
-    """A test of two predictors, patient by patient; see `metrics.stats.paired_tests`."""
+    """A test of two predictors, patient by patient; see `metrics.stats.paired_tests`.
+
+    Attributes:
+        metric, region, contrast, preset, fit, dimension, data_range: what the values have in common, as in
+            `metrics.record`.
+        a, b: the predictors.
+        test: its name.
+        n: patients with finite values of both.
+        statistic, p: of the test, None where there is none.
+        p_holm: p corrected over the table's rows of the same test.
+        mean_difference: a − b.
+        ci_low, ci_high: its bootstrap 95 % interval.
+        reason: why there is no test, "" where there is one.
+    """
 
     metric: str
     region: str
@@ -120,6 +142,8 @@ class Published(Part):
     """The paper's numbers for the translation.
 
     Attributes:
+        source: where they stand in the paper.
+        n: patients, None where nobody says.
         values: metric → mean, and its spread where the paper gives one.
     """
 
@@ -141,7 +165,12 @@ class Response(Part):
 
 
 class LeftOut(Part):
-    """A case that could not be judged, and why."""
+    """A case that could not be judged, and why.
+
+    Attributes:
+        case: its name.
+        why: in words.
+    """
 
     case: str
     why: str
@@ -152,9 +181,13 @@ class MetricsRecord(Record):
 
     Attributes:
         preset: the metric conventions.
+        n_cases, n_patients: how many were judged.
+        summary, tests: a row each.
+        higher_is_better: metric → whether a higher value is better.
         published: None where the paper has no numbers.
         dose_response: None where there is no series of doses.
         weights_sha256: of the model that was judged; None for files of unknown origin.
+        left_out: cases that were not judged.
         remarks: what a reader must know of these values, a sentence each.
     """
 
@@ -188,11 +221,15 @@ class PanelEntry(Part):
     """A slice of a case that a report shows.
 
     Attributes:
+        case, patient: their names.
         file: in the folder of the listing.
+        slice_index: the slice's number along the axis, from 0 on.
         axis: along which slices are counted.
         pixel_mm: edges of a pixel (x, y).
+        input_contrast, target_contrast: what the images show.
         window: lowest and highest grey value.
         psnr, ssim, mae: of this slice, inside the brain.
+        note: what the values are of, in words.
     """
 
     case: str

@@ -50,8 +50,10 @@ class Layout:
     """What a header says of its voxels.
 
     Attributes:
+        header: nibabel's.
         shape: three axes.
         volumes: how many of these follow one another.
+        dtype: of the voxels as they are stored.
         offset: bytes from the file's start to the voxels.
         slope, inter: value = slope · voxel + inter, slope None where values are stored as they are.
         affine: 4×4, mm.

@@ -53,7 +53,8 @@ class Origin(Part):
     """What an input of a model was.
 
     Attributes:
-        run, weights_sha256, inputs: of the model that imputed it.
+        source: what stood in its place.
+        run, weights_sha256, inputs: of the model that imputed it, None for other sources.
     """
 
     source: Literal["scan", "synthetic image", "imputed", "zeros", "flagged as missing"]
@@ -150,9 +151,12 @@ class Provenance(Record):
     """What must be known of any synthetic image: that it is one, and by which model.
 
     Attributes:
+        synthetic, notice: that it is no scan, for programs and for people.
         version: of mrsynth.
+        recipe, model_inputs, target: of the model.
         run: the model's run folder, absolute.
         range: of the model's values.
+        way: how it was made.
     """
 
     DO: ClassVar[str] = DO
@@ -173,6 +177,7 @@ class Sidecar(Provenance):
 
     Attributes:
         image: its name.
+        made: how, and of what.
         files: contrast → file read.
     """
 

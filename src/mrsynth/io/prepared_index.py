@@ -21,6 +21,8 @@ class IndexRow:
     """One line of index.csv.
 
     Attributes:
+        patient, case, split: as in the cohort table.
+        fingerprint: that of its record.
         slices: axial slices of its arrays.
         folder: below cases/.
     """

@@ -31,7 +31,9 @@ class InputFile(Part):
 
     Attributes:
         path: with its selection.
+        size: bytes.
         mtime_ns: when it last changed.
+        sha256: of its content.
     """
 
     path: Annotated[str, Field(max_length=1 << 15)]
@@ -44,7 +46,8 @@ class NativeGrid(Part):
     """How an image lies in its file (`core.image.Native`).
 
     Attributes:
-        header: the file's own, in base64, without the patient.
+        shape, affine, orientation: as there.
+        header: the file's own, in base64, without the patient; None for none.
     """
 
     shape: Shape
@@ -57,6 +60,9 @@ class Geometry(Part):
     """An image or mask on the prepared grid.
 
     Attributes:
+        shape: voxels along x, y, z.
+        affine: 4×4, voxel → mm.
+        native: how it lies in its file, None where that is not known.
         sha256: of the array's file, None in cases of earlier versions.
     """
 

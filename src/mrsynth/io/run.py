@@ -162,7 +162,12 @@ class Began(Part):
 
 
 class SampleCounts(Part):
-    """How many samples an epoch trains and validates, and what they are."""
+    """How many samples an epoch trains and validates, and what they are.
+
+    Attributes:
+        kind: what a sample is.
+        train, val: how many.
+    """
 
     kind: Literal["boxes", "slices"]
     train: int = Field(ge=0)
@@ -170,7 +175,16 @@ class SampleCounts(Part):
 
 
 class FeatureNetwork(Part):
-    """A feature network that a loss looks through; of one that was trained for the run also how well it learned."""
+    """A feature network that a loss looks through; of one that was trained for the run also how well it learned.
+
+    Attributes:
+        network, layer, weights: as in `losses.term.FeatureSettings`.
+        sha256: of the weights.
+        contrasts: those that it learned to tell apart, None where it was not trained for the run.
+        accuracy, chance: question ("contrast", "change") → share of right answers at the end of its training, and by
+            guessing; None likewise.
+        seconds: of its training; None likewise.
+    """
 
     network: str
     layer: str
@@ -183,7 +197,13 @@ class FeatureNetwork(Part):
 
 
 class Encoder(Part):
-    """The file of weights that an encoder began with."""
+    """The file of weights that an encoder began with.
+
+    Attributes:
+        weights: where they came from, as the recipe says.
+        file: its name.
+        sha256: of the file.
+    """
 
     weights: str
     file: str
@@ -199,8 +219,9 @@ class Convergence(Part):
     Attributes:
         stage: 0 for the first.
         epochs: how many of its last ones were looked at.
-        slope: of the loss, per epoch; slope_error: its standard error.
-        further_percent: by how much of its mean the loss would fall in as many epochs again, and its 95 % interval.
+        slope, slope_error: of the loss, per epoch, and its standard error.
+        further_percent, further_percent_95: by how much of its mean the loss would fall in as many epochs again, and
+            the 95 % interval of that.
         verdict: converged, falling (it would fall further), unclear (it scatters too much to say) or short (too few
             epochs to say).
     """
@@ -232,15 +253,25 @@ class Training(Part):
     What a contract that was not written by a training does not say is empty.
 
     Attributes:
+        recipe, title, paper: name, title and paper of the recipe.
+        translation, inputs, target: the task as one word (t1-t2), and its contrasts.
+        seed: of the training.
         n_cases: split → cases.
         patients: split → patients, as the cohort table names them; of a shipped model none is named.
         n_patients: split → how many, where they are not named.
         scans: SHA-256 of every scan of the training and validation cases, sorted; None where it is not known (runs of
             before), so that a patient is recognised under any name.
+        epochs: how many were trained.
         best_epoch: the first is 0; the last one where nothing was validated.
         best_val_loss: None where nothing was validated.
+        device: on which it ran, in words.
+        commit: of mrsynth's source, "unknown" for an installed package.
+        versions: package → version.
+        parameters: of the network.
         seconds: of all epochs.
+        samples: of an epoch.
         features: loss → the network that it looks through.
+        encoder: the weights of others that it began with, None for none.
         precision: in which the network computed, as Lightning names it; None where it is not known (runs of before).
         members: of an ensemble, each member's run with the first digits of its weights' SHA-256.
         convergence: of each stage whether its validation loss had come to rest; empty for runs of before.
@@ -283,6 +314,7 @@ class RunRecord(Record):
     On disk all of it stands side by side, for people and scripts that look for a seed or the number of epochs.
 
     Attributes:
+        began: how the training began.
         training: None until the training has ended.
     """
 

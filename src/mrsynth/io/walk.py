@@ -17,7 +17,12 @@ from mrsynth.io.formats import convert_words, format_of, looks_like_dicom, suffi
 
 @dataclass(frozen=True)
 class Ignored:
-    """Something below the folder that no case uses, and why."""
+    """Something below the folder that no case uses, and why.
+
+    Attributes:
+        path: where it lies.
+        reason: in words.
+    """
 
     path: Path
     reason: str

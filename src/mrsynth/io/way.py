@@ -12,6 +12,7 @@ class MissingWay(Part):
     """What was done where an input was missing.
 
     Attributes:
+        policy, without: as in `synthesize.impute.MissingInputs`.
         imputers: contrast → SHA-256 of the weights of the model for it.
     """
 
@@ -21,7 +22,13 @@ class MissingWay(Part):
 
 
 class InferenceWay(Part):
-    """What of the inference changes values."""
+    """What of the inference changes values.
+
+    Attributes:
+        overlap: slices that neighbouring slabs share, None for all but one.
+        precision: of weights and values.
+        engine: what computes there.
+    """
 
     overlap: int | None
     precision: str
@@ -32,6 +39,7 @@ class Seen(Part):
     """On whom a model was trained.
 
     Attributes:
+        patients: their names.
         scans: SHA-256 of their files.
     """
 
@@ -46,7 +54,9 @@ class Way(Part):
         weights_sha256: of the model.
         like: the contrast whose grid they get; None for none.
         units: of the values, see `Synthesizer`.
+        missing: what is done where an input is missing.
         imputers_saw: contrast → on whom the model that imputes it was trained.
+        inference: how volumes are predicted.
     """
 
     weights_sha256: Sha256

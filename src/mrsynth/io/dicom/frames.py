@@ -61,7 +61,10 @@ class Series:
     """What all slices of a series share.
 
     Attributes:
+        patient: PatientID, "" where there is none.
+        study, uid: StudyInstanceUID and SeriesInstanceUID.
         number: as the scanner counted it, for the user.
+        description: SeriesDescription.
         person, site: hashes of birth date and sex, and of the institution, "" where these are empty, to notice one ID
             of two people.
     """
@@ -80,7 +83,9 @@ class Frame:
     """One slice: where it is stored, where it lies, how its values are meant and what tells it from others.
 
     Attributes:
+        path: the file.
         index: in a multi-frame file, 0 in a classic one.
+        series: what it shares with the others.
         rows, columns: pixels.
         position: (x, y, z) of the first pixel's centre, LPS+ in mm.
         orientation: of a row, of a column, LPS+.
@@ -88,7 +93,11 @@ class Frame:
         thickness_mm, between_mm: SliceThickness and SpacingBetweenSlices as the file says them, without sign, None
             where it does not.
         slope, intercept: value = slope · stored + intercept.
-        b_s_mm2: nominal; where it is 0, diffusion says whether that means anything.
+        image_type: ImageType, several values joined by a backslash.
+        echo_ms: echo time, None where the file does not say it.
+        b_s_mm2, diffusion: the nominal b-value, None without one; where it is 0, diffusion says whether that means
+            anything.
+        direction: of the diffusion gradient.
         splitters: the values of SPLITTERS that the file has.
         instance: its number.
         uid: its SOPInstanceUID.

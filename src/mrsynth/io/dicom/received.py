@@ -33,7 +33,11 @@ TRANSFER_SYNTAXES = (
 
 @dataclass(frozen=True)
 class Received:
-    """Which image some bytes hold: its UIDs."""
+    """Which image some bytes hold: its UIDs.
+
+    Attributes:
+        sop_class, instance, study: SOPClassUID, SOPInstanceUID and StudyInstanceUID.
+    """
 
     sop_class: str
     instance: str

@@ -43,6 +43,7 @@ class DicomVolume:
             ms, degrees, tesla, mm); no name or birth date.
         b_s_mm2: the nominal b-value of a diffusion-weighted image.
         echo: from 1 on, where the series has several.
+        volume: from 0 on, where b-value and echo do not name it alone.
         stacks: the slices, unsorted; several stacks are directions or repetitions of one b-value, of which `read_dicom`
             takes the geometric mean.
         trace: the scanner made it of all directions.

@@ -26,6 +26,7 @@ class Group:
     """The slices of one volume.
 
     Attributes:
+        series: that they belong to.
         stacks: one a direction or repetition of a b-value, all of one place, else a single one.
         b_s_mm2: nominal.
         echo: from 1 on, by echo time, where the series has several.
