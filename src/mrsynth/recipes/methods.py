@@ -17,8 +17,9 @@ from mrsynth.recipes.sections import Beta, NetSettings
 class MissingSettings(Settings):
     """Modality dropout, so that one model takes any subset of its inputs.
 
-    drop: probability with which each input of a sample is left out (at least one stays). flags: the network is also
-    told which inputs are there, one more channel an input.
+    Attributes:
+        drop: probability with which each input of a sample is left out (at least one stays).
+        flags: the network is also told which inputs are there, one more channel an input.
     """
 
     drop: float = Field(ge=0, lt=1)
@@ -26,7 +27,12 @@ class MissingSettings(Settings):
 
 
 class SupervisedSettings(MethodSettings):
-    """One network lowers the recipe's loss. missing: which inputs it is denied in training; null for none."""
+    """One network lowers the recipe's loss.
+
+    Attributes:
+        kind: the word by which a recipe asks for it.
+        missing: which inputs it is denied in training; null for none.
+    """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.supervised:SupervisedMethod"
 
@@ -53,9 +59,13 @@ class SupervisedSettings(MethodSettings):
 class AdversarialSettings(MethodSettings):
     """A critic of patches is trained beside the network, which lowers the recipe's loss and the game.
 
-    critic: its network. weight: of the adversarial term. features, style: weights of the feature and style losses on
-    the critic's maps, 0 to leave them out. critic_every: batches of the network for each of the critic. learning_rate,
-    betas: Adam's, for the critic.
+    Attributes:
+        kind: the word by which a recipe asks for it.
+        critic: its network.
+        weight: of the adversarial term.
+        features, style: weights of the feature and style losses on the critic's maps, 0 to leave them out.
+        critic_every: batches of the network for each of the critic.
+        learning_rate, betas: Adam's, for the critic.
     """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.adversarial:AdversarialMethod"
@@ -85,8 +95,10 @@ class AdversarialSettings(MethodSettings):
 class ConditionSettings(Settings):
     """What the network is told beside the images: the dose of a case and its field strength (pinetz2023).
 
-    dose: artificial doses are drawn evenly from here, as fractions of the full one; what lies outside is refused in
-    synthesis. smoothing: standard deviation of what is added to the real dose that the critic is told.
+    Attributes:
+        dose: artificial doses are drawn evenly from here, as fractions of the full one; what lies outside is refused in
+            synthesis.
+        smoothing: standard deviation of what is added to the real dose that the critic is told.
     """
 
     dose: tuple[float, float]
@@ -103,10 +115,15 @@ class ConditionSettings(Settings):
 class WganSettings(MethodSettings):
     """The Wasserstein game with gradient penalty, of a network that is told dose and field (pinetz2023, eq. 1).
 
-    embedding: of dose and field, one for each network or one for both (Table 3). weight, penalty: λ_GAN and λ_GP; λ_C
-    is the weight of the recipe's `loss`. content: what that loss compares, the residuals to the native scan (as the
-    paper writes it) or the images. critic_steps: batches of the critic for each step of the generator. learning_rate,
-    betas: Adam's, for the critic.
+    Attributes:
+        kind: the word by which a recipe asks for it.
+        condition: what the network is told.
+        critic: its network.
+        embedding: of dose and field, one for each network or one for both (Table 3).
+        weight, penalty: λ_GAN and λ_GP; λ_C is the weight of the recipe's `loss`.
+        content: what that loss compares, the residuals to the native scan (as the paper writes it) or the images.
+        critic_steps: batches of the critic for each step of the generator.
+        learning_rate, betas: Adam's, for the critic.
     """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.wgan:WganMethod"
@@ -163,12 +180,16 @@ class WganSettings(MethodSettings):
 class AnyContrastSettings(MethodSettings):
     """One network for every non-empty subset of the contrasts and every other one (recipe anycontrast).
 
-    contrasts: those that go in and come out, in the order of the network's channels. keep: the probability with which
-    each contrast of a sample that is not the target goes in; one at least does. mirror: whether heads are mirrored at
-    random. crop: voxels of the box that is cut from each batch's slices at random, null for none. enhancing: how much
-    more an error weighs where T1ce, the target, lies more than `delta` above T1. error: weight of the likelihood of the
-    error, by which its scale is learned. weight_decay: AdamW's. refit: whether a network that takes another run's
-    weights begins at the rival of its own cases (`nets.starts`).
+    Attributes:
+        kind: the word by which a recipe asks for it.
+        contrasts: those that go in and come out, in the order of the network's channels.
+        keep: the probability with which each contrast of a sample that is not the target goes in; one at least does.
+        mirror: whether heads are mirrored at random.
+        crop: voxels of the box that is cut from each batch's slices at random, null for none.
+        enhancing, delta: how much more an error weighs where T1ce, the target, lies more than `delta` above T1.
+        error: weight of the likelihood of the error, by which its scale is learned.
+        weight_decay: AdamW's.
+        refit: whether a network that takes another run's weights begins at the rival of its own cases (`nets.starts`).
     """
 
     TRAINED_BY: ClassVar[str] = "mrsynth.train.anycontrast:AnyContrastMethod"

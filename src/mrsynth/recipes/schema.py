@@ -11,7 +11,12 @@ from mrsynth.recipes.sections import NetSettings, SampleSettings, TrainSettings
 
 
 class TaskSettings(Settings):
-    """Which contrasts go in and which comes out."""
+    """Which contrasts go in and which comes out.
+
+    Attributes:
+        inputs: in the order of the network's channels.
+        target: the one that is made.
+    """
 
     inputs: list[str] = Field(min_length=1)
     target: str
@@ -30,7 +35,13 @@ class EvaluateSettings(Settings):
 
 
 class PublishedTable(Settings):
-    """The paper's own numbers: translation → metric → (mean, SD or null)."""
+    """The paper's own numbers.
+
+    Attributes:
+        source: where they stand.
+        n: patients that they are of.
+        translations: translation → metric → (mean, SD or null).
+    """
 
     source: str
     n: int
@@ -78,7 +89,21 @@ class MethodSettings(Settings):
 
 
 class Recipe(Settings):
-    """One method. The YAML file is the only home of its numbers: no number has a default."""
+    """One method. The YAML file is the only home of its numbers: no number has a default.
+
+    Attributes:
+        name, title, paper: what it is called, in a word and in a line, and the paper that it follows.
+        task: what is made of what.
+        contrasts: those that `mrsynth prepare` brings to disk.
+        prepare: the preparation, in order; each step by its name, with its settings.
+        range: lowest and highest value that the network sees and returns.
+        samples, net, train, predict, evaluate: what it is trained on, the network, how it is trained, how it goes over
+            a volume, how it is judged.
+        loss: name → weight, or settings with it.
+        method: the way of training.
+        variants: name → what it changes, section by section.
+        published: the paper's own numbers, null for none.
+    """
 
     name: str
     title: str

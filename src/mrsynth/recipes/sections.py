@@ -64,6 +64,7 @@ class SampleSettings(Settings):
     Attributes:
         min_brain_fraction: slices whose brain covers at least this share of the slice are trained (patch null) and
             evaluated on.
+        patch: the boxes, null for slices.
         planes: the axes along which slices are taken.
         neighbours: slices on each side that the network sees too, as further channels: all slices of the first input in
             order, then of the second; the target is the middle one.
@@ -84,6 +85,8 @@ class NetSettings(Settings):
     """A network by name and its constructor's arguments.
 
     Attributes:
+        name: a network of the table `NETS`.
+        settings: its constructor's arguments.
         weights: weights that others trained, for the part of the network that takes them (DRUNet's encoder): "cache"
             for torchvision's file in PyTorch's cache, or a path; null for drawn ones.
     """
@@ -97,6 +100,7 @@ class StageSettings(Settings):
     """A later part of the training: from an epoch on (the first is 0), another learning rate and other losses.
 
     Attributes:
+        from_epoch, learning_rate: where it begins, and the rate from there on.
         loss: merged by name over the recipe's, so that a loss keeps the settings that are not named here.
     """
 
@@ -112,6 +116,7 @@ class ScheduleSettings(Settings):
         warmup_steps: it rises evenly to its value over the first ones.
         shape: then it stays ("constant"), or falls with a cosine to `final` of its value at the end of each stage
             (Loshchilov & Hutter 2017, equation 5, without restarts).
+        final: share of its value that a cosine falls to.
     """
 
     shape: Literal["constant", "cosine"] = "constant"
@@ -129,9 +134,11 @@ class TrainSettings(Settings):
         patience: epochs without a better validation loss before training stops (in the last stage).
         samples_per_epoch: this many slices, drawn anew each epoch; null takes all (boxes: samples.patch.per_epoch).
         stages: name → stage in order of time, null leaves it out.
+        seed: of all that is drawn.
         in_memory_gb: samples are kept in memory up to this size, beyond it they are read from disk.
-        accelerator, devices, nodes, strategy: as Lightning names them; precision too, or auto: bfloat16 where the
-            processor or GPU computes in it, else float32.
+        workers: how many read samples beside the training; 0: it reads them itself.
+        precision: as Lightning names it, or auto: bfloat16 where the processor or GPU computes in it, else float32.
+        accelerator, devices, nodes, strategy: as Lightning names them.
         channels_last: memory layout, faster on most devices.
         schedule: of the learning rate, null for a constant one.
         average: decay a step of a moving average of the weights, which is validated and saved in their place; null for
