@@ -11,7 +11,14 @@ from mrsynth.core.files import printable
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem. case: its name, or "cohort"; severity: an "error" stops later commands, a "warning" does not."""
+    """One problem.
+
+    Attributes:
+        case: its name, or "cohort".
+        severity: an "error" stops later commands, a "warning" does not.
+        what: the problem, in a sentence.
+        found, expected, do: as in `MrsynthError`, None for nothing to say.
+    """
 
     case: str
     severity: Literal["error", "warning"]

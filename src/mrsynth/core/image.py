@@ -37,6 +37,7 @@ class Image:
         data: (x, y, z) with axes nearest to RAS+.
         affine: 4×4, voxel → mm.
         contrast: a name of `types`.
+        native: how it lies in its file, None where it comes from none.
     """
 
     data: np.ndarray
@@ -115,9 +116,10 @@ def grid_error(case: str, first: Image, other: Image) -> InputError | None:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One examination. images and masks by name (see `types`).
+    """One examination.
 
     Attributes:
+        images, masks: by name (see `types`).
         metadata: patient, case, split, b0_tesla, dose, and what was drawn for a simulated case.
         history: the record of each preparation step, in order, JSON-able.
     """

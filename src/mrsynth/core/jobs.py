@@ -52,10 +52,11 @@ HERE = Workers()
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the work on one item failed, in words.
+    """Why the work on one item failed.
 
     Attributes:
-        stops: whether the whole run cannot go on (a full disk).
+        why: in words.
+        stops: the error for which the whole run cannot go on (a full disk), None where it can.
     """
 
     why: str

@@ -27,6 +27,7 @@ class PredictSettings(Settings):
     """How a 2-D network goes over a volume: along each axis, at each rotation of the slices, and the mean of all.
 
     Attributes:
+        planes: the axes along which slices are counted.
         rotations_deg: in the plane of the slices, 0 among them, so that every voxel is predicted in every plane.
     """
 

@@ -17,7 +17,12 @@ BLOCK = 32
 
 
 class Moments(NamedTuple):
-    """Local moments of two images, each of the images' own shape."""
+    """Local moments of two images, each of the images' own shape.
+
+    Attributes:
+        mean_x, mean_y: windowed means.
+        var_x, var_y, cov: windowed variances and covariance.
+    """
 
     mean_x: Float[Tensor, "b c *space"]
     mean_y: Float[Tensor, "b c *space"]

@@ -18,7 +18,15 @@ Place = Literal["lower center", "lower left"]
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a chart. good/bad: the model ahead of its best simple rival, and behind it."""
+    """Colours of a chart.
+
+    Attributes:
+        ground: behind everything.
+        ink: of words and ticks.
+        faint: of grid and spines.
+        first, second: of the lines that are drawn.
+        good, bad: the model ahead of its best simple rival, and behind it.
+    """
 
     ground: str
     ink: str

@@ -15,6 +15,7 @@ class Series:
     """One measure over x.
 
     Attributes:
+        name: what it measures.
         mean, sd: (point,) over patients, NaN where a point was not run.
         published: the paper's means, NaN where it gives none.
         baseline: the mean of a simple rival, NaN without.
@@ -34,8 +35,10 @@ class Curve:
     """Series over one setting.
 
     Attributes:
+        x_name: the setting, as the axis says it.
         x: its values, (point,).
         log: whether their axis is logarithmic.
+        series: one an axes, from left to right.
     """
 
     x_name: str

@@ -77,7 +77,9 @@ class Strip:
     """One metric over cases.
 
     Attributes:
+        title: above it.
         model, rival: (case,) values in the same order, NaN where missing.
+        higher_is_better: whether a higher value is better.
         name: the rival's.
     """
 

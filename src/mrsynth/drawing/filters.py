@@ -24,6 +24,7 @@ class Learned:
     """One network.
 
     Attributes:
+        label: above its column.
         filters: (n, u, v).
         lowest, last: maps (n, x, y) of an RAS slice.
         output: (x, y).

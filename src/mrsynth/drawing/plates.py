@@ -39,7 +39,13 @@ Kind = Literal["image", "mask", "difference", "enhancement", "error", "ssim"]
 
 @dataclass(frozen=True)
 class Bar:
-    """How a map of numbers is coloured: its colour map, its lower end as a share of its limit, and its words."""
+    """How a map of numbers is coloured.
+
+    Attributes:
+        colours: its colour map, as matplotlib names it.
+        lower: its lower end as a share of its limit.
+        words: what it shows.
+    """
 
     colours: str
     lower: float
@@ -60,8 +66,11 @@ class Tile:
     """One picture.
 
     Attributes:
+        kind: what it shows, by which it is coloured.
         data: (x, y) of an RAS slice, None where there is no picture (`words` say why).
+        synthetic: whether a model made it: then the picture says so.
         lesion: (x, y) mask whose edge is drawn.
+        words: what stands in place of a picture.
         note: words in the upper right corner.
     """
 
@@ -78,6 +87,9 @@ class PlateRow:
     """One row: pictures of one case in one grey window.
 
     Attributes:
+        caption: at its left.
+        tiles: from left to right.
+        window: lowest and highest grey value.
         region: (x, y) mask that the pictures are centred on and cut around.
         pixel_mm: edge lengths of a voxel along x and y.
         side_mm: side of a square around the region's middle, None for the extent that all such rows share.
@@ -98,6 +110,8 @@ class Plate:
     """Rows under column titles.
 
     Attributes:
+        columns: titles, from left to right.
+        rows: from top to bottom.
         note: what stands below, e.g. what the region is.
     """
 

@@ -16,7 +16,15 @@ TEXT_COLUMNS = frozenset(
 
 @dataclass(frozen=True)
 class Cell:
-    """text, smaller lines below it, tone ("best", "bad", "" ), and what the column sorts by (NaN and text last)."""
+    """A cell of a table.
+
+    Attributes:
+        text: what it says.
+        below: smaller lines below the text.
+        tone: "best", "bad" or "".
+        sort: what the column sorts by (NaN and text last).
+        link: where it leads, "" for nowhere.
+    """
 
     text: str
     below: tuple[str, ...] = ()
@@ -30,6 +38,10 @@ class Table:
     """A table of the page.
 
     Attributes:
+        title: above it.
+        note: what a reader should know of it.
+        columns: their heads.
+        rows: a cell a column.
         folded: hidden until the reader asks for it.
     """
 
