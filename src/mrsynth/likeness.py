@@ -41,7 +41,14 @@ SAMPLED = 200_000
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of a prepared input. correlation: with the other inputs, by name."""
+    """What is measured of a prepared input.
+
+    Attributes:
+        quantiles: of its values in the brain, at `QUANTILES`.
+        background: the median outside of the brain, 0 where nothing lies outside.
+        coverage: the share of the brain where it is not background.
+        correlation: with the other inputs, by name.
+    """
 
     quantiles: tuple[float, ...]
     background: float
@@ -51,7 +58,12 @@ class Measures:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is unlike the training, in a sentence; refused: whether the image can mean nothing."""
+    """What is unlike the training.
+
+    Attributes:
+        text: a sentence.
+        refused: whether the image can mean nothing.
+    """
 
     text: str
     refused: bool

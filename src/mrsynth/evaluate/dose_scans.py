@@ -27,6 +27,8 @@ class Made:
     """What a model made at doses, by examination (see `by_examination`).
 
     Attributes:
+        label: what a chart calls it.
+        contract: of the model.
         folder: of its predictions.
         files: examination → dose → image.
         rows: the first of its cases that was predicted.
@@ -235,6 +237,8 @@ class DosePatient:
     """A patient before, after a share of and after the full dose: scans (x, y, z) on one grid, as a model saw them.
 
     Attributes:
+        row: of the cohort table, where T1 and T1ce stand.
+        native, standard: before contrast, and after the full dose.
         low: dose → scan, those that are there.
         own: the image whose grid it is.
         regions: of `build_regions`.

@@ -34,7 +34,11 @@ class Subject:
     """What is judged, each file read once.
 
     Attributes:
+        contract: of the model, for the target of the predictions.
+        recipe: that the model was trained by.
+        rivals: those that were fitted beside it.
         folder: of the predictions.
+        predictions: the folder's record.
     """
 
     contract: Contract

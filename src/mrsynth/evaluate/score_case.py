@@ -134,6 +134,7 @@ class Judged:
     """What was found of one prediction.
 
     Attributes:
+        records: the values.
         panel: its entry among the slices that a report shows.
         remarks: sentences.
     """
@@ -149,7 +150,11 @@ class PairWork:
 
     Attributes:
         folder: of the predictions.
+        predictions: the folder's record.
         rows: case → its row.
+        rivals: the simple ones beside the model.
+        presets: by which is judged.
+        contract, recipe: of the model.
         where: to write pictures to.
     """
 

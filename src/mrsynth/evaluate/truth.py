@@ -21,8 +21,11 @@ class Truth:
     """A test case on its own grid with normalised intensities: what predictions are judged against.
 
     Attributes:
+        row: of the cohort table.
         inputs: those of the model that the case has.
-        lesion: its labels inside the brain.
+        target: the true image.
+        brain: (x, y, z) mask.
+        lesion: its labels inside the brain, None where the case has none.
         cut_off: the share of the lesion that lies outside of the brain.
     """
 

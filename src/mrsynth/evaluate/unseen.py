@@ -18,7 +18,12 @@ Reasons = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Unseen:
-    """The predicted cases of patients whom no model has seen, and why others of the table are not judged."""
+    """The predicted cases of patients whom no model has seen, and why others of the table are not judged.
+
+    Attributes:
+        rows: of the cohort table, to be judged.
+        left_out: of the others, with the reason.
+    """
 
     rows: list[CaseRow]
     left_out: Reasons

@@ -35,6 +35,7 @@ class Found:
 
     Attributes:
         path: file, or one volume of a file or folder (`locator`).
+        patient, case: whose image it is.
         contrast: that of the image, a mask's name, or IGNORE.
         reason: why, in words.
         known: b0_tesla, dose, split and other columns of its case.
@@ -65,6 +66,7 @@ class FoundCase:
     """One examination found on disk.
 
     Attributes:
+        patient, case: their names.
         files: contrast or mask name → path.
         metadata: what is known of it.
     """

@@ -29,7 +29,13 @@ UNSURE = "unsure: "
 
 @dataclass(frozen=True)
 class Vote:
-    """One piece of evidence: what it speaks for, how much it weighs, and what was read, in words."""
+    """One piece of evidence.
+
+    Attributes:
+        answer: what it speaks for.
+        weight: how much it weighs.
+        reason: what was read, in words.
+    """
 
     answer: str
     weight: float
@@ -38,7 +44,12 @@ class Vote:
 
 @dataclass(frozen=True)
 class Guess:
-    """What an image is: a contrast or mask with the reason, or None with the reason why it is not used."""
+    """What an image is.
+
+    Attributes:
+        contrast: or mask; None where it is not used.
+        reason: why, in words.
+    """
 
     contrast: str | None
     reason: str

@@ -83,7 +83,13 @@ NO_WORD = "no word of its name is a contrast or a mask"
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a name: where it begins, itself, and the contrast or mask that it means alone."""
+    """A word of a name.
+
+    Attributes:
+        start: where it begins.
+        text: itself.
+        means: the contrast or mask that it means alone, None for none.
+    """
 
     start: int
     text: str

@@ -60,7 +60,11 @@ class Contextual(nn.Module):
 
 
 class ContextualTerm(FeatureTerm):
-    """li2022's contextual loss; bandwidth and epsilon are the paper's."""
+    """li2022's contextual loss.
+
+    Attributes:
+        bandwidth, epsilon: h of equation 5 and ε of equation 4; the defaults are the paper's.
+    """
 
     bandwidth: float = Field(default=0.5, gt=0)
     epsilon: float = Field(default=1e-5, gt=0)

@@ -23,9 +23,10 @@ class SliceSSIM(LossTerm):
     """Mean over slices of 1 − SSIM(prediction, target), each slice of the plane (x, y) for itself.
 
     Attributes:
-        window: "gaussian" (standard deviation `sigma` voxels: 11 taps for 1.5) or "uniform" (a box of edge `size`). A
-            slice's SSIM is the mean of the map without a border of one window radius: the very number that scikit-image
-            returns.
+        window: "gaussian" or "uniform". A slice's SSIM is the mean of the map without a border of one window radius:
+            the very number that scikit-image returns.
+        size: edge of a uniform window, voxels.
+        sigma: standard deviation of a gaussian one, voxels: 11 taps for 1.5.
         multiscale: MS-SSIM over five scales instead, as the authors' public code has it.
         data_range: of the images, in their own units.
     """

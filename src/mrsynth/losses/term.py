@@ -18,9 +18,11 @@ class FeatureTraining(Settings):
     """How the network `small` is trained on the cohort (train/feature_task.py says what it learns).
 
     Attributes:
+        steps, batch_size, learning_rate: of its training.
         crop: edge of the square that a slice is cut to, pixels.
         gain: brightness is multiplied by a factor between these, so that it does not tell the contrast and the network
             learns to look past it; [1, 1] leaves it.
+        min_brain_fraction: slices whose brain covers at least this share of the slice are looked at.
         seed: of first weights, crops and changes.
     """
 
@@ -43,6 +45,7 @@ class FeatureSettings(Settings):
             "trained": on this cohort before the run, by `training`, and kept in the run.
         unit: the maps are divided by their mean absolute value on the cohort's training slices, so that a loss that
             sums them does not grow with the network's own scale (Oxford's VGG-16 has a mean of about 180 at relu3_3).
+        training: how `small` is trained.
     """
 
     network: Literal["vgg16", "vgg19", "small"]

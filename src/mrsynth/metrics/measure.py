@@ -23,10 +23,15 @@ class Preset:
     """A published or own convention: data, and the function that measures by it.
 
     Attributes:
+        name: by which recipes and tables ask for it.
         note: what it does, its source, and where the source is silent.
+        measure: what measures a pair by it.
+        metrics: that it measures, by name.
+        dimension: 2 (slice by slice) or 3.
         fits: "none", "linear".
         data_range: the range that the convention declares; None leaves it to the caller.
         clip: both images are clipped to it first (image units).
+        window: of local statistics (SSIM).
     """
 
     name: str
@@ -42,7 +47,12 @@ class Preset:
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """The voxels of one region: prediction and truth (n,), and the local moments there, each (1, 1, n)."""
+    """The voxels of one region.
+
+    Attributes:
+        prediction, truth: (n,).
+        moments: the local ones there, each (1, 1, n).
+    """
 
     prediction: np.ndarray
     truth: np.ndarray

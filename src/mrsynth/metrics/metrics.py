@@ -39,7 +39,11 @@ MIN_FIT_VOXELS = 3
 
 
 class Line(NamedTuple):
-    """slope · prediction + offset."""
+    """slope · prediction + offset.
+
+    Attributes:
+        slope, offset: of the line; offset in image units.
+    """
 
     slope: float
     offset: float

@@ -16,7 +16,9 @@ class PairInfo:
     """What a pair is.
 
     Attributes:
-        predictor: model, identity or training_mean.
+        case: its name.
+        contrast: what both volumes show.
+        predictor: "model", or one of `rivals.RIVALS` and `rivals.KNOW_THE_TRUTH`.
         min_brain_fraction: in presets that go slice by slice, a slice counts where more than this fraction of its area
             is brain (0: any brain at all).
     """
@@ -32,7 +34,10 @@ class Pair:
     """Two volumes (x, y, z) of one float type on one grid, finite, the truth not constant.
 
     Attributes:
+        prediction, truth: the image that was made, and the true one.
         regions: boolean, of the same shape.
+        data_range: in the images' units.
+        info: what the pair is.
         native: the image before contrast, on the same scale, where contrast is to be measured.
     """
 

@@ -18,14 +18,17 @@ class MetricRecord:
     """One value of one metric of one case.
 
     Attributes:
+        metric, region, preset: by name.
         value: None where it is missing (then `reason` says why); infinite for the PSNR of a perfect match.
         data_range: in the images' units.
         dimension: 2 (slice by slice) or 3.
         aggregation: what was averaged over what.
         clip: "none" or "low..high" applied to both images.
-        predictor: model, identity or training_mean.
+        case, contrast: whose value, and of which image.
+        predictor: "model", or one of `rivals.RIVALS` and `rivals.KNOW_THE_TRUTH`.
         fit: "linear" where the prediction was first fitted to the truth inside the region, otherwise "none".
         n: voxels, or slices where dimension is 2.
+        reason: why there is no value, "" where there is one.
     """
 
     metric: str

@@ -69,8 +69,17 @@ class RivalCase:
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """The fitted rivals of one model; those that a task or an older run does not have are absent, all of them
-    where nobody has the run."""
+    """The fitted rivals of one model; those that a task or an older run does not have are absent, all of them where
+    nobody has the run.
+
+    Attributes:
+        identity: a line through the values of the nearest input, None where it is absent.
+        mean: the mean of the training's targets, None where it is absent.
+        tables: predictor → table of a voxel's inputs.
+        filter: a linear filter of all inputs, None where it is absent.
+        dose_line: the target on the line between the native scan and another one after contrast agent, None where it is
+            absent.
+    """
 
     identity: LinearIdentity | None = None
     mean: TrainingMean | None = None

@@ -32,7 +32,12 @@ LESION = re.compile(r"^lesion#\d+$")
 
 
 class Outcome(NamedTuple):
-    """A test's statistic and p, or (NaN, NaN) and the reason why there are none."""
+    """What a test gives.
+
+    Attributes:
+        statistic, p: of the test, NaN where there are none.
+        reason: why there are none, "" where they are there.
+    """
 
     statistic: float
     p: float

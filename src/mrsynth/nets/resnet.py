@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 
 class Depth(NamedTuple):
-    """What a depth stands for: blocks of the four layers, and whether they are bottlenecks (else basic blocks)."""
+    """What a depth stands for.
+
+    Attributes:
+        blocks: of the four layers.
+        bottleneck: whether they are bottlenecks (else basic blocks).
+    """
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool

@@ -17,7 +17,12 @@ IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Shape(NamedTuple):
-    """What a name stands for: convolutions of each block and their width; input channels, their mean and SD."""
+    """What a name stands for.
+
+    Attributes:
+        convolutions, widths: of each block.
+        mean, sd: of each input channel.
+    """
 
     convolutions: tuple[int, ...]
     widths: tuple[int, ...]
