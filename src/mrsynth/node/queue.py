@@ -24,6 +24,8 @@ class Result(Part):
     """A synthetic series.
 
     Attributes:
+        model: the recipe of the model that made it.
+        target: the contrast that it shows.
         folder: below the study's own.
         sent: the peers that have all of it.
     """

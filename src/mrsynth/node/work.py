@@ -65,6 +65,7 @@ class Made:
 
     Attributes:
         found: contrast → the series' number or UID.
+        results: what the models made.
     """
 
     found: Mapping[str, str]

@@ -43,7 +43,13 @@ LOW_DOSES: tuple[float, ...] = (0.1, 0.2, 0.33)
 
 @dataclass(frozen=True)
 class Member:
-    """One patient of a cohort before anything is simulated: what `simulate_subject` takes."""
+    """One patient of a cohort before anything is simulated: what `simulate_subject` takes.
+
+    Attributes:
+        seed: of all that is drawn of the patient.
+        settings: what the patient has, and how each scan is made.
+        name: the case's.
+    """
 
     seed: int
     settings: SubjectSettings

@@ -48,6 +48,7 @@ class Composition:
     """What a person's voxels are made of. Only the n voxels in or near the tissue are held; the rest is background.
 
     Attributes:
+        grid: that they lie on.
         index: (n,) position of each in the flattened grid, rising.
         points_mm: (n, 3) where they lie in the template.
         fractions: (tissues, n) in 0 to 1, sum 1, rows as in `tissue_names`.

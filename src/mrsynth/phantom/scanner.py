@@ -33,8 +33,18 @@ PLANES = "xyz"
 class Protocol(Settings):
     """One contrast's sequence, times in seconds.
 
-    slice_mm: slice thickness along the axis `plane`; scale: white matter's value; in_plane_mm: edge of the pixels.
-    Where it is None, noise is added on the image's grid, else in the voxels that were acquired.
+    Attributes:
+        sequence: which signal equation.
+        tr_s, te_s: repetition and echo time.
+        slice_mm: slice thickness along the axis `plane`.
+        scale: white matter's value.
+        in_plane_mm: edge of the pixels. Where it is None, noise is added on the image's grid, else in the voxels that
+            were acquired.
+        plane: the axis that slices are counted along.
+        ti_s: inversion time, None without inversion.
+        flip_deg: flip angle, None for spin echoes.
+        spacing_s, pulses: spacing and number of the echoes of an MPRAGE's train, None for other sequences.
+        b_s_mm2: b-value of a diffusion image, None for others.
     """
 
     sequence: Literal["mprage", "spoiled_gradient_echo", "spin_echo", "fast_spin_echo", "flair", "dwi"]
@@ -54,9 +64,15 @@ class Protocol(Settings):
 class SiteProfile(Settings):
     """One scanner.
 
-    bias: standard deviation of the coil field's log; noise: relative to white matter, a channel; rotation_deg and
-    shift_mm: standard deviations of what registration leaves between contrasts, each axis; tissue_spread: of the log of
-    a person's tissue times; mask_mm: how far the brain mask reaches beyond the tissue (None: to the dura).
+    Attributes:
+        b0_tesla: field strength.
+        agent: the contrast agent, by its name in the table of tissues.
+        bias: standard deviation of the coil field's log.
+        noise: relative to white matter, a channel.
+        rotation_deg, shift_mm: standard deviations of what registration leaves between contrasts, each axis.
+        tissue_spread: standard deviation of the log of a person's tissue times.
+        mask_mm: how far the brain mask reaches beyond the tissue (None: to the dura).
+        contrasts: contrast → sequence.
     """
 
     b0_tesla: float

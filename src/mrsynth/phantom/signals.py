@@ -32,7 +32,13 @@ def spoiled_gradient_echo(
 
 
 class Train(NamedTuple):
-    """A train of small flip angles: number of pulses, their spacing in seconds and flip angle in degrees."""
+    """A train of small flip angles.
+
+    Attributes:
+        pulses: how many.
+        spacing_s: of the pulses.
+        flip_deg: of each.
+    """
 
     pulses: int
     spacing_s: float

@@ -35,8 +35,14 @@ class TissueTable:
     """Parameters of all tissues at one field. Each array has the shape (tissues,), in the order of `names`.
 
     Attributes:
+        names: of the tissues; background is the first.
+        b0_tesla: field strength.
         pd: relative to cerebrospinal fluid.
+        t1_s, t2_s, t2star_s: relaxation times without contrast agent.
+        adc_mm2_s: apparent diffusion coefficient.
+        hu: in a CT.
         c_full_mmol_l: gadolinium concentration after the full dose.
+        flow: the fraction of a spin echo's signal that flowing blood leaves (1 for still tissue).
     """
 
     names: tuple[str, ...]

@@ -27,7 +27,12 @@ Text = Annotated[str, Field(max_length=2000)]
 
 
 class Histogram(Part):
-    """Counts of an image's values in bins of one width from low to high."""
+    """Counts of an image's values in bins of one width from low to high.
+
+    Attributes:
+        low, high: ends of the first and the last bin.
+        counts: of each bin, from low to high.
+    """
 
     low: float
     high: float
@@ -35,7 +40,11 @@ class Histogram(Part):
 
 
 class Histograms(Part):
-    """An image's values before and after the preparation; None where there were none."""
+    """An image's values before and after the preparation.
+
+    Attributes:
+        before, after: None where there were none.
+    """
 
     before: Histogram | None = None
     after: Histogram | None = None

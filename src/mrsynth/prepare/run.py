@@ -32,8 +32,16 @@ from mrsynth.steps.step import Record
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation did: cases made, cases that were up to date, (case, why) that could not be prepared, and the
-    page to look at. unlike: case → what is unlike the training of the model that it was compared with."""
+    """What a preparation did.
+
+    Attributes:
+        cohort: the prepared cohort.
+        made: cases made.
+        unchanged: cases that were up to date.
+        failed: (case, why) of what could not be prepared.
+        page: to look at.
+        unlike: case → what is unlike the training of the model that it was compared with.
+    """
 
     cohort: PreparedCohort
     made: tuple[str, ...]
@@ -45,7 +53,12 @@ class Prepared:
 
 @dataclass(frozen=True)
 class CaseWork:
-    """The work on one case, in whatever process it runs."""
+    """The work on one case, in whatever process it runs.
+
+    Attributes:
+        cohort: where the case is written.
+        plan: what is done with it.
+    """
 
     cohort: PreparedCohort
     plan: Plan

@@ -34,7 +34,12 @@ CASE = "image"
 
 @dataclass(frozen=True)
 class Offer:
-    """What can be asked for: a model, and which of its contrasts it makes."""
+    """What can be asked for.
+
+    Attributes:
+        run: folder of a model.
+        target: which of its contrasts it makes.
+    """
 
     run: Path
     target: str

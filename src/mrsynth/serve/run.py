@@ -21,6 +21,7 @@ class Address:
     """Where the page is.
 
     Attributes:
+        host, port: where the server listens.
         names: further names under which browsers may reach it.
         token: that they must know (None: one is drawn where the page is not on loopback alone).
     """

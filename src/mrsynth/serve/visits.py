@@ -30,6 +30,7 @@ class Visit:
         found: every image that was recognised, in the order in which the page shows them.
         state, words: how far the image is, and what is being done or what went wrong.
         result: the synthetic image, once it is there.
+        lock: held by who changes the visit.
     """
 
     name: str
