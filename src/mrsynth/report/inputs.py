@@ -49,8 +49,19 @@ class RunFolder:
     folder does not have is None or empty and named in `missing`, a sentence each.
 
     Attributes:
+        path: of the run.
         scenes: the folder of the viewer.
         pictures: the folder of the panels.
+        run: what run.json says.
+        recipe: the recipe's text.
+        history: the losses, a row an epoch.
+        records, summary, tests: values, what they mean over patients, and tests, a row each.
+        published: metric → the paper's mean and spread, with `source` and `n`.
+        response: how the predictions answer to the dose.
+        higher_is_better: metric → whether a higher value is better.
+        n_patients: how many were judged.
+        panels: the slices that are shown.
+        missing: what the folder does not have, a sentence each.
     """
 
     path: Path

@@ -27,6 +27,7 @@ class Panel:
     """One slice of one case.
 
     Attributes:
+        case: its name.
         arrays: (x, y) float32 by name (see PANEL_ARRAYS, and `lesion` and `error` where there is one).
         meta: the case's entry in panels.json (window, axis, slice_index, pixel_mm, contrasts, note).
     """

@@ -20,7 +20,11 @@ FEW_PATIENTS = 10
 
 @dataclass(frozen=True)
 class Headline:
-    """By what the run is judged first: one metric, in one region, under one preset, without any fit."""
+    """By what the run is judged first: one metric, in one region, under one preset, without any fit.
+
+    Attributes:
+        preset, contrast, region, metric: by name.
+    """
 
     preset: str
     contrast: str
@@ -164,6 +168,8 @@ class Comparison:
     """The model's mean beside that of its best simple rival.
 
     Attributes:
+        model: the model's mean.
+        rival, rival_mean: the rival's name and mean.
         ahead: whether it is better, None where nobody can say.
     """
 
@@ -280,7 +286,13 @@ def _test_sentence(folder: RunFolder, at: Headline, rival: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class CaseScore:
-    """One case: the model's and the best rival's value of the headline metric, and its panels."""
+    """One case.
+
+    Attributes:
+        case, patient: their names.
+        model, rival: the model's and the best rival's value of the headline metric, NaN where there is none.
+        panels: its slices.
+    """
 
     case: str
     patient: str

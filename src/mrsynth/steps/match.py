@@ -45,9 +45,14 @@ TURN_DEG, MAX_TURN_DEG, SCALES = 20.0, 60.0, (0.7, 1.4)
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """world: 4×4, moves the moving image's mm onto the fixed one's; before, after: mutual information in nats without
-    and with it, on the same samples of the finest level (before: 0 where the images do not overlap); moved_mm: how far
-    it moves the points of the fixed image's head or brain on average."""
+    """How one image moves onto another one.
+
+    Attributes:
+        world: 4×4, moves the moving image's mm onto the fixed one's.
+        before, after: mutual information in nats without and with it, on the same samples of the finest level (before:
+            0 where the images do not overlap).
+        moved_mm: how far it moves the points of the fixed image's head or brain on average.
+    """
 
     world: np.ndarray
     before: float

@@ -11,7 +11,11 @@ from mrsynth.core.image import Image
 
 @dataclass(frozen=True, eq=False)
 class Knots:
-    """x → y: both (n,) float64, strictly increasing, n ≥ 2."""
+    """The map x → y through some points.
+
+    Attributes:
+        x, y: of the points; both (n,) float64, strictly increasing, n ≥ 2.
+    """
 
     x: np.ndarray
     y: np.ndarray

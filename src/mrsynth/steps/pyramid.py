@@ -25,9 +25,14 @@ MASKED_SHARE, RIM_MM = 0.1, 3.0
 
 @dataclass(frozen=True, eq=False)
 class Pyramid:
-    """An image ready to be matched. image: in the range that tells tissues apart, cropped to the head; levels: spacing
-    in mm → SimpleITK image, coarsest first; head: positions (3, n) in mm of what is no air; masks: the part that counts
-    on a level, where not all of it does."""
+    """An image ready to be matched.
+
+    Attributes:
+        image: in the range that tells tissues apart, cropped to the head.
+        levels: spacing in mm → SimpleITK image, coarsest first.
+        head: positions (3, n) in mm of what is no air.
+        masks: spacing in mm → the part that counts on that level, where not all of it does.
+    """
 
     image: Image
     levels: Mapping[float, Any]

@@ -35,7 +35,11 @@ class WindowSettings(OnContrasts):
 
 
 class CTWindowSettings(Settings):
-    """level, width in HU: level ± width / 2 become 0 and 1."""
+    """Settings of the step `ct_window`.
+
+    Attributes:
+        level, width: in HU: level ± width / 2 become 0 and 1.
+    """
 
     level: float
     width: float = Field(gt=0)

@@ -27,7 +27,11 @@ from mrsynth.synthesize.write import is_written
 
 @dataclass(frozen=True, eq=False)
 class CohortWork:
-    """The prediction of all contrasts of a cohort's case. works: contrast → how it is predicted."""
+    """The prediction of all contrasts of a cohort's case.
+
+    Attributes:
+        works: contrast → how it is predicted.
+    """
 
     works: Mapping[str, CaseWork]
 
@@ -52,7 +56,15 @@ class CohortWork:
 
 @dataclass(frozen=True, eq=False)
 class CaseWork:
-    """The prediction of one contrast of a cohort's case. scans: which files the whole cohort's are."""
+    """The prediction of one contrast of a cohort's case.
+
+    Attributes:
+        synthesizer: makes the contrast.
+        place: what is written, and how.
+        doses: what is asked of a model with a condition, None for other models.
+        predictions: the folder that it goes into.
+        scans: which files the whole cohort's are.
+    """
 
     synthesizer: Synthesizer
     place: Place

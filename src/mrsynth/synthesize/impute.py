@@ -50,6 +50,7 @@ class Imputer:
     """A model that fills a gap.
 
     Attributes:
+        contract: of the model.
         net: gives its network, which is read when it is first needed.
         run: where it comes from.
     """

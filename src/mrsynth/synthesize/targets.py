@@ -90,7 +90,11 @@ def require_some(synthesizers: Collection[Synthesizer], contract: Contract) -> N
 
 @dataclass
 class Kept:
-    """What was prepared of one case: several contrasts that are made of the same scans share it."""
+    """What was prepared of one case: several contrasts that are made of the same scans share it.
+
+    Attributes:
+        found: (real, read, made) of a `Supply` → the case that is ready.
+    """
 
     found: dict[tuple[tuple[str, ...], ...], Ready] = field(default_factory=dict)
 

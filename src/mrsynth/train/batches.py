@@ -23,7 +23,12 @@ from mrsynth.train.loader import Samples
 
 @dataclass(frozen=True)
 class Slicing:
-    """How samples are cut from volumes: along which axes, and how many slices on each side the network sees too."""
+    """How samples are cut from volumes.
+
+    Attributes:
+        planes: along which axes.
+        neighbours: how many slices on each side the network sees too.
+    """
 
     planes: tuple[Plane, ...] = ("z",)
     neighbours: int = 0

@@ -28,7 +28,17 @@ NOISE_SD = (0.02, 0.1)
 
 @dataclass(frozen=True)
 class Draw:
-    """One piece: the slice's number, contrast, quarter turns, change; where it lies and how much is done, in [0, 1)."""
+    """One piece.
+
+    Attributes:
+        sample: the slice's number.
+        contrast: its channel in the slice's sample.
+        turns: quarter turns.
+        change: number of one of `CHANGES`.
+        place: where it lies, in [0, 1), among the voxels with signal.
+        gain, amount: how much is done of brightening and of the change, in [0, 1).
+        noise_seed: of the noise, where that is the change.
+    """
 
     sample: int
     contrast: int

@@ -24,7 +24,11 @@ Batch = tuple[Tensor, ...]
 
 
 class Samples(Dataset[tuple[Tensor, Tensor]], ABC):
-    """What a loader reads. A sample is a block of all inputs and, as its last channel, the target."""
+    """What a loader reads. A sample is a block of all inputs and, as its last channel, the target.
+
+    Attributes:
+        sample_shape: of a block, channels first.
+    """
 
     sample_shape: tuple[int, ...]
 

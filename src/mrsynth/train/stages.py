@@ -20,7 +20,13 @@ from mrsynth.train.checkpoints import BestModel
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage after the first: what holds from an epoch on."""
+    """A stage after the first: what holds from an epoch on.
+
+    Attributes:
+        from_epoch: the epoch; the first of a training is 0.
+        learning_rate: of all optimisers.
+        loss: that the network lowers.
+    """
 
     from_epoch: int
     learning_rate: float

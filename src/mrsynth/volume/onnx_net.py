@@ -89,8 +89,13 @@ def _axis(axis: int) -> str:
 
 
 class Comparison(NamedTuple):
-    """How far a runtime's image is from torch's, how far torch's own is from one computed in 64 bits (its rounding),
-    and over which range the values spread."""
+    """How far a runtime's image is from torch's.
+
+    Attributes:
+        difference: the largest absolute one.
+        rounding: how far torch's own is from one computed in 64 bits at most.
+        spread: over which range torch's values spread.
+    """
 
     difference: float
     rounding: float

@@ -81,7 +81,11 @@ class Window(Kernel):
 
 @dataclass(frozen=True)
 class Repeat(Rows):
-    """Nearest upsampling."""
+    """Nearest upsampling.
+
+    Attributes:
+        factor: along each axis.
+    """
 
     factor: int
 
