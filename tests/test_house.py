@@ -60,10 +60,15 @@ def parameters(function: Function, method: bool) -> list[str]:
     return [arg.arg for arg in [*(named[1:] if method and not static else named), *rest]]
 
 
+def section(node: Function | ast.ClassDef, heading: str) -> str:
+    """Return what a docstring has below a heading, "" where it has no such heading."""
+    found = re.search(rf"^{heading}:\n((?:    .*\n|\n)*)", (ast.get_docstring(node) or "") + "\n", re.MULTILINE)
+    return found.group(1) if found else ""
+
+
 def documented(function: Function) -> list[str]:
     """Return the names below `Args:`."""
-    found = re.search(r"^Args:\n((?:    .*\n|\n)*)", (ast.get_docstring(function) or "") + "\n", re.MULTILINE)
-    return re.findall(r"^    \*{0,2}(\w+):", found.group(1), re.MULTILINE) if found else []
+    return re.findall(r"^    \*{0,2}(\w+):", section(function, "Args"), re.MULTILINE)
 
 
 def undocumented(path: Path) -> list[str]:
@@ -81,6 +86,27 @@ def undocumented(path: Path) -> list[str]:
             continue
         if sorted(documented(function)) != sorted(names):
             wrong.append(f"{path.relative_to(ROOT)}:{function.lineno} {function.name}({', '.join(names)})")
+    return wrong
+
+
+def unexplained(path: Path) -> list[str]:
+    """Return the public classes of a file that have two fields or more, and one that no `Attributes:` or `Args:` names.
+
+    A network documents what its constructor takes, as does what trains one.
+    """
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if any(ast.unparse(base).split("[")[0].endswith(("Module", "Network", "Method")) for base in node.bases):
+            continue
+        marked = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+        fields = [ast.unparse(part.target) for part in marked if "ClassVar" not in ast.unparse(part.annotation)]
+        public = {name for name in fields if not name.startswith("_")}
+        said = section(node, "Attributes") + section(node, "Args")
+        entries = re.findall(r"(?:^    |;\s+)((?:\w+, )*\w+):", said, re.MULTILINE)
+        if len(public) > 1 and (lacking := public - {name for entry in entries for name in entry.split(", ")}):
+            wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {', '.join(sorted(lacking))}")
     return wrong
 
 
@@ -115,6 +141,12 @@ def lines(path: Path) -> int:
 @pytest.mark.parametrize("name", sorted({room(path) for path in SOURCES}))
 def test_public_functions_document_their_arguments(name):
     wrong = [line for path in SOURCES if room(path) == name for line in undocumented(path)]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", sorted({room(path) for path in SOURCES}))
+def test_public_classes_document_their_fields(name):
+    wrong = [line for path in SOURCES if room(path) == name for line in unexplained(path)]
     assert not wrong
 
 
