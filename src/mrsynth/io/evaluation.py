@@ -182,7 +182,7 @@ class MetricsRecord(Record):
     Attributes:
         preset: the metric conventions.
         n_cases, n_patients: how many were judged.
-        summary, tests: a row each.
+        summary, tests: each metric over patients, and tests of two predictors.
         higher_is_better: metric → whether a higher value is better.
         published: None where the paper has no numbers.
         dose_response: None where there is no series of doses.

@@ -14,8 +14,6 @@ from mrsynth.reproduce.plate_settings import CaseChoice
 class ChartSettings(Settings):
     """One chart, of one of seven kinds.
 
-    What shows synthesized doses names cells or jobs, what shows trainings cells alone.
-
     Attributes:
         title: above it.
         losses: label → cell whose training and validation losses are drawn (Figure 8 of li2022).

@@ -37,8 +37,7 @@ class State(StudyFile):
         asked: of what it was made and how it was judged; made anew where that has changed.
         seconds: part of the work → how long it took.
         failed_cases: (case, why) of those that could not be predicted or judged.
-        commit: of mrsynth, None where it is not known.
-        finished: date and time, ISO 8601; None before the end.
+        commit, finished: of mrsynth's source, and date and time (ISO 8601); None where it is not done.
         imported: where its numbers came from, "" where they were measured here; its model and images are not here then.
     """
 
@@ -160,7 +159,7 @@ class StudyRecord(StudyFile):
         weights: of others, network → file.
         tables: names of the tables and curves.
         items: how each cell, job and data stands.
-        commit: of mrsynth, None where it is not known.
+        commit: of mrsynth's source, None where it is not known.
         versions: package → version.
         cores: of the processor, None where nobody says.
         updated: date and time, ISO 8601.

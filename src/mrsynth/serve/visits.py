@@ -30,7 +30,7 @@ class Visit:
         found: every image that was recognised, in the order in which the page shows them.
         state, words: how far the image is, and what is being done or what went wrong.
         result: the synthetic image, once it is there.
-        lock: held by who changes the visit.
+        lock: of what was sent and of the state, while a request works on them.
     """
 
     name: str
