@@ -123,7 +123,7 @@ def _trust(net: Network, contract: Contract, translation: str, share: float) -> 
     names = contract.contrasts
     if not isinstance(net, AnyContrast) or not {*inputs.split("+"), target} <= set(names):
         raise InputError("This model has no such translation.", found=translation, expected=", ".join(names) or "none")
-    net.take(share, map(names.index, inputs.split("+")), names.index(target))
+    net.take(float(share), map(names.index, inputs.split("+")), names.index(target))
 
 
 def _net(run: Path, contract: Contract) -> Network:

@@ -304,7 +304,7 @@ def _holm(table: pd.DataFrame) -> pd.DataFrame:
     """Fill p_holm: Holm 1979 (Scandinavian Journal of Statistics 6:65), over the rows of each test that have a p."""
     for _, rows in table[table["p"].notna()].groupby("test"):
         p = rows["p"].sort_values()
-        table.loc[p.index, "p_holm"] = (p * range(len(p), 0, -1)).cummax().clip(upper=1)
+        table.loc[p.index, "p_holm"] = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
     return table
 
 
