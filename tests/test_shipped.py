@@ -14,7 +14,9 @@ from mrsynth.io.run import Model
 from mrsynth.model import load_contract
 from mrsynth.phantom import simulate_subject
 from mrsynth.phantom.draw import SubjectSettings
+from mrsynth.recipes.recipe import load_recipe
 from mrsynth.synthesize import load_model
+from mrsynth.train.begin import check_weights
 
 NAMES = sorted(path.name for path in shipped_folder().iterdir())
 
@@ -37,6 +39,12 @@ def head() -> Case:
 
     images = {name: part(case.images[name]) for name in ("t1", "t1ce", "t2", "flair")}
     return Case(images, {"brain": part(case.masks["brain"])}, {"case": "head"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_of_a_shipped_model_can_begin_with_its_weights(name: str):
+    """As `mrsynth train NAME --from NAME` does: a recipe that moves on takes its model along."""
+    check_weights(load_recipe(load_contract(shipped_folder() / name).recipe), shipped_folder() / name)
 
 
 @pytest.mark.parametrize("name", NAMES)
