@@ -72,9 +72,11 @@ STEPS: list[dict[str, dict[str, object]]] = [
 ]
 
 
-def save_any_run(folder: Path, members: int = 1, **more: object) -> Path:
-    """Save a run of any contrast from any others whose networks were not trained; more: of its contract."""
+def save_any_run(folder: Path, members: int = 1, **more: Any) -> Path:
+    """Save a run of any contrast from any others whose networks were not trained; more: of its contract, and
+    net_settings beside the usual ones."""
     settings: dict[str, Any] = {"contrasts": len(CONTRASTS), "slices": 3, "widths": [8, 16]}
+    settings |= more.pop("net_settings", {})
     torch.manual_seed(0)
     name = "anycontrast"
     if members > 1:

@@ -23,6 +23,7 @@ from mrsynth.export.run import export
 from mrsynth.model import load_contract, load_weights, save_model
 from mrsynth.nets import build_net
 from mrsynth.nets.registry import NETS
+from mrsynth.nets.starts import STARTS
 from mrsynth.recipes.recipe import load_recipe
 from mrsynth.steps import complete_steps
 from mrsynth.synthesize.run import synthesize_files
@@ -30,6 +31,7 @@ from mrsynth.volume.onnx_net import compared, onnx_bytes
 from mrsynth.volume.predict import Inference, predict_volume
 from mrsynth.volume.runtimes import onnx_session
 from tiny import STEPS, tiny_scans, trained
+from tiny_contrasts import save_any_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -138,6 +140,20 @@ def test_every_network_of_the_recipes_computes_the_same_at_any_size(recipe: str,
         found = compared(parts.net, run_onnx, parts.example(batch, times))
         assert found.difference <= max(1e-5 * max(found.spread, 1), 4 * found.rounding)
         assert found.rounding < 1e-4 * max(found.spread, 1)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_network_that_makes_any_contrast_is_told_its_task(start: str, tmp_path: Path, no_shape_checks: None):
+    """Its channels are all contrasts, each with its role; the image is that of `synthesize` for the target."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    run = save_any_run(tmp_path / "run", net_settings={"start": start})
+    export(run, "onnx", tmp_path / "out")
+    network = json.loads((tmp_path / "out" / "network.json").read_text("utf-8"))
+    role = "role (1 there, 0 not there, -1 to be made)"
+    assert network["channels"][:4] == ["t1, slice -1", "t1, slice +0", "t1, slice +1", f"t1 {role}, slice -1"]
+    assert len(network["channels"]) == 18
+    x = exported(load_contract(run), build_net("anycontrast", contrasts=3, widths=(8, 16))).example(2, 1)[0]
+    assert x.reshape(2, 3, 2, 3, 16, 16)[:, :, 1].mean((0, 2, 3, 4)).tolist() == [1, -1, 1]  # t1 + flair → t2
 
 
 def _settings_of(name: str) -> set[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -21,12 +23,14 @@ class Exported(NamedTuple):
         names: of its inputs.
         stride: what the sizes of a volume must be multiples of, one number an axis.
         channels: what stands in the first input, in order.
+        roles: number of a channel → what stands in all of it, of a model that is told which contrast it is to make.
     """
 
     net: nn.Module
     names: list[str]
     stride: tuple[int, ...]
     channels: list[str]
+    roles: Mapping[int, float] = MappingProxyType({})
 
     def example(self, batch: int, times: int) -> list[Tensor]:
         """Return random inputs of the network, the same for the same arguments.
@@ -41,6 +45,8 @@ class Exported(NamedTuple):
         draw = torch.Generator().manual_seed(derive_seed(0, "export", batch, times))
         space = [step * max(times, -(-16 * times // step)) for step in self.stride]
         x = torch.rand((batch, len(self.channels), *space), generator=draw)
+        for number, role in self.roles.items():
+            x[:, number] = role
         return [x, torch.tensor([[0.2, 3.0]]).expand(batch, 2).clone()][: len(self.names)]
 
 
@@ -58,12 +64,19 @@ def exported(contract: Contract, net: nn.Module) -> Exported:
     stride: Any = getattr(net, "stride", 1)
     dimensions = 2 if contract.patch is None else 3
     steps = (stride,) * dimensions if isinstance(stride, int) else tuple(stride)
+    told = "role (1 there, 0 not there, -1 to be made)" if contract.contrasts else "is there"
     channels = [
-        entry for name in contract.inputs for entry in ([name, f"{name} is there"] if contract.flags else [name])
+        entry
+        for name in contract.contrasts or contract.inputs
+        for entry in ([name, f"{name} {told}"] if contract.flags else [name])
     ]
     if contract.neighbours:
         reach = range(-contract.neighbours, contract.neighbours + 1)
         channels = [f"{channel}, slice {k:+d}" for channel in channels for k in reach]
+    if contract.contrasts:
+        given = {name: float(name in contract.inputs) for name in contract.contrasts} | {contract.target: -1.0}
+        roles = {k: given[channel.split()[0]] for k, channel in enumerate(channels) if told in channel}
+        return Exported(fold_batch_norm(net), ["x"], steps, channels, roles)
     if contract.condition is not None:
         return Exported(LowDoseImage(net).eval(), ["x", "condition"], steps, ["noise", *channels])
     return Exported(fold_batch_norm(net), ["x"], steps, channels)

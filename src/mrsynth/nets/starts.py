@@ -118,7 +118,7 @@ class Tables(Start):
             return total
         first, second = (place[:, [pair[k] for pair in self.pairs]] for k in (0, 1))
         at = torch.stack([second, first], dim=4).flatten(0, 1)
-        found = _look_up(double.reshape(len(at), PAIR_KNOTS, PAIR_KNOTS), at)
+        found = _look_up(double.reshape(b * len(self.pairs), PAIR_KNOTS, PAIR_KNOTS), at)
         return total + found.reshape(b, len(self.pairs), u, v).sum(1, keepdim=True)
 
     @staticmethod
