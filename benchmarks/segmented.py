@@ -79,11 +79,12 @@ def main() -> None:
 
 
 def labelled(prepared: PreparedCohort, cases: Any) -> list[str]:
-    """Return the cases that have a lesion, and every contrast."""
+    """Return the cases that have a lesion in the brain, and every contrast."""
     return [
         case
         for case in sorted(cases)
-        if not prepared.record(case).lacking([*CONTRASTS, "lesion"]) and prepared.array(case, "lesion").any()
+        if not prepared.record(case).lacking([*CONTRASTS, "lesion"])
+        and (prepared.array(case, "lesion")[prepared.array(case, "brain") > 0] > 0).any()
     ]
 
 

@@ -75,7 +75,8 @@ def exported(contract: Contract, net: nn.Module) -> Exported:
         channels = [f"{channel}, slice {k:+d}" for channel in channels for k in reach]
     if contract.contrasts:
         given = {name: float(name in contract.inputs) for name in contract.contrasts} | {contract.target: -1.0}
-        roles = {k: given[channel.split()[0]] for k, channel in enumerate(channels) if told in channel}
+        width = len(channels) // len(given) // 2  # slices of an image, then of its role
+        roles = {k: given[contract.contrasts[k // (2 * width)]] for k in range(len(channels)) if k // width % 2}
         return Exported(fold_batch_norm(net), ["x"], steps, channels, roles)
     if contract.condition is not None:
         return Exported(LowDoseImage(net).eval(), ["x", "condition"], steps, ["noise", *channels])

@@ -17,7 +17,7 @@ from mrsynth.io.locator import split_locator
 from mrsynth.model import load_contract
 from mrsynth.node.queue import Result
 from mrsynth.node.settings import NodeSettings
-from mrsynth.synthesize.impute import Supply, read_imputers
+from mrsynth.synthesize.impute import Supply, imputer_contracts
 from mrsynth.synthesize.place import Place
 from mrsynth.synthesize.run import synthesize_files
 from mrsynth.synthesize.targets import possible
@@ -74,10 +74,7 @@ class Made:
 
 def load_models(runs: Sequence[Path]) -> list[Model]:
     """Return the models of some runs; raises ModelError where one cannot be used here."""
-    models = [
-        Model(run, load_contract(run), {name: load_contract(other) for name, other in read_imputers(run).items()})
-        for run in runs
-    ]
+    models = [Model(run, load_contract(run), imputer_contracts(run)) for run in runs]
     for model in models:
         if model.contract.condition is not None or model.contract.target == "ct":
             found = "it wants a dose" if model.contract.condition is not None else "it makes a CT"

@@ -23,7 +23,7 @@ from mrsynth.io.nifti_stream import is_nifti
 from mrsynth.model import load_contract
 from mrsynth.serve.visits import Visit
 from mrsynth.synthesize import Doses
-from mrsynth.synthesize.impute import read_imputers
+from mrsynth.synthesize.impute import imputer_contracts
 from mrsynth.synthesize.place import Place
 from mrsynth.synthesize.run import synthesize_files
 from mrsynth.synthesize.targets import possible
@@ -143,7 +143,7 @@ def why_not(offer: Offer, contrasts: Mapping[int, str]) -> str:
     """
     try:
         contract = offer.contract
-        imputers = {name: load_contract(other) for name, other in read_imputers(offer.run).items()}
+        imputers = imputer_contracts(offer.run)
     except MrsynthError as error:
         return str(error)
     found = possible(contract, [name for name in contrasts.values() if name not in ("brain", IGNORE)], imputers)

@@ -19,7 +19,7 @@ from mrsynth.core.errors import InputError, ModelError
 from mrsynth.core.types import b_of, contrast_name, in_order, is_contrast
 from mrsynth.core.yaml import read_yaml
 from mrsynth.io.run import Run
-from mrsynth.model import Contract
+from mrsynth.model import Contract, load_contract
 from mrsynth.steps import complete_steps
 
 Policy = Literal["refuse", "zeros"]
@@ -214,6 +214,15 @@ def read_imputers(run: Path) -> dict[str, Path]:
     if not isinstance(data, dict) or not all(isinstance(text, str) for pair in data.items() for text in pair):
         raise ModelError(f"{path} names no runs.", found=data, expected="lines of `contrast: run folder`")
     return {contrast_name(name): run / folder for name, folder in data.items()}
+
+
+def imputer_contracts(run: Path) -> dict[str, Contract]:
+    """Return the contracts of the imputers that a run names, by contrast (`read_imputers`).
+
+    Args:
+        run: the run folder.
+    """
+    return {name: load_contract(other) for name, other in read_imputers(run).items()}
 
 
 def require_same_space(model: Contract, name: str, imputer: Contract, run: str) -> None:
